@@ -1,0 +1,60 @@
+"""LLM Foundry: a small Llama-style language model, from text to sampling, each part in a file of its own."""
+
+from .runtime import set_wait_policy
+
+set_wait_policy()  # before anything below imports torch
+
+from .attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
+from .config import ModelConfig, SampleConfig, TrainConfig  # noqa: E402
+from .corpus import Corpus, read_corpus  # noqa: E402
+from .data import DataLoader  # noqa: E402
+from .errors import (  # noqa: E402
+    CheckpointError,
+    ConfigError,
+    CorpusError,
+    FoundryError,
+    Notice,
+    TokenizerError,
+)
+from .feed_forward import MLP  # noqa: E402
+from .kv_cache import KVCache  # noqa: E402
+from .model import Block, MiniLLM  # noqa: E402
+from .norm import RMSNorm, rms_norm  # noqa: E402
+from .rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
+from .sample import generate, next_token_distribution, sample_text, stream  # noqa: E402
+from .tokenizer import Tokenizer  # noqa: E402
+from .trainer import Record, Trainer  # noqa: E402
+
+__all__ = [
+    "MLP",
+    "Block",
+    "CausalSelfAttention",
+    "CheckpointError",
+    "ConfigError",
+    "Corpus",
+    "CorpusError",
+    "DataLoader",
+    "FoundryError",
+    "KVCache",
+    "MiniLLM",
+    "ModelConfig",
+    "Notice",
+    "RMSNorm",
+    "Record",
+    "SampleConfig",
+    "Tokenizer",
+    "TokenizerError",
+    "TrainConfig",
+    "Trainer",
+    "apply_rotary_emb",
+    "causal_attention",
+    "fused_causal_attention",
+    "generate",
+    "next_token_distribution",
+    "read_corpus",
+    "rms_norm",
+    "rope_table",
+    "rotate",
+    "sample_text",
+    "stream",
+]

@@ -1,0 +1,22 @@
+"""Checks whose printed words stay the same from run to run, so that the regression check can compare them.
+
+A measured number moves in its last digits with the processor and the thread count. A lesson therefore prints what was
+expected and how far off the number may be, and raises when it is further off.
+"""
+
+import math
+
+
+def within(name: str, value: float, expected: float, tolerance: float, unit: str = ""):
+    """Print "name expected ± tolerance unit ✓"; raise AssertionError when |value − expected| > tolerance or NaN."""
+    unit = f" {unit}" if unit else ""
+    if not (math.isfinite(value) and abs(value - expected) <= tolerance):
+        raise AssertionError(f"{name}: found {value:.6g}{unit}, expected {expected:g} ± {tolerance:g}{unit}")
+    print(f"{name} {expected:g} ± {tolerance:g}{unit} ✓")
+
+
+def below(name: str, value: float, bound: float, what: str):
+    """Print "name is below what ✓"; raise AssertionError when value ≥ bound or not finite."""
+    if not (math.isfinite(value) and value < bound):
+        raise AssertionError(f"{name}: found {value:.6g}, which is not below {what}, {bound:.6g}")
+    print(f"{name} is below {what} ✓")

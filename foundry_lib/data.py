@@ -1,0 +1,194 @@
+"""Text → tokens → batches. A document is BOS, its tokens, EOS; a batch is rows of tokens, and for each the next."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import require_ints
+from .corpus import Corpus, read_corpus
+from .errors import ConfigError, CorpusError
+from .tokenizer import Tokenizer
+
+MANY_DOCUMENTS = 20  # from here on the split falls between documents
+LARGE_TEXT = 64 * 2**20  # bytes; the tokens of a larger text are kept in a file and not in memory
+EVAL_ROWS = 32
+
+
+def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[list[str], list[str]]:
+    """Training and validation documents: the last `val_fraction` of the characters are validation.
+
+    With many documents the cut falls between two of them, otherwise at a line end near the place, or, if there is
+    none within the last tenth before it, exactly there.
+    """
+    total = sum(map(len, documents))
+    place, index = int(total * (1 - val_fraction)), 0
+    while index < len(documents) - 1 and place >= len(documents[index]):
+        place -= len(documents[index])
+        index += 1
+    if len(documents) >= MANY_DOCUMENTS:
+        index = max(1, index)
+        return list(documents[:index]), list(documents[index:])
+    document = documents[index]
+    line_end = document.rfind("\n", max(0, place - max(1, total // 10)), place) + 1
+    cut = line_end or place
+    train, val = [*documents[:index], document[:cut]], [document[cut:], *documents[index + 1 :]]
+    return [d for d in train if d], [d for d in val if d]
+
+
+def tokenize(documents: list[str], tokenizer: Tokenizer, file: Path | None = None) -> np.ndarray:
+    """All tokens in one array, 16 bits each where the vocabulary fits; with `file`, memory-mapped from there."""
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    parts = (np.asarray(tokenizer.encode(d, bos=True, eos=True), dtype=dtype) for d in documents)
+    if file is None:
+        return np.concatenate(list(parts))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
+        with open(temporary, "wb") as handle:
+            for part in parts:
+                part.tofile(handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, file)
+    return np.memmap(file, dtype=dtype, mode="r")
+
+
+def cache_folder() -> Path:
+    """Where token files of large texts are kept: $FOUNDRY_CACHE, or the user's cache folder."""
+    if "FOUNDRY_CACHE" in os.environ:
+        return Path(os.environ["FOUNDRY_CACHE"])
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "llm-foundry"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "llm-foundry"
+
+
+class DataLoader:
+    """Batches from a text.
+
+        loader = DataLoader("my_text.txt", batch_size=8, block_size=128, device="cpu")
+        x, y = loader.get_batch("train")       # (B, T) token ids each; y is x moved on by one
+
+    file_path: a UTF-8 file or a built-in text. tokenizer: one that was trained on this text; None trains one with
+    `vocab_size` pieces, on the training part only. val_fraction: share of the text that is kept for validation.
+    Raises CorpusError for a text that cannot be used or is too short for one row of either part.
+    """
+
+    def __init__(
+        self,
+        file_path: str | Path = "python-docs",
+        batch_size: int = 8,
+        block_size: int = 128,
+        device: str = "cpu",
+        tokenizer: Tokenizer | None = None,
+        vocab_size: int = 1024,
+        val_fraction: float = 0.1,
+        seed: int = 1337,
+    ):
+        self.file_path, self.device, self.val_fraction, self.seed = file_path, device, val_fraction, seed
+        self.batch_size, self.block_size = batch_size, block_size
+        require_ints(self, "batch_size block_size")
+        require_ints(self, "seed", minimum=0)
+        if not isinstance(val_fraction, float) or not 0 < val_fraction < 1:
+            raise ConfigError(f"val_fraction must lie between 0 and 1, found {val_fraction!r}.")
+        self.corpus: Corpus = read_corpus(file_path)
+        train, val = split_documents(self.corpus.documents, val_fraction)
+        self._require_length(
+            sum(map(len, train)), sum(map(len, val)), "characters", "more text, or a smaller block_size"
+        )
+        if tokenizer is None:
+            tokenizer = Tokenizer.train(self.corpus, vocab_size, text="\n".join(train))
+        tokenizer.require_corpus(self.corpus)
+        self.tokenizer, self.vocab_size = tokenizer, tokenizer.vocab_size
+        self.train_tokens, self.val_tokens = self._tokenize("train", train), self._tokenize("val", val)
+        shorter = min(len(self.train_tokens), len(self.val_tokens))
+        self._require_length(
+            len(self.train_tokens),
+            len(self.val_tokens),
+            "tokens",
+            f"a block_size of at most {shorter - 1}, or more text",
+        )
+        self.val_bytes_per_token = sum(len(d.encode("utf-8")) for d in val) / (len(self.val_tokens) - 1)
+        self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(("train", "val"))}
+
+    def _tokenize(self, split: str, documents: list[str]) -> np.ndarray:
+        name = f"{self.corpus.sha256[:16]}-{self.tokenizer.fingerprint[:16]}-{self.val_fraction:g}-{split}.tokens"
+        large = self.corpus.n_bytes > LARGE_TEXT
+        return tokenize(documents, self.tokenizer, cache_folder() / name if large else None)
+
+    def _require_length(self, train: int, val: int, unit: str, advice: str):
+        """A row needs block_size + 1 tokens. Characters are counted before a tokenizer is trained (a token has at
+        least one), tokens after."""
+        if min(train, val) < self.block_size + 1:
+            raise CorpusError(
+                f"{self.file_path} is too short: {train} {unit} for training and {val} for validation, and each needs "
+                f"at least block_size + 1 = {self.block_size + 1} tokens. Use {advice}."
+            )
+
+    def _tokens(self, split: str) -> np.ndarray:
+        if split not in ("train", "val"):
+            raise ConfigError(f"There is no split {split!r}; the splits are 'train' and 'val'.")
+        return self.train_tokens if split == "train" else self.val_tokens
+
+    def _to_device(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        rows = torch.from_numpy(rows.astype(np.int64))
+        if str(self.device).startswith("cuda"):
+            rows = rows.pin_memory().to(self.device, non_blocking=True)
+        else:
+            rows = rows.to(self.device)
+        return rows[:, :-1], rows[:, 1:]
+
+    def get_batch(self, split: str = "train") -> tuple[Tensor, Tensor]:
+        """x, y (B, T) int64 on the device: rows from random places of "train" or "val"; y is x moved on by one."""
+        tokens = self._tokens(split)
+        starts = torch.randint(len(tokens) - self.block_size, (self.batch_size, 1), generator=self._generators[split])
+        return self._to_device(tokens[starts.numpy() + np.arange(self.block_size + 1)])
+
+    def val_batches(self, max_tokens: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The validation text in order, each token the target of exactly one row; always the same.
+
+        Rows of block_size tokens, 32 at a time, and a last shorter row for the rest. `max_tokens` stops after about
+        that many targets, at least one row.
+        """
+        T, targets = self.block_size, len(self.val_tokens) - 1
+        if max_tokens is not None and max_tokens < targets:
+            targets = max(1, max_tokens // T) * T
+        full = targets // T
+        for row in range(0, full, EVAL_ROWS):
+            starts = T * np.arange(row, min(row + EVAL_ROWS, full))[:, None]
+            yield self._to_device(self.val_tokens[starts + np.arange(T + 1)])
+        if targets % T:
+            yield self._to_device(self.val_tokens[None, full * T : targets + 1])
+
+    def state(self) -> dict[str, Tensor]:
+        """Where the random numbers stand, for a checkpoint."""
+        return {split: generator.get_state() for split, generator in self._generators.items()}
+
+    def load_state(self, state: dict[str, Tensor]):
+        for split, generator in self._generators.items():
+            generator.set_state(state[split])
+
+    def spec(self) -> dict:
+        """What a checkpoint notes to make the same loader again, beside the tokenizer."""
+        source = self.file_path if self.corpus.name == self.file_path else str(Path(self.file_path).resolve())
+        return {
+            "file_path": source,
+            "batch_size": self.batch_size,
+            "block_size": self.block_size,
+            "val_fraction": self.val_fraction,
+            "seed": self.seed,
+        }
+
+    def describe(self) -> str:
+        """Two lines about text, vocabulary and split, for a person."""
+        n_train, n_val = len(self.train_tokens), len(self.val_tokens)
+        return (
+            f"{self.corpus.name}: {self.corpus.n_bytes:,} bytes in {len(self.corpus.documents):,} documents, "
+            f"vocabulary {self.vocab_size:,}\n"
+            f"  {n_train:,} tokens for training, {n_val:,} for validation, {self.val_bytes_per_token:.2f} bytes a token"
+        )

@@ -1,0 +1,102 @@
+"""MiniLLM: token ids in, a score for every possible next token out. A small Llama."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import CausalSelfAttention
+from .config import ModelConfig
+from .errors import ConfigError
+from .feed_forward import MLP
+from .kv_cache import KVCache
+from .norm import RMSNorm
+from .rope import rope_table
+
+
+class Block(nn.Module):
+    """One layer: attention, then feed-forward, each reading a normalised copy and adding its result to the stream."""
+
+    def __init__(self, config: ModelConfig, layer: int = 0):
+        super().__init__()
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
+        self.attention = CausalSelfAttention(config, layer)
+        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.feed_forward = MLP(config)
+
+    def forward(self, x: Tensor, freqs_cis: Tensor, cache: KVCache | None = None) -> Tensor:
+        """x (B, T, D) → (B, T, D)."""
+        h = x + self.attention(self.attention_norm(x), freqs_cis, cache)
+        return h + self.feed_forward(self.ffn_norm(h))
+
+
+class MiniLLM(nn.Module):
+    """A decoder-only transformer in the manner of Llama (Touvron et al. 2023): RMSNorm, RoPE, GQA, SwiGLU, no biases.
+
+        model = MiniLLM(ModelConfig.preset("tiny"))
+        logits, loss = model(x, y)     # training: x, y (B, T) token ids, y is x moved on by one
+        logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
+
+    `seed` draws the first weights from a generator of its own, so that the same seed always gives the same model.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int = 1337):
+        super().__init__()
+        self.config = config
+        self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.output.weight = self.tok_embeddings.weight
+        table = rope_table(config.head_dim, config.max_seq_len, config.rope_theta)
+        self.register_buffer("freqs_cis", table, persistent=False)
+        self.init_weights(seed)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int = 1337):
+        """Draw every weight anew; the configuration's docstring says how wide."""
+        c, generator = self.config, torch.Generator().manual_seed(seed)
+        self.tok_embeddings.weight.normal_(0, c.embedding_std or c.dim**-0.5, generator=generator)
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.normal_(0, c.matrix_std or module.in_features**-0.5, generator=generator)
+            elif isinstance(module, RMSNorm):
+                module.weight.fill_(1.0)
+        self.norm.weight.fill_(1.0)
+        if not c.tie_embeddings:
+            self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
+
+    def forward(
+        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores of every next token, and the loss where `targets` are given.
+
+        idx: (B, T) token ids. targets: (B, T) the right next tokens; −100 is left out of the loss.
+        cache: the tokens read before; idx continues behind them.
+        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without targets.
+        Raises ConfigError when the tokens do not fit into max_seq_len or the cache.
+        """
+        B, T = idx.shape
+        start = 0 if cache is None else cache.length
+        if start + T > self.config.max_seq_len:
+            raise ConfigError(
+                f"The model reads at most max_seq_len={self.config.max_seq_len} tokens, found {start + T}. "
+                f"Crop the text, for example idx[:, -{self.config.max_seq_len}:]."
+            )
+        if cache is not None:
+            cache.check_room(B, T)
+        freqs_cis = self.freqs_cis[:, start : start + T]
+        x = self.tok_embeddings(idx)
+        for layer in self.layers:
+            x = layer(x, freqs_cis, cache)
+        if cache is not None:
+            cache.advance(T)
+        logits = self.output(self.norm(x))
+        if targets is None:
+            return logits, None
+        return logits, F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+    @property
+    def n_params(self) -> int:
+        """Number of trained parameters, counted on the tensors themselves; a tied head counts once."""
+        return sum(p.numel() for p in self.parameters())

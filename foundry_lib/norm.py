@@ -1,0 +1,27 @@
+"""RMSNorm: divide each token's vector by its root mean square, then scale each channel."""
+
+import torch
+from torch import Tensor, nn
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
+    """x / sqrt(mean(x²) + eps) · weight, over the last axis.
+
+    Shapes: x (..., D), weight (D,), result (..., D) in x's dtype. The mean is taken in at least 32 bits, because a
+    sum of squares overflows 16-bit floats. `eps` stands inside the root (Zhang & Sennrich 2019, equation 4; Llama).
+    """
+    wide = x if x.dtype == torch.float64 else x.float()
+    scale = torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
+    return weight * (wide * scale).to(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation with one learned weight a channel and no bias. x (..., D) → (..., D)."""
+
+    def __init__(self, dim: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)

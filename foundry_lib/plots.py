@@ -1,0 +1,143 @@
+"""Arrays → matplotlib Axes. Nothing here knows a model. Importing it sets the course's style.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; a line style or a hatch always says the same
+thing a second time. A Chinese font is put behind the Latin one, so that a glyph missing in the first is drawn from it.
+"""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, files
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+    "#F0E442",
+)
+GREY = "#777777"
+SYSTEM_CJK_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "WenQuanYi Micro Hei")
+
+
+def cjk_fonts() -> list[str]:
+    """Names of the fonts with Chinese characters that matplotlib can use here, the course's own first."""
+    try:
+        for file in files("pylopdf-fonts-zh-cn") or []:
+            if file.name.startswith("NotoSansSC-Regular"):
+                font_manager.fontManager.addfont(str(file.locate()))
+    except (PackageNotFoundError, OSError):
+        pass  # the fonts of the system may do; lesson 00 reports it when there is none
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in ("Noto Sans SC", *SYSTEM_CJK_FONTS) if name in installed]
+
+
+def use_course_style():
+    """Set fonts, colours and sizes for every figure that follows."""
+    matplotlib.rcParams.update(
+        {
+            # font.family, not font.sans-serif: only this list falls back glyph by glyph. A name that is not installed
+            # would print a warning at every draw, so only installed ones are listed.
+            "font.family": ["DejaVu Sans", *cjk_fonts()],
+            "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PINK]),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "figure.figsize": (7, 3),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "legend.frameon": False,
+        }
+    )
+
+
+use_course_style()
+
+
+def glyphs_missing(text: str) -> list[str]:
+    """The characters of `text` that no font in use can draw; they would appear as boxes."""
+    missing = []
+    for character in dict.fromkeys(text):
+        figure = Figure(figsize=(1, 1))
+        figure.text(0, 0, character)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            FigureCanvasAgg(figure).draw()
+        if any("missing" in str(warning.message) for warning in caught):
+            missing.append(character)
+    return missing
+
+
+LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--"}
+
+
+def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float], total: int | None = None):
+    """The curve of a training: loss of every batch (faint), its running mean, the validation loss, and the known lines.
+
+    steps, train, val_steps, val: sequences; losses in nats a token. lines: name → nats, drawn across and named at
+    the right edge. total: where the time axis ends.
+    """
+    ax.clear()
+    steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
+    if len(train):
+        ax.plot(steps, train, color=SKY, alpha=0.35, lw=0.8)
+        ax.plot(steps, running_mean(train), color=BLUE, lw=1.6, label="training, mean of 20 steps")
+    if len(val):
+        ax.plot(val_steps, val, color=RED, marker="o", ms=4, lw=1.6, label="validation")
+    right = total or (steps[-1] if len(steps) else 1)
+    for name, nats in lines.items():
+        style = next((s for start, s in LINE_STYLES.items() if name.startswith(start)), (0, (1, 3)))
+        ax.axhline(nats, color=GREY, ls=style, lw=1)
+        ax.text(right, nats, f"{name} {nats:.2f}", color="#444444", fontsize=8, ha="right", va="bottom")
+    ax.set(xlim=(0, right), xlabel="step", ylabel="loss (nats per token)")
+    if len(train) or len(val):
+        ax.legend(loc="lower left", fontsize=8)
+
+
+def running_mean(values, width: int = 20) -> np.ndarray:
+    """Mean of each value and up to width − 1 values before it."""
+    sums = np.cumsum(np.insert(np.asarray(values, dtype=float), 0, 0.0))
+    index = np.arange(1, len(sums))
+    start = np.maximum(0, index - width)
+    return (sums[index] - sums[start]) / (index - start)
+
+
+def visible(piece: str) -> str:
+    """A piece of text as a label: spaces and line ends drawn as signs, so that " the" and "the" differ."""
+    return piece.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+
+
+def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=None):
+    """Bars of the next token's probabilities; removed tokens grey and hatched at their old height.
+
+    probs: what is drawn from now. kept: a boolean each, None means all. outline: the distribution before the filters.
+    """
+    ax.clear()
+    x = np.arange(len(labels))
+    kept = np.ones(len(labels), dtype=bool) if kept is None else np.asarray(kept)
+    if outline is not None:
+        ax.bar(
+            x[~kept], np.asarray(outline)[~kept], color="#dddddd", edgecolor=GREY, hatch="///", lw=0.5, label="removed"
+        )
+    ax.bar(x[kept], np.asarray(probs)[kept], color=BLUE, label="kept")
+    if outline is not None:
+        ax.step(
+            np.append(x - 0.5, x[-1] + 0.5),
+            np.append(outline, outline[-1]),
+            where="post",
+            color=ORANGE,
+            lw=1.2,
+            label="before",
+        )
+        ax.legend(loc="upper right", fontsize=8)
+    ax.set_xticks(x, labels, rotation=60, ha="right", fontsize=8)
+    ax.set(ylabel="probability", xlim=(-0.6, len(labels) - 0.4))
+    ax.grid(visible=False, axis="x")

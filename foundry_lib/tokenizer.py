@@ -1,0 +1,220 @@
+"""Text ↔ token ids, without loss: SentencePiece's byte-pair encoding with every setting that would lose text undone.
+
+Its defaults are made for translation: they fold full-width letters, drop newlines and double spaces, put a space in
+front, and silently skip training lines of more than 4,192 bytes. Here every string comes back as it went in.
+(One exception: SentencePiece writes a space as U+2581, so a U+2581 in the text comes back as a space.)
+"""
+
+import codecs
+import hashlib
+import io
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+
+import sentencepiece
+
+from .corpus import Corpus
+from .errors import Notice, TokenizerError
+
+UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
+SMALLEST_VOCAB = 3 + 256 + 2  # the three control ids, the 256 bytes, space and newline
+LONGEST_LINE = 4000  # bytes; SentencePiece drops training lines over 4,192
+RECIPE = dict(
+    model_type="bpe",
+    byte_fallback=True,
+    character_coverage=1.0,
+    normalization_rule_name="identity",
+    add_dummy_prefix=False,
+    remove_extra_whitespaces=False,
+    required_chars="▁\n",
+    allow_whitespace_only_pieces=True,  # a run of spaces may be one piece, as in indented code
+    split_by_unicode_script=False,  # "__init__" and "don't" may be one piece: 4 to 10 % fewer tokens
+    unk_id=UNK_ID,
+    bos_id=BOS_ID,
+    eos_id=EOS_ID,
+    pad_id=-1,
+    hard_vocab_limit=False,
+    num_threads=1,
+    minloglevel=2,
+)
+
+
+def segments(text: str) -> list[str]:
+    """Cut at line ends, newlines in front of the line that they begin. Each segment is encoded by itself: training
+    sees the same segments, and a list of lines is encoded several times faster than one long string."""
+    return re.findall(r"\n*[^\n]+|\n+", text)
+
+
+def training_lines(text: str) -> list[str]:
+    """Segments cut to what SentencePiece accepts, so that none is dropped in silence."""
+    lines = []
+    for segment in segments(text):
+        while len(segment.encode("utf-8")) > LONGEST_LINE:
+            lines.append(segment[: LONGEST_LINE // 4])  # a character has at most four bytes
+            segment = segment[LONGEST_LINE // 4 :]
+        lines.append(segment)
+    skipped = sum("\u2585" in line for line in lines)  # SentencePiece's own sign for "unknown"; it skips such lines
+    if skipped:
+        warnings.warn(f"{skipped} lines with the character U+2585 taught the tokenizer nothing.", Notice, stacklevel=3)
+    return lines
+
+
+class Tokenizer:
+    """A trained tokenizer, bound to the text that it was trained on.
+
+    vocab_size: number of pieces. fingerprint: sha256 over pieces and scores. corpus_sha256, corpus_name: its text.
+    """
+
+    def __init__(self, proto: bytes, corpus_name: str = "", corpus_sha256: str = ""):
+        self._proto = proto
+        try:
+            self._model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        except RuntimeError as error:
+            raise TokenizerError(f"The tokenizer cannot be read ({error}); train it again.") from error
+        self.corpus_name, self.corpus_sha256 = corpus_name, corpus_sha256
+        self.vocab_size: int = self._model.vocab_size()
+        ids = range(self.vocab_size)
+        self.pieces: list[str] = [self._model.id_to_piece(i) for i in ids]
+        self._bytes = [self._spell(i) for i in ids]
+        scored = "\n".join(
+            f"{piece!r} {self._model.get_score(i):.6g}" for i, piece in zip(ids, self.pieces, strict=True)
+        )
+        self.fingerprint = hashlib.sha256(scored.encode("utf-8")).hexdigest()
+
+    def _spell(self, token: int) -> bytes:
+        if token in (BOS_ID, EOS_ID):
+            return b""
+        if token == UNK_ID:
+            return "\ufffd".encode()
+        piece = self.pieces[token]
+        return bytes([int(piece[3:5], 16)]) if self._model.is_byte(token) else piece.replace("▁", " ").encode("utf-8")
+
+    @classmethod
+    def train(cls, corpus: Corpus | str, vocab_size: int, text: str | None = None) -> "Tokenizer":
+        """Learn up to `vocab_size` pieces.
+
+        corpus: the text that the tokenizer belongs to. text: the part of it to learn from; None means all.
+        More pieces than the text supports are lowered to what it does, with a Notice. Raises TokenizerError for fewer
+        than the 261 that any text may need, and for text that is not valid Unicode.
+        """
+        if isinstance(corpus, str):
+            corpus = Corpus("text", (corpus,))
+        if not isinstance(vocab_size, int) or vocab_size < SMALLEST_VOCAB:
+            raise TokenizerError(
+                f"vocab_size must be a whole number of at least {SMALLEST_VOCAB} (256 bytes, 3 control ids, space and "
+                f"newline), found {vocab_size!r}."
+            )
+        text = "\n".join(corpus.documents) if text is None else text
+        alphabet = SMALLEST_VOCAB + len(set(text) - set(" \n\u2581\0"))
+        if vocab_size < alphabet:
+            raise TokenizerError(
+                f"{corpus.name} has {alphabet - SMALLEST_VOCAB} different characters, each a piece: vocab_size must "
+                f"be at least {alphabet}, found {vocab_size}."
+            )
+        _require_unicode(text)
+        file = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(training_lines(text)), model_writer=file, vocab_size=vocab_size, **RECIPE
+            )
+        except RuntimeError as error:
+            raise TokenizerError(f"SentencePiece found nothing to learn in {corpus.name} ({error}).") from error
+        tokenizer = cls(file.getvalue(), corpus.name, corpus.sha256)
+        if tokenizer.vocab_size < vocab_size:
+            warnings.warn(
+                f"{corpus.name} supports {tokenizer.vocab_size} pieces, so the vocabulary is {tokenizer.vocab_size} "
+                f"and not {vocab_size}.",
+                Notice,
+                stacklevel=2,
+            )
+        return tokenizer
+
+    def encode(self, text: str, bos: bool = False, eos: bool = False) -> list[int]:
+        """Token ids of a text, with the begin or end sign where asked. Typed signs such as "<s>" stay plain text."""
+        _require_unicode(text)
+        ids = [i for part in self._model.encode(segments(text)) for i in part]
+        return [BOS_ID] * bos + ids + [EOS_ID] * eos
+
+    def decode(self, ids) -> str:
+        """The text of token ids (a list, an array or a 1-D tensor); begin and end signs are left out."""
+        return b"".join(self.token_bytes(int(i)) for i in ids).decode("utf-8", errors="replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 bytes of one token: a piece's text, one byte of a spelled-out character, nothing for a sign."""
+        if not 0 <= token < self.vocab_size:
+            raise TokenizerError(f"Token id {token} is outside the vocabulary of {self.vocab_size} pieces.")
+        return self._bytes[token]
+
+    def save(self, folder: Path | str):
+        """Write tokenizer.model and tokenizer.json into `folder`, each whole or not at all."""
+        note = {"corpus_name": self.corpus_name, "corpus_sha256": self.corpus_sha256, "fingerprint": self.fingerprint}
+        _write(Path(folder) / "tokenizer.model", self._proto)
+        _write(Path(folder) / "tokenizer.json", json.dumps(note, indent=1).encode("utf-8"))
+
+    @classmethod
+    def load(cls, folder: Path | str, corpus: Corpus | None = None) -> "Tokenizer":
+        """Read a saved tokenizer; with `corpus`, only if it was trained on that very text. Raises TokenizerError."""
+        folder = Path(folder)
+        try:
+            note = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            tokenizer = cls((folder / "tokenizer.model").read_bytes(), note["corpus_name"], note["corpus_sha256"])
+            intact = tokenizer.fingerprint == note["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TokenizerError(f"{folder} holds no whole tokenizer ({error}); train it again.") from error
+        if not intact:
+            raise TokenizerError(f"{folder}: tokenizer.model and tokenizer.json do not belong together; train again.")
+        if corpus is not None:
+            tokenizer.require_corpus(corpus)
+        return tokenizer
+
+    def require_corpus(self, corpus: Corpus):
+        """Raise TokenizerError unless this tokenizer was trained on `corpus`."""
+        if self.corpus_sha256 != corpus.sha256:
+            raise TokenizerError(
+                f"The tokenizer belongs to another text: it was trained on {self.corpus_name} with sha256 "
+                f"{self.corpus_sha256[:12]}…, and {corpus.name} has {corpus.sha256[:12]}…. Train one for this text."
+            )
+
+
+class TextStream:
+    """Decode token by token: `push` returns the characters that are now complete, `finish` what is left.
+
+    A rare character is spelled in bytes, one token each; half a character is never returned.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        return self._decoder.decode(self.tokenizer.token_bytes(token))
+
+    def finish(self) -> str:
+        return self._decoder.decode(b"", final=True)
+
+
+def _require_unicode(text: str):
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"The text is not valid Unicode: character {error.start} is half of a surrogate pair. "
+            f"Read the file again with encoding='utf-8'."
+        ) from None
+    if "\0" in text:
+        raise TokenizerError(
+            f"The text holds a NUL character at {text.index(chr(0))}, which SentencePiece cannot keep."
+        )
+
+
+def _write(path: Path, data: bytes):
+    """Replace a file in one step, after its content has reached the disk."""
+    temporary = path.with_name(path.name + ".new")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

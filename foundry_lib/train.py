@@ -1,0 +1,148 @@
+"""Train a model from the command line: python -m foundry_lib.train --data my_text.txt --preset tiny --steps 1500"""
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from . import runtime
+from .baselines import bits_per_byte, reference_lines
+from .checkpoint import checkpoints
+from .config import PRESETS, ModelConfig, TrainConfig
+from .data import DataLoader
+from .errors import FoundryError
+from .model import MiniLLM
+from .trainer import Trainer
+
+DEFAULTS = TrainConfig()
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m foundry_lib.train", description="Train a small language model.")
+    parser.add_argument(
+        "--data", default="python-docs", help="a UTF-8 text file, or a built-in text (default: %(default)s)"
+    )
+    parser.add_argument("--preset", default="tiny", choices=PRESETS, help="size of the model (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=DEFAULTS.max_iters, help="optimizer steps (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=int, default=DEFAULTS.batch_size, help="rows in a batch (default: %(default)s)"
+    )
+    parser.add_argument("--block-size", type=int, default=128, help="tokens in a row (default: %(default)s)")
+    parser.add_argument("--vocab-size", type=int, default=2048, help="pieces of the tokenizer (default: %(default)s)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=DEFAULTS.learning_rate, help="peak (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--eval-interval", type=int, default=DEFAULTS.eval_interval, help="steps between validations and saves"
+    )
+    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of weights and batches (default: %(default)s)")
+    parser.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder for checkpoints (default: runs/DATA-PRESET-TIME)"
+    )
+    parser.add_argument("--resume", type=Path, default=None, help="go on from the newest checkpoint in this folder")
+    return parser.parse_args(arguments)
+
+
+def new_trainer(args: argparse.Namespace, device: str) -> Trainer:
+    config = TrainConfig(
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        max_iters=args.steps,
+        eval_interval=args.eval_interval,
+        seed=args.seed,
+    )
+    ModelConfig.preset(args.preset, vocab_size=args.vocab_size, max_seq_len=args.block_size)  # refuse early
+    loader = DataLoader(
+        args.data,
+        batch_size=args.batch_size,
+        block_size=args.block_size,
+        device=device,
+        vocab_size=args.vocab_size,
+        seed=args.seed,
+    )
+    model = ModelConfig.preset(args.preset, vocab_size=loader.vocab_size, max_seq_len=args.block_size)
+    return Trainer(MiniLLM(model, seed=args.seed), loader, config)
+
+
+def describe(trainer: Trainer) -> str:
+    """Configuration, data and model, and the losses to compare with."""
+    model, loader, config = trainer.model.config, trainer.loader, trainer.config
+    parts = ", ".join(f"{name} {count:,}" for name, count in model.params_by_part.items() if count)
+    lines = "\n".join(
+        f"  {name:<12} {nats:.3f} nats/token   {bits_per_byte(nats, loader.val_bytes_per_token):.3f} bits/byte"
+        for name, nats in reference_lines(loader).items()
+    )
+    return (
+        f"Training: batch {config.batch_size} × {loader.block_size} tokens, learning rate {config.learning_rate:g}, "
+        f"{config.max_iters} steps, seed {config.seed}\n"
+        f"Data: {loader.describe()}\n"
+        f"Model: {trainer.model.n_params:,} parameters ({parts})\n"
+        f"  dim {model.dim}, {model.n_layers} layers, {model.n_heads} heads, {model.n_kv_heads} key/value heads, "
+        f"vocabulary {model.vocab_size}, context {model.max_seq_len}\n"
+        f"Losses to compare with:\n{lines}"
+    )
+
+
+def keep_two(folder: Path):
+    """Remove all but the two newest checkpoints of this training."""
+    import shutil
+
+    for old in checkpoints(folder)[:-2]:
+        shutil.rmtree(old)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    device = args.device or runtime.best_device()
+    try:
+        print(runtime.describe(device), flush=True)
+        if args.resume:
+            found = checkpoints(args.resume)
+            if not found:
+                raise FoundryError(f"There is no checkpoint in {args.resume}; start one without --resume.")
+            trainer, out = Trainer.load(found[-1], device=device), args.resume
+            print(f"Going on from {found[-1]}")
+        else:
+            trainer = new_trainer(args, device)
+            out = args.out or Path("runs") / f"{Path(args.data).stem}-{args.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        print(describe(trainer), flush=True)
+        bar = tqdm(
+            total=trainer.config.max_iters, initial=trainer.step, unit="step", dynamic_ncols=True, file=sys.stdout
+        )
+        val, saved = math.nan, None
+        with bar:
+            for record in trainer.run():
+                bar.update(record.step - bar.n)
+                bar.set_postfix_str(
+                    f"loss {record.train_loss or math.nan:.3f}, {record.tokens_per_s:,.0f} tokens/s", refresh=False
+                )
+                if record.val_loss is not None:
+                    val = record.val_loss
+                    bar.write(
+                        f"step {record.step:5d}  train {record.train_loss or val:.3f}  val {val:.3f} nats/token = "
+                        f"{bits_per_byte(val, trainer.loader.val_bytes_per_token):.3f} bits/byte  "
+                        f"{record.elapsed:.0f} s",
+                        file=sys.stdout,
+                    )
+                    if record.step:
+                        saved = trainer.save(out)
+                        keep_two(out)
+        if trainer.interrupted:
+            saved = trainer.save(out)
+            print(f"Stopped at step {trainer.step}. Go on with: python -m foundry_lib.train --resume {out}")
+        if saved is None:
+            print("Nothing was left to train.")
+        else:
+            print(f"Saved to {saved}. Hear it: python -m foundry_lib.generate --checkpoint {saved}")
+    except FoundryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Training: a schedule, a step, and a loop that yields records. It prints and plots nothing; the caller may."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .checkpoint import load_checkpoint, read_json, save_checkpoint, verify
+from .config import TrainConfig
+from .errors import CheckpointError
+from .model import MiniLLM
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known after a step. `train_loss` is that step's batch before its update, in nats a token; it is None
+    at step 0, where nothing has been trained. `val_loss` is None between evaluations. Times are in seconds;
+    `elapsed` counts over all resumes, `remaining` is an estimate."""
+
+    step: int
+    train_loss: float | None
+    val_loss: float | None
+    lr: float
+    grad_norm: float
+    tokens_per_s: float
+    elapsed: float
+    remaining: float
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """The learning rate of update number `step`, counted from 0: linear warm-up, then a cosine down to its floor."""
+    if step < config.warmup_iters:
+        return config.learning_rate * (step + 1) / config.warmup_iters
+    done = (step - config.warmup_iters) / max(1, config.max_iters - config.warmup_iters)
+    floor = config.min_lr_ratio
+    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def make_optimizer(model: MiniLLM, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW in one fused kernel; weight decay on the matrices only, not on norms and embeddings (the decay pulls
+    towards zero, which means something for a map and nothing for a scale or a look-up)."""
+    embedding = model.tok_embeddings.weight
+    matrices = [p for p in model.parameters() if p.dim() >= 2 and p is not embedding]
+    others = [p for p in model.parameters() if p.dim() < 2 or p is embedding]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+@contextmanager
+def _stop_request():
+    """A flag that Ctrl-C, or the notebook's ■, sets instead of raising in the middle of a step.
+
+    Yields (flag, arm); `arm` is called before every step, because a notebook puts its own handler back between cells.
+    Only the main thread can receive the signal; elsewhere the flag stays down.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag, lambda: None
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def arm():
+        signal.signal(signal.SIGINT, lambda *_: flag.set())
+
+    try:
+        arm()
+        yield flag, arm
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Trainer:
+    """The whole state of a training: model, optimizer, data position, random numbers and the step.
+
+        trainer = Trainer(MiniLLM(config), loader, TrainConfig())
+        for record in trainer.run():
+            print(record.step, record.train_loss)
+
+    `run` may be stopped (■ or Ctrl-C ends it after the present step), saved, loaded in another process and run again:
+    the weights come out bit for bit as if it had never stopped.
+    """
+
+    def __init__(self, model: MiniLLM, loader, config: TrainConfig = TrainConfig(), device: str | None = None):
+        self.device = str(device or loader.device)
+        self.model = model.to(self.device)
+        self.loader, self.config = loader, config
+        self.optimizer = make_optimizer(self.model, config)
+        self.step = 0  # updates done
+        self.elapsed = 0.0
+        self.interrupted = False
+        self.history: list[Record] = []
+
+    def run(self, until: int | None = None) -> Iterator[Record]:
+        """Train to step `until` (None: to the end) and yield a Record after each step."""
+        end = min(self.config.max_iters, self.config.max_iters if until is None else until)
+        self.interrupted = False
+        with _stop_request() as (stop, arm):
+            if self.step == 0 and not self.history:
+                yield self._record(None, self.evaluate(), 0.0, 0.0)
+            while self.step < end:
+                arm()
+                started = time.perf_counter()
+                loss, grad_norm = self._train_step()
+                seconds = time.perf_counter() - started
+                due = self.step % self.config.eval_interval == 0 or self.step == self.config.max_iters
+                val_loss = self.evaluate() if due else None
+                self.elapsed += time.perf_counter() - started
+                yield self._record(loss, val_loss, grad_norm, seconds)
+                if stop.is_set():
+                    self.interrupted = True
+                    return
+
+    def _train_step(self) -> tuple[float, float]:
+        """One update: batch, forward, backward, step. Returns the loss and the gradient's norm before clipping."""
+        lr = learning_rate(self.step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        xb, yb = self.loader.get_batch("train")
+        with self._autocast():
+            _, loss = self.model(xb, yb)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item(), grad_norm.item()
+
+    def _autocast(self):
+        """bf16 products on CUDA; plain fp32 elsewhere."""
+        return torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """Mean loss in nats a token over the validation text, the same tokens every time."""
+        total, count = 0.0, 0
+        for xb, yb in self.loader.val_batches(self.config.eval_tokens):
+            with self._autocast():
+                _, loss = self.model(xb, yb)
+            total, count = total + loss.item() * yb.numel(), count + yb.numel()
+        return total / count
+
+    def _record(self, loss, val_loss, grad_norm, seconds) -> Record:
+        left = (self.config.max_iters - self.step) * self.elapsed / self.step if self.step else math.nan
+        tokens = self.loader.batch_size * self.loader.block_size
+        record = Record(
+            self.step,
+            loss,
+            val_loss,
+            learning_rate(max(0, self.step - 1), self.config),
+            grad_norm,
+            tokens / seconds if seconds else 0.0,
+            self.elapsed,
+            left,
+        )
+        self.history.append(record)
+        return record
+
+    def status(self) -> str:
+        """One sentence: where the training stands, and how to go on."""
+        if self.step >= self.config.max_iters:
+            return f"Finished: {self.step} steps in {self.elapsed:.0f} s."
+        how = "Stopped" if self.interrupted else "Standing"
+        return f"{how} at step {self.step} of {self.config.max_iters}; call run() again to go on from here."
+
+    def save(self, folder: Path | str) -> Path:
+        """Write everything to `folder/step-NNNNNN`, whole or not at all; return that path."""
+        names = [name for name, _ in self.model.named_parameters()]
+        position = {id(p): name for name, p in self.model.named_parameters()}
+        tensors = {
+            f"optimizer.{position[id(p)]}.{key}": value.detach().cpu().clone()
+            for p, state in self.optimizer.state.items()
+            for key, value in state.items()
+        }
+        loader_state = self.loader.state()
+        tensors |= {f"loader.{key}": value for key, value in loader_state.items() if isinstance(value, Tensor)}
+        tensors["rng.torch"] = torch.get_rng_state()
+        if self.device.startswith("cuda"):
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        values = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "config": self.config.to_dict(),
+            "parameters": names,
+            "loader": self.loader.spec(),
+            "loader_state": {key: value for key, value in loader_state.items() if not isinstance(value, Tensor)},
+            "history": [list(vars(record).values()) for record in self.history],
+        }
+        return save_checkpoint(
+            Path(folder) / f"step-{self.step:06d}", self.model, self.loader.tokenizer, tensors, values
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str, loader=None, device: str | None = None) -> "Trainer":
+        """Go on from a checkpoint. `loader` is made from the checkpoint's own note when it is not given.
+
+        Raises CheckpointError when the text has changed since, or the checkpoint holds no training.
+        """
+        from .data import DataLoader
+
+        model, tokenizer = load_checkpoint(folder)
+        files = verify(folder)
+        values = read_json(files, "trainer.json")
+        if loader is None:
+            loader = DataLoader(**values["loader"], tokenizer=tokenizer, **({"device": device} if device else {}))
+        if loader.tokenizer.fingerprint != tokenizer.fingerprint:
+            raise CheckpointError(f"{folder} was trained with another tokenizer than this loader's.")
+        trainer = cls(model, loader, TrainConfig.from_dict(values["config"]), device)
+        trainer._restore(safetensors.torch.load(files["trainer.safetensors"].read_bytes()), values)
+        return trainer
+
+    def _restore(self, tensors: dict[str, Tensor], values: dict):
+        parameters = dict(self.model.named_parameters())
+        state = {}
+        for key, tensor in tensors.items():
+            if key.startswith("optimizer."):
+                name, field = key.removeprefix("optimizer.").rsplit(".", 1)
+                p = parameters[name]
+                state.setdefault(p, {})[field] = tensor if field == "step" else tensor.to(p.device)
+        self.optimizer.state.update(state)
+        loader_tensors = {key.removeprefix("loader."): t for key, t in tensors.items() if key.startswith("loader.")}
+        self.loader.load_state({**values["loader_state"], **loader_tensors})
+        torch.set_rng_state(tensors["rng.torch"])
+        if self.device.startswith("cuda") and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        self.step, self.elapsed = values["step"], values["elapsed"]
+        self.history = [Record(*row) for row in values["history"]]

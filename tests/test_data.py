@@ -1,0 +1,156 @@
+"""Batches: what is in a row, what is kept apart, and what a short or large text does."""
+
+import numpy as np
+import pytest
+import torch
+
+from foundry_lib import ConfigError, CorpusError, DataLoader, TokenizerError
+from foundry_lib import data as module
+from foundry_lib.data import split_documents
+from foundry_lib.tokenizer import BOS_ID, EOS_ID
+
+
+def numbered(lines: int) -> str:
+    return "".join(f"line {n:05d} of the text\n" for n in range(lines))
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "my text.txt"
+    file.write_text(numbered(400), encoding="utf-8")
+    return file
+
+
+def make(path, **options) -> DataLoader:
+    return DataLoader(path, **{"batch_size": 4, "block_size": 16, "vocab_size": 300, **options})
+
+
+def test_a_batch_is_rows_and_what_comes_next(path):
+    loader = make(path)
+    for split, tokens in (("train", loader.train_tokens), ("val", loader.val_tokens)):
+        x, y = loader.get_batch(split)
+        assert x.shape == y.shape == (4, 16) and x.dtype == torch.int64 and torch.equal(x[:, 1:], y[:, :-1])
+        windows = np.lib.stride_tricks.sliding_window_view(tokens, 17)
+        for row, target in zip(x, y, strict=True):
+            assert (windows == np.append(row, target[-1]).astype(tokens.dtype)).all(1).any()
+
+
+def test_every_place_can_be_drawn(path):
+    loader = make(path, batch_size=64)
+    last = set()
+    for _ in range(300):
+        last |= set(loader.get_batch("val")[1][:, -1].tolist())
+    assert EOS_ID in last  # the very last token is a target too
+
+
+def test_documents_begin_and_end(path):
+    loader = make(path)
+    assert loader.train_tokens[0] == BOS_ID and loader.val_tokens[-1] == EOS_ID
+    assert loader.train_tokens.dtype == np.uint16
+    text = loader.tokenizer.decode(loader.train_tokens) + loader.tokenizer.decode(loader.val_tokens)
+    assert text == path.read_text(encoding="utf-8")  # nothing lost, nothing twice
+
+
+def test_train_and_validation_never_overlap():
+    lines = numbered(1000)
+    train, val = split_documents((lines,), 0.1)
+    assert "".join(train) + "".join(val) == lines and val[0].startswith("line") and 90 < val[0].count("\n") < 110
+    train, val = split_documents(("x" * 1000,), 0.1)  # no line end anywhere
+    assert len(train[0]) == 900 and len(val[0]) == 100
+    many = tuple(f"document {n}" for n in range(100))
+    train, val = split_documents(many, 0.2)
+    assert tuple(train + val) == many and len(val) in (20, 21)
+    few = ("a\n" * 500, "b\n" * 500, "c\n" * 500)
+    train, val = split_documents(few, 0.5)
+    assert "".join(train + val) == "".join(few) and abs(sum(map(len, val)) - 1500) < 5
+
+
+def test_the_tokenizer_learns_from_the_training_part_only(tmp_path):
+    file = tmp_path / "t.txt"
+    file.write_text(numbered(300) + "qzqzqz " * 150, encoding="utf-8")
+    loader = make(file, val_fraction=0.2)
+    assert "qz" not in "".join(loader.tokenizer.pieces)
+    assert loader.tokenizer.corpus_sha256 == loader.corpus.sha256
+
+
+def test_validation_is_the_same_each_time_and_complete(path):
+    loader = make(path)
+    targets = torch.cat([y.flatten() for _, y in loader.val_batches()])
+    assert torch.equal(targets, torch.from_numpy(loader.val_tokens[1:].astype(np.int64)))
+    inputs = torch.cat([x.flatten() for x, _ in loader.val_batches()])
+    assert torch.equal(inputs, torch.from_numpy(loader.val_tokens[:-1].astype(np.int64)))
+    assert (
+        sum(y.numel() for _, y in loader.val_batches(40)) == 32
+        and sum(y.numel() for _, y in loader.val_batches(1)) == 16
+    )
+    assert loader.val_bytes_per_token == pytest.approx(
+        len(loader.tokenizer.decode(loader.val_tokens).encode()) / (len(loader.val_tokens) - 1)
+    )
+
+
+def test_the_seed_and_the_state_decide_the_batches(path):
+    a, b, c = make(path), make(path), make(path, seed=2)
+    torch.manual_seed(3)
+    first = [a.get_batch("train")[0] for _ in range(3)]
+    torch.rand(9)
+    assert all(torch.equal(x, b.get_batch("train")[0]) for x in first)
+    b.get_batch("val")
+    state, following = b.state(), b.get_batch("train")[0]
+    assert not torch.equal(c.get_batch("train")[0], first[0])
+    c.load_state(state)
+    assert torch.equal(c.get_batch("train")[0], following)
+
+
+def test_too_short_says_what_would_fit(path):
+    with pytest.raises(CorpusError, match=r"characters for training.*block_size \+ 1 = 5001 tokens. Use more text"):
+        make(path, block_size=5000)
+    with pytest.raises(CorpusError, match="tokens for training.*at most") as refused:
+        make(path, block_size=600)
+    fits = int(str(refused.value).split("at most ")[1].split(",")[0])
+    make(path, block_size=fits)
+    with pytest.raises(CorpusError, match=f"at most {fits},"):
+        make(path, block_size=fits + 1)
+    path.write_text("ab", encoding="utf-8")
+    with pytest.raises(CorpusError, match="Use more text"):
+        make(path)
+
+
+def test_a_tokenizer_of_another_text_is_refused(path, tmp_path):
+    tokenizer = make(path).tokenizer
+    assert make(path, tokenizer=tokenizer).tokenizer is tokenizer
+    path.write_text(numbered(401), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="another text"):
+        make(path, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"batch_size": 0}, {"block_size": 1.5}, {"val_fraction": 0.0}, {"val_fraction": 1}, {"seed": -1}]
+)
+def test_bad_settings_are_refused_by_name(path, bad):
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        make(path, **bad)
+    with pytest.raises(ConfigError, match="no split 'test'"):
+        make(path).get_batch("test")
+
+
+def test_a_large_text_is_mapped_from_a_file(path, tmp_path, monkeypatch):
+    small = make(path)
+    monkeypatch.setattr(module, "LARGE_TEXT", 1000)
+    monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache 缓存"))
+    large = make(path)
+    assert isinstance(large.train_tokens, np.memmap) and np.array_equal(large.train_tokens, small.train_tokens)
+    assert torch.equal(large.get_batch("train")[0], small.get_batch("train")[0])
+    files = sorted((tmp_path / "cache 缓存").iterdir())
+    assert len(files) == 2
+    stamps = [f.stat().st_mtime_ns for f in files]
+    make(path)
+    assert [f.stat().st_mtime_ns for f in sorted((tmp_path / "cache 缓存").iterdir())] == stamps  # used again
+    path.write_text(numbered(500), encoding="utf-8")
+    make(path)
+    assert len(list((tmp_path / "cache 缓存").iterdir())) == 4  # another text has files of its own
+
+
+def test_python_docs():
+    loader = DataLoader("python-docs")
+    assert loader.vocab_size == 1024 and len(loader.train_tokens) > 8 * len(loader.val_tokens)
+    assert "python-docs" in loader.describe() and "bytes a token" in loader.describe()

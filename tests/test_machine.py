@@ -1,0 +1,40 @@
+"""Lesson 00's questions to the machine."""
+
+import pytest
+
+from foundry_lib import machine
+from foundry_lib.data import DataLoader
+
+
+@pytest.fixture(scope="module")
+def loader(tmp_path_factory):
+    path = tmp_path_factory.mktemp("machine") / "t.txt"
+    path.write_text("An owl sat in an oak and said nothing at all.\n" * 200, encoding="utf-8")
+    return DataLoader(path, batch_size=2, block_size=16, vocab_size=300)
+
+
+def test_this_machine_has_everything():
+    findings = machine.examine()
+    assert [f.name for f in findings if not f.ok] == []
+    assert {"Python", "PyTorch", "device", "memory", "Chinese characters"} <= {f.name for f in findings}
+
+
+def test_what_is_missing_comes_with_its_mending(monkeypatch):
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})())
+    monkeypatch.setattr(machine.plots, "glyphs_missing", lambda text: list(text))
+    lines = "\n".join(map(str, machine.examine()))
+    assert lines.count("✗") == 2 and "→ Free some room" in lines and "→ Run `python3 course.py lab` again" in lines
+
+
+def test_speed_and_minutes(loader):
+    speed = machine.training_speed(loader, "tiny", steps=3)
+    assert 10 < speed < 1e8
+    minutes = machine.minutes_to_train({"tiny": 6000.0, "small": 1000.0}, tokens=600_000, loader=loader)
+    assert minutes["tiny"] == pytest.approx(600_000 / 6000 / 60) and minutes["small"] == pytest.approx(10)
+    assert minutes["medium"] > 3 * minutes["small"]
+
+
+def test_recommendation():
+    assert machine.recommend({"tiny": 1, "small": 4, "medium": 30}) == "small"
+    assert machine.recommend({"tiny": 9, "small": 40, "medium": 300}) == "tiny"
+    assert machine.recommend({"tiny": 0.1, "small": 0.4, "medium": 3}) == "medium"

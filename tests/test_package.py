@@ -1,0 +1,77 @@
+"""The package as a whole: what importing it costs and brings, and which module may import which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import foundry_lib
+
+PACKAGE = Path(foundry_lib.__file__).parent
+MODEL_PARTS = {"norm", "rope", "kv_cache", "attention", "feed_forward", "model"}
+MAY_IMPORT = {  # inside the package, beside errors; imports go one way
+    "config": set(),
+    "norm": set(),
+    "rope": set(),
+    "kv_cache": {"config"},
+    "attention": {"config", "kv_cache", "rope"},
+    "feed_forward": {"config"},
+    "model": MODEL_PARTS | {"config"},
+    "checks": set(),
+    "plots": set(),
+    "tokenizer": {"corpus"},
+    "corpus": {"tales"},
+    "data": {"corpus", "tokenizer", "config"},
+    "baselines": {"data"},
+    "sample": {"config", "kv_cache", "tokenizer"},
+    "runtime": set(),
+    "errors": set(),
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return found - {"errors"}
+
+
+def test_imports_go_one_way():
+    for name, allowed in MAY_IMPORT.items():
+        found = imported_modules(PACKAGE / f"{name}.py")
+        assert found <= allowed, f"{name}.py imports {sorted(found - allowed)}"
+
+
+def child(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    ).stdout.strip()
+
+
+def test_import_is_small_and_brings_no_strangers():
+    peak, strangers = child(
+        "import foundry_lib, sys, psutil; print(psutil.Process().memory_info().rss / 2**20, "
+        "[m for m in ('transformers', 'pandas', 'matplotlib', 'IPython', 'ipywidgets') if m in sys.modules])"
+    ).split(" ", 1)
+    assert float(peak) <= 260, f"{peak} MiB"
+    assert strangers == "[]"
+
+
+def test_threads_wait_passively():
+    first = (
+        "import os; os.environ.pop('OMP_WAIT_POLICY', None); import foundry_lib.runtime as r; print(r.describe('cpu'))"
+    )
+    assert "waiting policy passive" in child(first)
+    said = child(
+        "import os; os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'; import foundry_lib.runtime as r; print(r.describe('cpu'))"
+    )
+    assert "waiting policy active" in said and "threads" in said  # the user's own setting is kept
+    late = first.replace("import foundry_lib", "import torch, foundry_lib")
+    assert "torch was imported before foundry_lib" in child(late)
+
+
+def test_public_names_exist():
+    for name in foundry_lib.__all__:
+        assert getattr(foundry_lib, name) is not None
+    assert callable(foundry_lib.generate)

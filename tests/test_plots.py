@@ -1,0 +1,113 @@
+"""Pictures and live pictures: what they show, that they work without a front end, and what a redraw costs."""
+
+import base64
+import math
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from foundry_lib import plots
+from foundry_lib.checks import below, within
+from foundry_lib.widgets import LiveFigure, LossFigure, watch
+
+PNG = b"\x89PNG\r\n"
+
+
+class FakeTrainer(SimpleNamespace):
+    """A trainer's history without a training."""
+
+    def __init__(self, steps: int):
+        super().__init__(history=[], steps=steps, config=SimpleNamespace(max_iters=steps))
+
+    def run(self):
+        for step in range(self.steps + 1):
+            loss = 4 + 3 * math.exp(-step / 50)
+            self.history.append(
+                SimpleNamespace(
+                    step=step,
+                    train_loss=loss if step else None,
+                    tokens_per_s=1e4,
+                    remaining=3.0,
+                    val_loss=loss + 0.1 if step % 50 == 0 else None,
+                )
+            )
+            yield self.history[-1]
+
+    def status(self):
+        return f"Finished: {self.steps} steps."
+
+
+def test_running_mean():
+    values = np.arange(50.0) ** 2
+    expected = [values[max(0, i - 19) : i + 1].mean() for i in range(50)]
+    assert np.allclose(plots.running_mean(values), expected) and len(plots.running_mean([])) == 0
+
+
+def test_the_loss_plot_shows_what_it_is_given():
+    ax = Figure().add_subplot()
+    plots.draw_losses(ax, [1, 2, 3], [6.0, 5.0, 4.0], [0, 3], [6.9, 4.1], {"ln V": 6.93, "bigram": 4.5}, total=10)
+    heights = {round(line.get_ydata()[0], 2) for line in ax.lines if len(set(line.get_ydata())) == 1}
+    assert heights == {6.93, 4.5} and ax.get_xlim() == (0, 10)
+    assert {text.get_text() for text in ax.texts} == {"ln V 6.93", "bigram 4.50"}
+    assert ax.get_xlabel() == "step" and "nats" in ax.get_ylabel()
+
+
+def test_labels_show_what_is_invisible():
+    assert [plots.visible(piece) for piece in (" the", "the", "\n", "", "猫")] == ["␣the", "the", "↵", "∅", "猫"]
+    assert plots.glyphs_missing("␣↵⇥∅") == []
+
+
+def test_removed_bars_are_hatched_and_not_only_grey():
+    ax = Figure().add_subplot()
+    plots.draw_distribution(ax, ["a", "b", "c"], [0.6, 0.4, 0.0], kept=[True, True, False], outline=[0.5, 0.3, 0.2])
+    hatched = [bar for bar in ax.patches if getattr(bar, "get_hatch", lambda: None)()]
+    assert [bar.get_height() for bar in hatched] == [0.2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_chinese_is_drawn_and_not_boxed():
+    assert plots.cjk_fonts(), "the package's own font should be there"
+    assert plots.glyphs_missing("满纸荒唐言 loss 的一是") == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert plots.glyphs_missing("a\U0010fffd") == ["\U0010fffd"]  # the question can be answered with yes
+
+
+def test_a_live_figure_is_a_picture_without_a_front_end():
+    figure = LiveFigure(name="three points")
+    figure.axes.plot([1, 2, 3])
+    figure.redraw()
+    data, _ = figure._repr_mimebundle_()
+    assert data["text/plain"] == "<three points>" and base64.b64decode(data["image/png"]).startswith(PNG)
+    assert "application/vnd.jupyter.widget-view+json" in data
+    before = figure.value
+    figure.axes.plot([3, 2, 1])
+    figure.redraw()
+    assert figure.value != before
+
+
+def test_watching_draws_the_end_and_says_where_it_stands(capsys):
+    trainer = FakeTrainer(200)
+    watch(trainer, {"ln V": 6.9})
+    assert "Finished: 200 steps." in capsys.readouterr().out
+    figure = LossFigure(trainer, {"ln V": 6.9})
+    assert "step 200 of 200" in figure.axes.get_title(loc="left")
+    assert figure.seconds_to_draw > 0
+
+
+def test_checks_print_the_same_words_and_can_fail(capsys):
+    within("val loss", 1.5234, 1.52, 0.05, "nats")
+    within("val loss", 1.5299, 1.52, 0.05, "nats")
+    below("val loss", 1.2, 1.3, "the bigram line")
+    assert capsys.readouterr().out.splitlines() == ["val loss 1.52 ± 0.05 nats ✓"] * 2 + [
+        "val loss is below the bigram line ✓"
+    ]
+    for value in (1.58, 1.4, math.nan, math.inf):
+        with pytest.raises(AssertionError, match="val loss: found"):
+            within("val loss", value, 1.52, 0.05)
+    for value in (1.3, 1.4, math.nan):
+        with pytest.raises(AssertionError, match="not below the bigram line"):
+            below("val loss", value, 1.3, "the bigram line")

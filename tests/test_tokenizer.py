@@ -1,0 +1,165 @@
+"""The tokenizer loses nothing, belongs to its text, and spells what it does not know."""
+
+import json
+import random
+import warnings
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+
+from foundry_lib import Notice, TokenizerError
+from foundry_lib.corpus import Corpus
+from foundry_lib.tokenizer import BOS_ID, EOS_ID, SMALLEST_VOCAB, TextStream, Tokenizer, segments, training_lines
+
+TEXT = "The owl said: “满纸荒唐言”, and    slept.\n\n    if owl:\n        sleep()\n" * 40
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.train(TEXT, 360)
+
+
+def random_text(rng: random.Random) -> str:
+    kinds = (
+        lambda: chr(rng.randrange(32, 127)),
+        lambda: chr(rng.randrange(1, 32)),
+        lambda: chr(rng.randrange(0x4E00, 0x9FFF)),
+        lambda: chr(rng.randrange(0x1F300, 0x1F9FF)),
+        lambda: chr(rng.randrange(0x300, 0x370)),
+        lambda: " " * rng.randrange(1, 9),
+        lambda: "\n" * rng.randrange(1, 4),
+        lambda: rng.choice(("<s>", "</s>", "<unk>", "<0x41>", "\r\n", "\t", "\u3000", "\ufeff", "ﬁ", "Ａ", "，")),
+    )
+    return "".join(rng.choice(kinds)() for _ in range(rng.randrange(40)))
+
+
+def test_every_string_comes_back(tokenizer):
+    rng = random.Random(0)
+    for text in ["", " ", "\n", "a b", " a", "a ", "▅", *(random_text(rng) for _ in range(3000))]:
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert not set(ids) & {0, BOS_ID, EOS_ID}  # a typed "<s>" is text, and nothing is unknown
+    assert tokenizer.decode(tokenizer.encode("a▁b")) == "a b"  # the one exception, U+2581
+
+
+def test_the_default_recipe_would_fail_this_test():
+    """A test of the test: SentencePiece as it comes loses most of these strings."""
+    import io
+
+    file = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT.split("\n")),
+        model_writer=file,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    default = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
+    assert [default.decode(default.encode(t)) == t for t in ("a  b", "Ａ，", "a\nb", "😀")] == [False] * 4
+
+
+def test_begin_and_end(tokenizer):
+    ids = tokenizer.encode("owl", bos=True, eos=True)
+    assert ids[0] == BOS_ID and ids[-1] == EOS_ID and tokenizer.decode(ids) == "owl"
+    assert tokenizer.decode(np.array(ids)) == tokenizer.decode(torch.tensor(ids)) == "owl"
+
+
+def test_long_lines_are_learned_from():
+    """SentencePiece alone drops a line over 4,192 bytes; half of this text stands in one."""
+    text = "xylophone quartz " * 2000 + "\n" + "owl\n" * 100
+    lines = training_lines(text)
+    assert "".join(lines) == text and max(len(line.encode()) for line in lines) <= 4192
+    assert any("quartz" in piece for piece in Tokenizer.train(text, 290).pieces)
+    assert "".join(segments(TEXT)) == TEXT
+
+
+def test_runs_of_spaces_are_pieces(tokenizer):
+    assert len(tokenizer.encode("        ")) == 1
+
+
+def test_a_line_that_sentencepiece_skips_is_said():
+    with pytest.warns(Notice, match="1 lines with the character U\\+2585"):
+        Tokenizer.train(TEXT + "▅ bar\n", 360)
+
+
+def test_too_large_a_vocabulary_is_lowered_and_said():
+    with pytest.warns(Notice, match="supports .* pieces, so the vocabulary is .* and not 5000"):
+        small = Tokenizer.train("ababab\n" * 50, 5000)
+    assert SMALLEST_VOCAB < small.vocab_size < 300 and small.decode(small.encode("abc")) == "abc"
+
+
+def test_too_small_a_vocabulary_is_refused():
+    with pytest.raises(TokenizerError, match="at least 261.*found 100"):
+        Tokenizer.train(TEXT, 100)
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    with pytest.raises(TokenizerError, match="300 different characters.*at least 561, found 400"):
+        Tokenizer.train(many, 400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Tokenizer.train(many, 561)  # what the message names works
+
+
+def test_training_is_repeatable(tokenizer):
+    assert Tokenizer.train(TEXT, 360).fingerprint == tokenizer.fingerprint != Tokenizer.train(TEXT, 350).fingerprint
+
+
+@pytest.mark.parametrize("text, message", [("a\ud800b", "surrogate"), ("a\0b", "NUL")])
+def test_what_is_no_text_is_refused(tokenizer, text, message):
+    with pytest.raises(TokenizerError, match=message):
+        tokenizer.encode(text)
+
+
+def test_ids_outside_the_vocabulary_are_refused(tokenizer):
+    for bad in (-1, tokenizer.vocab_size):
+        with pytest.raises(TokenizerError, match=f"Token id {bad} is outside the vocabulary of {tokenizer.vocab_size}"):
+            tokenizer.decode([5, bad])
+
+
+def test_a_stream_gives_whole_characters_and_the_same_text(tokenizer):
+    rng, sizes = random.Random(1), []
+    for text in ["猫头鹰 😀 zebra", *(random_text(rng) for _ in range(300))]:
+        stream = TextStream(tokenizer)
+        pieces = [stream.push(i) for i in tokenizer.encode(text)]
+        assert "".join(pieces) + stream.finish() == text
+        assert not any("\ufffd" in piece for piece in pieces)
+        sizes.append(len([p for p in pieces if p]))
+    assert sizes[0] > 5
+    for _ in range(500):  # any tokens at all, as an untrained model draws them
+        ids = [rng.randrange(tokenizer.vocab_size) for _ in range(30)]
+        stream = TextStream(tokenizer)
+        assert "".join(map(stream.push, ids)) + stream.finish() == tokenizer.decode(ids)
+
+
+def test_it_belongs_to_its_text(tokenizer, tmp_path):
+    corpus = Corpus("owls", (TEXT,))
+    bound = Tokenizer.train(corpus, 360)
+    bound.save(tmp_path)
+    again = Tokenizer.load(tmp_path, corpus)
+    assert again.fingerprint == bound.fingerprint and again.encode("owl") == bound.encode("owl")
+    with pytest.raises(TokenizerError, match="belongs to another text: it was trained on owls"):
+        Tokenizer.load(tmp_path, Corpus("owls", (TEXT + "!",)))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tokenizer.json", "tokenizer.model"]
+
+
+def test_damaged_files_are_refused(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    proto, note = ((tmp_path / name).read_bytes() for name in ("tokenizer.model", "tokenizer.json"))
+    other = Tokenizer.train("zzz yyy xxx\n" * 30, 270)
+    cases = [
+        (proto[:100], note),
+        (b"", note),
+        (other._proto, note),
+        (proto, b"{}"),
+        (proto, b"\xff"),
+        (proto, b"[]"),
+        (proto, json.dumps({"corpus_name": "", "corpus_sha256": "", "fingerprint": "0"}).encode()),
+    ]
+    for model, json_note in cases:
+        (tmp_path / "tokenizer.model").write_bytes(model)
+        (tmp_path / "tokenizer.json").write_bytes(json_note)
+        with pytest.raises(TokenizerError, match="train"):
+            Tokenizer.load(tmp_path)
+    with pytest.raises(TokenizerError, match="no whole tokenizer"):
+        Tokenizer.load(tmp_path / "nowhere")

@@ -1,0 +1,236 @@
+"""The loop: what it records, where it stops, and that a resumed training is the same to the last bit."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from foundry_lib import CheckpointError, MiniLLM, ModelConfig, TrainConfig
+from foundry_lib.data import DataLoader
+from foundry_lib.trainer import Trainer, learning_rate, make_optimizer
+
+STEPS = 24
+CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, eval_tokens=300, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "zoo.txt"
+    lines = [
+        f"The {animal} number {n} eats {food} and sleeps.\n"
+        for n in range(60)
+        for animal, food in (("owl", "mice"), ("cow", "grass"), ("猫", "鱼"))
+    ]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def make_trainer(text_file, config: TrainConfig = CONFIG) -> Trainer:
+    loader = DataLoader(text_file, batch_size=config.batch_size, block_size=16, vocab_size=400, seed=config.seed)
+    model = ModelConfig(vocab_size=loader.vocab_size, dim=32, n_layers=1, n_heads=2, n_kv_heads=1, max_seq_len=16)
+    return Trainer(MiniLLM(model), loader, config)
+
+
+def fingerprint(trainer: Trainer) -> str:
+    """A hash over every weight, bit by bit."""
+    digest = hashlib.sha256()
+    for name, tensor in trainer.model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def losses(trainer: Trainer) -> list:
+    return [(r.step, r.train_loss, r.val_loss, r.lr, r.grad_norm) for r in trainer.history]
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(text_file):
+    trainer = make_trainer(text_file)
+    list(trainer.run())
+    return trainer
+
+
+def test_records(uninterrupted):
+    history = uninterrupted.history
+    assert [r.step for r in history] == list(range(STEPS + 1))
+    assert [r.step for r in history if r.val_loss is not None] == [0, 10, 20, STEPS]
+    assert history[0].train_loss is None and all(r.train_loss > 0 and r.grad_norm > 0 for r in history[1:])
+    assert history[0].val_loss == pytest.approx(math.log(uninterrupted.loader.vocab_size), abs=0.1)
+    assert history[-1].val_loss < history[0].val_loss - 1
+    assert history[-1].remaining == 0 and history[5].remaining > 0 and history[5].tokens_per_s > 0
+    assert uninterrupted.status().startswith(f"Finished: {STEPS} steps")
+
+
+def test_schedule():
+    config = TrainConfig(max_iters=100, warmup_iters=10, learning_rate=1.0, min_lr_ratio=0.1)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == 1.0 and rates[55] == pytest.approx(0.55) and rates[100] == pytest.approx(0.1)
+    assert all(a > b for a, b in zip(rates[10:100], rates[11:], strict=True))
+
+
+def test_decay_is_for_matrices(text_file):
+    model = make_trainer(text_file).model
+    decayed, spared = make_optimizer(model, CONFIG).param_groups
+    assert decayed["weight_decay"] == CONFIG.weight_decay > 0 and spared["weight_decay"] == 0
+    assert all(p.dim() == 2 and p is not model.tok_embeddings.weight for p in decayed["params"])
+    assert sum(p.numel() for g in (decayed, spared) for p in g["params"]) == model.n_params
+
+
+def test_two_trainings_are_one(text_file, uninterrupted):
+    again = make_trainer(text_file)
+    for _ in again.run():
+        torch.rand(3)  # what a learner does in between changes nothing
+    assert losses(again) == losses(uninterrupted) and fingerprint(again) == fingerprint(uninterrupted)
+
+
+@pytest.mark.parametrize("stops", [[9], [1], [10, 20], [3, 4, 5, 17]])
+def test_resumed_is_uninterrupted(text_file, uninterrupted, tmp_path, stops):
+    trainer = make_trainer(text_file)
+    for stop in stops:
+        list(trainer.run(until=stop))
+        trainer = Trainer.load(trainer.save(tmp_path))
+    list(trainer.run())
+    assert losses(trainer) == losses(uninterrupted)
+    assert fingerprint(trainer) == fingerprint(uninterrupted)
+
+
+def test_resumed_in_another_process(text_file, uninterrupted, tmp_path):
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=13))
+    saved = trainer.save(tmp_path)
+    code = (
+        "import sys, json; from foundry_lib.trainer import Trainer; sys.path.insert(0, sys.argv[2]);"
+        "from test_trainer import fingerprint; t = Trainer.load(sys.argv[1]); list(t.run()); print(fingerprint(t))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(saved), os.path.dirname(__file__)], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.split()[-1] == fingerprint(uninterrupted)
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "step", "data"])
+def test_each_part_of_the_state_matters(text_file, uninterrupted, tmp_path, part):
+    """A test of the tests above: with any one part left out, the resumed training ends elsewhere."""
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=12))
+    trainer = Trainer.load(trainer.save(tmp_path))
+    if part == "model":
+        trainer.model.init_weights()
+    elif part == "optimizer":
+        trainer.optimizer.state.clear()
+    elif part == "step":
+        trainer.step -= 1
+    else:
+        trainer.loader.load_state(make_trainer(text_file).loader.state())
+    list(trainer.run())
+    assert fingerprint(trainer) != fingerprint(uninterrupted)
+
+
+def test_a_changed_text_is_refused(text_file, tmp_path):
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(text_file.read_bytes())
+    trainer = make_trainer(copy)
+    list(trainer.run(until=2))
+    saved = trainer.save(tmp_path / "run")
+    copy.write_text(copy.read_text(encoding="utf-8") + "One more line.\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="copy.txt|another text|corpus"):
+        Trainer.load(saved)
+
+
+def test_a_model_without_training_is_refused(text_file, tmp_path):
+    from foundry_lib.checkpoint import save_checkpoint
+
+    trainer = make_trainer(text_file)
+    folder = save_checkpoint(tmp_path / "m", trainer.model, trainer.loader.tokenizer)
+    with pytest.raises(CheckpointError, match="trainer.json"):
+        Trainer.load(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to itself on Windows")
+def test_an_interrupt_stops_at_a_step_and_goes_on(text_file, uninterrupted):
+    trainer = make_trainer(text_file)
+    step_done = trainer.optimizer.step
+
+    def interrupted_step():
+        if trainer.step in (5, 6):  # in the very middle of an update, twice
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return step_done()
+
+    trainer.optimizer.step = interrupted_step
+    before = signal.getsignal(signal.SIGINT)
+    list(trainer.run())
+    assert trainer.interrupted and trainer.step == 6
+    assert trainer.status() == f"Stopped at step 6 of {STEPS}; call run() again to go on from here."
+    assert signal.getsignal(signal.SIGINT) is before
+    list(trainer.run())
+    assert trainer.step == 7
+    list(trainer.run())
+    assert not trainer.interrupted and fingerprint(trainer) == fingerprint(uninterrupted)
+
+
+def test_a_run_left_in_the_middle_gives_the_handler_back(text_file):
+    before = signal.getsignal(signal.SIGINT)
+    run = make_trainer(text_file).run()
+    next(run), next(run)
+    assert signal.getsignal(signal.SIGINT) is not before
+    run.close()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def run_command(module: str, *arguments, cwd) -> subprocess.CompletedProcess:
+    root = os.path.dirname(os.path.dirname(__file__))
+    env = {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", f"foundry_lib.{module}", *map(str, arguments)],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def test_the_two_commands(text_file, tmp_path):
+    refused = run_command("generate", "--prompt", "The owl", cwd=tmp_path)
+    assert refused.returncode == 2 and "train first" in refused.stderr and "Traceback" not in refused.stderr
+    options = [
+        "--data",
+        text_file,
+        "--block-size",
+        16,
+        "--vocab-size",
+        400,
+        "--device",
+        "cpu",
+        "--eval-interval",
+        10,
+        "--out",
+        "runs/a b",
+    ]
+    trained = run_command("train", *options, "--steps", 20, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    for words in ("threads", "parameters", "ln V", "bits/byte", "step    20", "Saved to"):
+        assert words in trained.stdout
+    assert sorted(p.name for p in (tmp_path / "runs" / "a b").iterdir()) == ["step-000010", "step-000020"]
+    again = run_command("train", "--resume", "runs/a b", "--device", "cpu", cwd=tmp_path)
+    assert again.returncode == 0 and "Nothing was left to train" in again.stdout
+    spoken = run_command("generate", "--prompt", "The owl", "--tokens", 12, "--device", "cpu", cwd=tmp_path)
+    assert spoken.returncode == 0, spoken.stderr
+    assert spoken.stdout.count("===") == 6 and spoken.stdout.count("The owl") >= 8
+    wrong = run_command("train", *options, "--steps", 0, cwd=tmp_path)
+    assert wrong.returncode == 2 and "max_iters" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_the_log_is_kept(text_file, tmp_path):
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=11))
+    values = json.loads((trainer.save(tmp_path) / "trainer.json").read_text(encoding="utf-8"))
+    assert values["step"] == 11 and len(values["history"]) == 12
