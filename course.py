@@ -136,7 +136,7 @@ def install(what, *arguments):
     if uv and stage(what + " (uv)", [uv, "pip", "install", "--python", venv_python(), *arguments]):
         return
     if not stage(what + " (pip)", pip + list(arguments)):
-        raise failure(what)
+        raise failure("Installing " + what)
 
 
 def need_room(gigabytes):
@@ -165,7 +165,7 @@ def make_venv():
         VENV.mkdir()
     except OSError as error:
         raise Stop(f"The folder .venv in {ROOT} can not be made ({error.strerror}). Copy the course "
-                   "to a folder of your own, close programs that use it, and run the same command there.") from None
+                   "to a folder of your own, close programs that use it, and run this there.") from None
     with_uv = [uv, "venv", "--seed", "--allow-existing", "--python", sys.executable, VENV]
     if uv and stage("making .venv (uv)", with_uv):
         return
@@ -261,7 +261,8 @@ def setup():
 
 def lab_command(python, port=None, browser=True):
     """The command that starts JupyterLab on the lessons: for this computer only, with Jupyter's token on."""
-    command = [str(python), "-m", "jupyterlab", "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
+    command = [str(python), "-W", "ignore", "-m", "jupyterlab", "--log-level=WARN",
+               "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
                "--ServerApp.ip=127.0.0.1", "--ServerApp.allow_remote_access=False",
                "--ServerApp.allow_unauthenticated_access=False", "--ServerApp.answer_yes=True",
                "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -273,6 +274,15 @@ def lab_command(python, port=None, browser=True):
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container; Jupyter refuses root unless told
         command.append("--allow-root")
     return command
+
+
+def quiet_settings():
+    """Tell JupyterLab not to ask about news and updates; what the learner sets afterwards is kept."""
+    file = Path(environment()["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab", "apputils-extension",
+                "notification.jupyterlab-settings")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
 
 
 def port_number(text):
@@ -288,6 +298,7 @@ def run_command(name, rest):
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
         options = parser.parse_args(rest)
         setup()
+        quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
         return execute(lab_command(venv_python(), options.port, not options.no_browser))
     setup()

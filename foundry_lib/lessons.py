@@ -22,6 +22,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+README_PICTURE = ("07_training", LESSONS.parent / "data" / "lesson-07.png")  # the first picture of this lesson
 CELL_TIMEOUT = 600  # seconds, as in the tests
 
 
@@ -124,6 +125,12 @@ def refresh(path: Path) -> list[int]:
     return [number for number, (text_before, text_now) in enumerate(texts, 1) if text_before != text_now]
 
 
+def first_picture(path: Path) -> bytes:
+    """The first picture (PNG) that is stored in a lesson."""
+    outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
+    return base64.b64decode(next(o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})))
+
+
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] != "refresh":
         print("usage: python -m foundry_lib.lessons refresh [lesson ...]", file=sys.stderr)
@@ -143,6 +150,8 @@ def main(arguments: list[str]) -> int:
             return 1
         seconds, size = time.monotonic() - started, path.stat().st_size / 1024
         cells = ", ".join(map(str, moved))
+        if path.resolve().parent == LESSONS and path.stem == README_PICTURE[0]:
+            README_PICTURE[1].write_bytes(first_picture(path))
         changes = f"text changed in code cells {cells}" if moved else "same text as before"
         print(f"{seconds:.0f} s, {size:.0f} KiB, {changes}", flush=True)
     return 0

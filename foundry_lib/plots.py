@@ -96,7 +96,15 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
     for name, nats in lines.items():
         style = next((s for start, s in LINE_STYLES.items() if name.startswith(start)), (0, (1, 3)))
         ax.axhline(nats, color=GREY, ls=style, lw=1)
-        ax.text(right, nats, f"{name} {nats:.2f}", color="#444444", fontsize=8, ha="right", va="bottom")
+        ax.annotate(
+            f"{name} {nats:.2f}",
+            (right, nats),
+            xytext=(0, 2),
+            textcoords="offset points",
+            color="#444444",
+            fontsize=8,
+            ha="right",
+        )
     ax.set(xlim=(0, right), xlabel="step", ylabel="loss (nats per token)")
     if len(train) or len(val):
         ax.legend(loc="lower left", fontsize=8)

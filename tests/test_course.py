@@ -522,7 +522,7 @@ def test_server_asks_nothing_of_the_network(server, question):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ending_the_launcher_ends_what_it_started(tmp_path):
-    """A launcher that is told to end takes JupyterLab with it; Ctrl-C waits until JupyterLab has closed."""
+    """A launcher that is told to end takes JupyterLab with it."""
     program = (
         "import course, sys, signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); "
         "course.execute([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'])"
@@ -535,3 +535,13 @@ def test_ending_the_launcher_ends_what_it_started(tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 143
     child.wait(10)
+
+
+def test_lab_asks_nothing_about_news_and_keeps_what_the_learner_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "VENV", tmp_path)
+    course.quiet_settings()
+    (file,) = tmp_path.rglob("notification.jupyterlab-settings")
+    assert file.read_text(encoding="utf-8") == '{"fetchNews": "false", "checkForUpdates": false}'
+    file.write_text("{}", encoding="utf-8")
+    course.quiet_settings()
+    assert file.read_text(encoding="utf-8") == "{}"

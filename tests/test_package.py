@@ -75,3 +75,9 @@ def test_public_names_exist():
     for name in foundry_lib.__all__:
         assert getattr(foundry_lib, name) is not None
     assert callable(foundry_lib.generate)
+
+
+def test_ruff_finds_nothing():
+    command = [sys.executable, "-m", "ruff", "check", "."]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,390 @@
+"""What is stored in the lessons, the tool that stores it, and nbval's settings: each of them can fail."""
+
+import ast
+import base64
+import copy
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import foundry_lib
+from foundry_lib import lessons
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PRIVATE = {
+    "absolute path": re.compile(
+        r"(?<![\w.])/(home|root|Users|tmp|private|var/folders)/|\b[A-Za-z]:\\{1,2}\w"
+    ),
+    "e-mail address": re.compile(r"\b[\w.+-]{1,64}@[\w-]+\.[A-Za-z]{2,}"),
+    "token": re.compile(r"[?&]token=\w|\b(hf|ghp|gho)_\w{20}|\bsk-\w{20}"),
+}
+
+
+# ---- What is stored
+
+
+def code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell) -> list:
+    return cell.metadata.get("tags", [])
+
+
+def texts(output) -> list[str]:
+    """An output's text forms; pictures are left out, base64 may spell anything."""
+    data = output.get("data", {})
+    return [output.get("text", "")] + [str(data[kind]) for kind in data if not kind.startswith("image/p")]
+
+
+def assigned_names(source: str) -> set[str]:
+    """The names that a cell defines or assigns anywhere; lines for IPython (%, !) are left out."""
+    source = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias) and node.asname:
+            names.add(node.asname)
+    return names
+
+
+def faults(notebook) -> list[str]:
+    """What is wrong with a stored lesson, a sentence for each."""
+    found = []
+    code = code_cells(notebook)
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("counts are not 1..n: nbval compares nothing in an unrun cell (course.py refresh)")
+    if "widgets" in notebook.metadata:
+        found.append("metadata.widgets is stored: random ids, and some viewers refuse the file")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        found.append("kernelspec is not python3")
+    size = len(nbformat.writes(notebook).encode())
+    if size > 2**20:
+        found.append(f"size is {size / 2**20:.1f} MiB, over 1 MiB")
+    ignored = [cell for cell in code if "nbval-ignore-output" in tags(cell)]
+    if len(ignored) > len(code) / 4:
+        found.append(f"ignored: {len(ignored)} of {len(code)} code cells, over a quarter")
+    printing = [c for c in code if c not in ignored and any(o.get("name") == "stdout" for o in c.outputs)]
+    if len(printing) < 5:
+        found.append(f"compared: only {len(printing)} cells print something that is compared, not 5")
+    if code and statistics.median(cell.source.count("\n") + 1 for cell in code) > 6:
+        found.append("median: half of the code cells have more than 6 lines")
+    for number, cell in enumerate(code, 1):
+        if len(cell.source.splitlines()) > 25:
+            found.append(f"long: code cell {number} has over 25 lines")
+        if "nbval-skip" in tags(cell) or re.search(r"(?m)^\s*#\s*NBVAL_", cell.source):
+            found.append(
+                f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)"
+            )
+        names = assigned_names(cell.source) & set(foundry_lib.__all__)
+        if names:
+            found.append(f"redefines: code cell {number} gives {sorted(names)} another meaning (write my_…)")
+        for output in cell.outputs:
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                found.append(f"error: code cell {number} raised {output.ename}")
+            for what, pattern in PRIVATE.items():
+                if any(pattern.search(text) for text in texts(output)):
+                    found.append(f"{what} in the output of code cell {number}")
+    return found
+
+
+def test_the_lessons_are_there():
+    names = {path.stem for path in LESSONS}
+    assert {"00_setup_check", "07_training", "08_sampling"} <= names
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_is_stored_well(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert not faults(notebook)
+    assert path.stat().st_size <= 2**20
+
+
+def good_lesson():
+    cells = [new_markdown_cell("# A lesson")]
+    for count in range(1, 9):
+        output = new_output("stream", name="stdout", text=f"{count}\n")
+        cells.append(new_code_cell(f"print({count})", execution_count=count, outputs=[output]))
+    return new_notebook(cells=cells, metadata=copy.deepcopy(lessons.METADATA))
+
+
+def strip(notebook):
+    for cell in code_cells(notebook):
+        cell.execution_count, cell.outputs = None, []
+
+
+def set_source(source):
+    return lambda notebook: notebook.cells[3].update(source=source)
+
+
+def set_output(*outputs):
+    return lambda notebook: notebook.cells[3].update(outputs=list(outputs))
+
+
+def printed(text):
+    return set_output(new_output("stream", name="stdout", text=text))
+
+
+def tag(name, count):
+    return lambda notebook: [cell.metadata.update(tags=[name]) for cell in code_cells(notebook)[:count]]
+
+
+FAULTS = {
+    "stripped": (strip, "counts are not 1..n"),
+    "run out of order": (lambda nb: nb.cells[2].update(execution_count=9), "counts are not 1..n"),
+    "widget state": (lambda nb: nb.metadata.update(widgets={}), "metadata.widgets"),
+    "other kernel": (lambda nb: nb.metadata.kernelspec.update(name="mine"), "kernelspec"),
+    "large": (printed("x" * 2**20), "size is 1.0 MiB"),
+    "much ignored": (tag("nbval-ignore-output", 3), "ignored: 3 of 8"),
+    "little compared": (lambda nb: [c.update(outputs=[]) for c in code_cells(nb)[4:]], "compared: only 4"),
+    "skipped": (tag("nbval-skip", 1), "skip: code cell 1"),
+    "skipped in a comment": (set_source("# NBVAL_IGNORE_OUTPUT\nprint(3)"), "skip: code cell 3"),
+    "long": (set_source("x = 1\n" * 26), "long: code cell 3"),
+    "all cells long": (lambda nb: [c.update(source="x = 1\n" * 7) for c in code_cells(nb)], "median"),
+    "class redefined": (set_source("class RMSNorm:\n    pass"), "redefines: code cell 3 gives ['RMSNorm']"),
+    "function redefined": (set_source("%time\ndef generate():\n    pass"), "redefines"),
+    "name assigned": (set_source("for MiniLLM in []:\n    pass"), "redefines"),
+    "name imported": (set_source("from torch.nn import RMSNorm as RMSNorm"), "redefines"),
+    "error": (
+        set_output(new_output("error", ename="ValueError", evalue="", traceback=[])),
+        "raised ValueError",
+    ),
+    "home": (printed("saved in /home/someone/runs"), "absolute path"),
+    "Windows home": (printed(r"saved in C:\Users\someone"), "absolute path"),
+    "path in a repr": (
+        set_output(new_output("display_data", {"text/plain": "PosixPath('/tmp/x')"})),
+        "absolute path",
+    ),
+    "mail": (printed("ask some.one@example.org"), "e-mail address"),
+    "address with token": (printed("http://localhost:8888/lab?token=0123"), "token in"),
+}
+
+
+def test_a_good_lesson_has_no_faults():
+    lesson = good_lesson()
+    tag("nbval-ignore-output", 2)(lesson)
+    lesson.cells[3].outputs.append(
+        new_output("display_data", {"image/png": "/tmp/", "text/plain": "a/tmp/ and 3/4"})
+    )
+    assert not faults(lesson)
+    set_source("from foundry_lib import RMSNorm, generate\nmodel = my_RMSNorm = RMSNorm(8)")(lesson)
+    assert not faults(lesson)
+    set_output(new_output("error", ename="ValueError", evalue="", traceback=[]))(lesson)
+    lesson.cells[3].metadata["tags"] = ["raises-exception"]
+    assert not faults(lesson)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_found(name):
+    lesson = good_lesson()
+    break_it, sentence = FAULTS[name]
+    break_it(lesson)
+    assert [fault for fault in faults(lesson) if sentence in fault], faults(lesson)
+
+
+# ---- The tool that stores it
+
+LIVE_FIGURE = """\
+import base64, io, ipywidgets, matplotlib.image, numpy
+
+def png(value):
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, numpy.full((2, 2), value), vmin=0, vmax=9, format="png")
+    return file.getvalue()
+
+class Figure(ipywidgets.VBox):
+    def __init__(self):
+        self.image = ipywidgets.Image(value=png(0))
+        super().__init__([ipywidgets.IntSlider(), self.image])
+
+    def _repr_mimebundle_(self, **kwargs):
+        data = super()._repr_mimebundle_(**kwargs)
+        picture = base64.b64encode(self.image.value).decode()
+        return {**data, "image/png": picture, "text/plain": "a live figure"}
+
+figure = Figure()
+display(figure)"""
+
+
+def write_notebook(path: Path, *sources: str) -> Path:
+    cells = [new_markdown_cell("# A lesson", id="title")]
+    cells += [new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources, 1)]
+    cells[-1].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
+    nbformat.write(new_notebook(cells=cells, metadata={"widgets": {}, "authors": ["me"]}), path)
+    return path
+
+
+def run_tool(*arguments) -> tuple[int, str]:
+    env = dict(os.environ, MPLBACKEND="agg", PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-m", "foundry_lib.lessons", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=env, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
+    in_its_folder = "import pathlib, sys; print(sorted(p.name for p in pathlib.Path().glob('*.txt')), '的')"
+    plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
+    moving = "for value in range(1, 10):\n    figure.image.value = png(value)"
+    is_last, python = "figure.image.value == png(9)", "import sys; sys.executable"
+    path = write_notebook(tmp_path / "课 1.ipynb", LIVE_FIGURE, moving, in_its_folder, plot, is_last, python)
+    (tmp_path / "here.txt").write_text("", encoding="utf-8")
+    code, said = run_tool("refresh", path)
+    assert code == 0 and "text changed in code cells 1, 3, 4, 5, 6" in said and " KiB" in said, said
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = code_cells(notebook)
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
+    assert notebook.metadata == lessons.METADATA and not code[-1].metadata
+    assert code[2].outputs[0].text == "['here.txt'] 的\n"
+    assert base64.b64decode(code[3].outputs[0].data["image/png"]).startswith(b"\x89PNG"), "drawn inline"
+    assert eval(code[5].outputs[0].data["text/plain"]) == sys.executable, "a kernel of this environment"
+
+    figure = code[0].outputs[0].data
+    assert set(figure) == {"image/png", "text/plain"}, "the random widget id is gone"
+    first, last = (frame(value) for value in (0, 9))
+    assert first != last and base64.b64decode(figure["image/png"]) == last
+
+    before = path.read_bytes()
+    assert before.endswith(b"}\n") and b"\r" not in before
+    code, said = run_tool("refresh", path)
+    assert code == 0 and "same text as before" in said, said
+    assert path.read_bytes() == before
+
+
+def frame(value: int) -> bytes:
+    names = {}
+    exec(LIVE_FIGURE.split("class")[0], names)  # the notebook's own png()
+    return names["png"](value)
+
+
+def test_an_error_shows_the_cell_and_leaves_the_file(tmp_path):
+    path = write_notebook(
+        tmp_path / "wrong.ipynb", "print(1)", "wanted = 5\nassert wanted == 6, 'six is wanted'"
+    )
+    before = path.read_bytes()
+    code, said = run_tool("refresh", path)
+    assert code == 1 and "wanted = 5" in said and "six is wanted" in said and "the file is as it was" in said
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_lessons_are_found_by_name(tmp_path):
+    one, two = (write_notebook(tmp_path / f"{name}.ipynb", "1") for name in ("01_one", "02_two"))
+    assert lessons.find_lessons([], tmp_path) == [one, two]
+    assert lessons.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
+    with pytest.raises(ValueError, match="no lesson '03'; the lessons are 01_one, 02_two"):
+        lessons.find_lessons(["03"], tmp_path)
+    assert lessons.main(["refresh", "no-such-lesson"]) == 2 and lessons.main([]) == 2
+
+
+# ---- The comparison
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Small lessons with our settings, stored by refresh, some different afterwards, run by plain pytest."""
+    course = tmp_path_factory.mktemp("course")
+    for name in ("conftest.py", "pyproject.toml", "tests/sanitize.cfg"):
+        (course / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, course / name)
+    (course / "notebooks").mkdir()
+    noisy = "import sys, os, time\nprint(os.getpid(), file=sys.stderr)\n"
+    noisy += "print(object(), f'{time.time() % 9:.3f} s')"
+    sources = {
+        "good": "print(4.5678)",
+        "noise": noisy,
+        "number": "import os; print(4.5678 if 'REFRESH' in os.environ else 4.5679)",
+        "raises": "import os; assert 'REFRESH' in os.environ",
+        "picture": (
+            "import os, matplotlib.pyplot as plt\n"
+            "if 'REFRESH' in os.environ:\n    plt.plot([1])\n    plt.show()"
+        ),
+        "dies": "import os; 'REFRESH' in os.environ or os._exit(1)",
+    }
+    os.environ["REFRESH"] = "1"
+    for name, source in sources.items():
+        lessons.refresh(write_notebook(course / "notebooks" / f"{name}.ipynb", source))
+    del os.environ["REFRESH"]
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "--junitxml=report.xml", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=course, capture_output=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 1, done.stdout
+    report = xml.etree.ElementTree.parse(course / "report.xml").getroot()
+    results = {}
+    for case in report.iter("testcase"):
+        name = re.search(r"(\w+)(\.ipynb)?$", case.get("classname"))[1]
+        failed = case.find("failure")
+        results[name] = (None if failed is None else failed.text, float(case.get("time")))
+    assert set(results) == set(sources), results
+    return results, time.monotonic() - started
+
+
+@pytest.mark.parametrize("name", ["good", "noise"])
+def test_an_unchanged_lesson_passes(compared, name):
+    assert compared[0][name][0] is None, compared[0][name][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("number", "4.5679"),
+        ("raises", "AssertionError"),
+        ("picture", "Missing output fields"),
+        ("dies", "kernel died"),
+    ],
+)
+def test_a_changed_lesson_fails_and_says_why(compared, name, sentence):
+    assert sentence in (compared[0][name][0] or "passed")
+
+
+def test_a_dead_kernel_is_seen_at_once(compared):
+    results, whole = compared
+    assert results["dies"][1] < 30 and whole < 200
+
+
+def test_nbval_is_strict_and_complete():
+    """Nothing in the settings hides a lesson or a cell from the comparison."""
+    import tomllib
+
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"][
+        "ini_options"
+    ]
+    assert options["testpaths"] == ["tests", "notebooks"]
+    assert "--nbval " in options["addopts"] and "lax" not in options["addopts"]
+    text = (ROOT / "tests" / "sanitize.cfg").read_bytes()
+    assert text.isascii(), "nbval reads this file in the machine's encoding"
+    patterns = re.findall(r"(?m)^regex: (.*)$", text.decode())
+    for kept in (
+        "loss 2.3456",
+        "(2, 3, 64)",
+        "65,536 parameters",
+        "[1, 29, 3]",
+        "0.25",
+        "8 heads",
+        "step 300",
+    ):
+        assert not [pattern for pattern in patterns if re.search(pattern, kept)], (
+            f"{kept!r} would not be compared"
+        )
+    assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'
+
+
+def test_the_readme_shows_the_stored_picture():
+    lesson, picture = lessons.README_PICTURE
+    assert picture.read_bytes() == lessons.first_picture(ROOT / "notebooks" / f"{lesson}.ipynb")
+    assert f"({picture.relative_to(ROOT).as_posix()})" in (ROOT / "README.md").read_text(encoding="utf-8")
