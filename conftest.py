@@ -14,6 +14,10 @@ NOT_COMPARED = ("stderr", "text/html", "image/svg+xml")
 OUTPUT_TIMEOUT = 60  # seconds between two messages of a cell; nbval's own 5 are too few on a busy machine
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the long form of the proofs that have one (minutes each)")
+
+
 def pytest_collectstart(collector):
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += NOT_COMPARED

@@ -54,6 +54,8 @@ def save_checkpoint(
         raise CheckpointError(f"{folder} exists and is not a checkpoint; choose another folder.")
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     try:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)  # a save of this very step was cut off between its two renames
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         new.mkdir(parents=True)
@@ -81,6 +83,8 @@ def save_checkpoint(
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         raise CheckpointError(
             f"The checkpoint {folder} could not be written: {error.strerror or error}. The training is still in "
             f"memory: free some room or choose another folder, then save again."

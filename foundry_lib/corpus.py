@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from .errors import CorpusError, Notice
@@ -68,8 +68,9 @@ def read_bytes(path: Path) -> bytes:
         ) from None
     except IsADirectoryError:
         raise CorpusError(f"{path} is a folder. Name one text file in it.") from None
-    except OSError as error:  # on Windows a folder ends here too
-        raise CorpusError(f"{path} cannot be read: {error.strerror}. Name one text file that you may read.") from error
+    except (OSError, ValueError) as error:  # on Windows a folder ends here too; ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{str(path)[:200]} cannot be read: {reason}. Name a text file that you may read.") from error
     if not data:
         raise CorpusError(f"{path} is empty (0 bytes). Put the text to learn into it.")
     return data
@@ -77,8 +78,8 @@ def read_bytes(path: Path) -> bytes:
 
 def decode(data: bytes, path: Path) -> str:
     """Strict UTF-8, or a CorpusError that says what the bytes look like and how to convert them."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:4000].count(0) > len(data[:4000]) // 5:
-        wide = "utf-32" if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) else "utf-16"
+    wide = wide_encoding(data)
+    if wide:
         try:
             first = first_line(data.decode(wide))
         except UnicodeDecodeError:
@@ -87,10 +88,10 @@ def decode(data: bytes, path: Path) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        readings = {name: attempt(data, name) for name in ("gb18030", "big5")}
+        readings = {name: attempt(data, name) for name in ("gb18030", "big5", "utf-16-le", "utf-16-be")}
         name = max(readings, key=lambda name: likeness(readings[name]))
         if likeness(readings[name]) > 0.05:
-            label = {"gb18030": "GB18030 (or GBK)", "big5": "Big5"}[name]
+            label = {"gb18030": "GB18030 (or GBK)", "big5": "Big5"}.get(name, name.upper())
             raise CorpusError(not_utf8(path, label, name, first_line(readings[name]))) from None
         raise CorpusError(
             f"{path} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}, and no Chinese encoding fits. "
@@ -106,6 +107,21 @@ def decode(data: bytes, path: Path) -> str:
     if control > len(text[:20_000]) // 50:
         raise CorpusError(f"{path} looks binary: {control} control characters at its start. Export it as plain text.")
     return text
+
+
+def wide_encoding(data: bytes) -> str | None:
+    """UTF-16 or UTF-32, by the byte-order mark or by where NUL bytes stand; None for anything else."""
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    nul = [data[i:4000:4].count(0) / (len(data[:4000]) / 4) for i in range(4)]  # share of NUL in each place of four
+    if min(nul[2:]) > 0.9 or min(nul[:2]) > 0.9:
+        return "utf-32-le" if nul[3] > nul[0] else "utf-32-be"
+    low, high = sorted((nul[0] + nul[2], nul[1] + nul[3]))
+    if high > 0.1 and high > 4 * low:
+        return "utf-16-le" if nul[1] + nul[3] == high else "utf-16-be"
+    return None
 
 
 def first_line(text: str) -> str:
@@ -145,7 +161,9 @@ def python_docs() -> tuple[str, ...]:
 
     Topics repeat each other: a section stands alone and inside the chapter that it belongs to. A paragraph that has
     occurred before, the longest topics being read first, is left out, so that no paragraph of the validation part is
-    in the training part. (With Python 3.11 that is a fifth of the text; about 370 kB are left.)
+    in the training part. Each Python has its own text: measured on 3.11, 3.12 and 3.13, repetition is 19 to 20 % of
+    465 to 511 kB, and in the last tenth of the raw text 8 to 9 % of all 80-character windows stand in the first nine;
+    after it 0 % do.
     Raises CorpusError on a Python that was installed without it.
     """
     try:
@@ -167,5 +185,16 @@ def python_docs() -> tuple[str, ...]:
     return tuple(documents[name] for name in sorted(documents))
 
 
+def foundry_tales(language: str) -> tuple[str, ...]:
+    """4,000 tales of `foundry_lib.tales`, a document each: always the same ones, told anew in some seconds."""
+    from . import tales
+
+    return tuple(tale.text for tale in tales.generate(language, seed=0, n=4000))
+
+
 # name → the documents of a text that comes with the course
-BUILT_IN: dict[str, Callable[[], tuple[str, ...]]] = {"python-docs": python_docs}
+BUILT_IN: dict[str, Callable[[], tuple[str, ...]]] = {
+    "python-docs": python_docs,
+    "tales-en": partial(foundry_tales, "en"),
+    "tales-zh": partial(foundry_tales, "zh"),
+}

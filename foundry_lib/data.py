@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +11,30 @@ import torch
 from torch import Tensor
 
 from .config import require_ints
-from .corpus import Corpus, read_corpus
+from .corpus import BUILT_IN, Corpus, read_corpus
 from .errors import ConfigError, CorpusError
 from .tokenizer import Tokenizer
 
 MANY_DOCUMENTS = 20  # from here on the split falls between documents
 LARGE_TEXT = 64 * 2**20  # bytes; the tokens of a larger text are kept in a file and not in memory
 EVAL_ROWS = 32
+VAL_TOKENS = 2**15  # of a longer validation part the beginning is used, for the losses and the lines beside them alike
 
 
 def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[list[str], list[str]]:
     """Training and validation documents: the last `val_fraction` of the characters are validation.
 
-    With many documents the cut falls between two of them, otherwise at a line end near the place, or, if there is
-    none within the last tenth before it, exactly there.
+    With many documents the cut falls between two of them, as near as can be; otherwise at a line end near the place,
+    or, if there is none within the last tenth before it, exactly there.
     """
-    total = sum(map(len, documents))
-    place, index = int(total * (1 - val_fraction)), 0
-    while index < len(documents) - 1 and place >= len(documents[index]):
-        place -= len(documents[index])
-        index += 1
+    ends = np.cumsum([len(document) for document in documents])
+    total = int(ends[-1])
+    place = min(int(total * (1 - val_fraction)), total - 1)
     if len(documents) >= MANY_DOCUMENTS:
-        index = max(1, index)
+        index = 1 + int(np.abs(ends[:-1] - place).argmin())
         return list(documents[:index]), list(documents[index:])
+    index = int(np.searchsorted(ends, place, side="right"))
+    place -= int(ends[index]) - len(documents[index])
     document = documents[index]
     line_end = document.rfind("\n", max(0, place - max(1, total // 10)), place) + 1
     cut = line_end or place
@@ -43,19 +45,32 @@ def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[li
 def tokenize(documents: list[str], tokenizer: Tokenizer, file: Path | None = None) -> np.ndarray:
     """All tokens in one array, 16 bits each where the vocabulary fits; with `file`, memory-mapped from there."""
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    parts = (np.asarray(tokenizer.encode(d, bos=True, eos=True), dtype=dtype) for d in documents)
+    blocks = (np.asarray(block, dtype=dtype) for block in tokenizer.encode_documents(documents))
     if file is None:
-        return np.concatenate(list(parts))
+        return np.concatenate(list(blocks))
     if not file.exists():
+        write_blocks(blocks, file)
+    return np.memmap(file, dtype=dtype, mode="r")
+
+
+def write_blocks(blocks: Iterator[np.ndarray], file: Path):
+    """Write a file that is either whole or not there. Raises CorpusError when the folder does not take it."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
         with open(temporary, "wb") as handle:
-            for part in parts:
-                part.tofile(handle)
+            for block in blocks:
+                handle.write(block.tobytes())
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, file)
-    return np.memmap(file, dtype=dtype, mode="r")
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise CorpusError(
+            f"The tokens of this large text could not be kept in {file.parent}: {error.strerror or error}. Set the "
+            f"environment variable FOUNDRY_CACHE to a folder with more room that you may write to."
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -75,7 +90,8 @@ class DataLoader:
         x, y = loader.get_batch("train")       # (B, T) token ids each; y is x moved on by one
 
     file_path: a UTF-8 file or a built-in text. tokenizer: one that was trained on this text; None trains one with
-    `vocab_size` pieces, on the training part only. val_fraction: share of the text that is kept for validation.
+    `vocab_size` pieces (None: see `Tokenizer.train`), on the training part only. val_fraction: share of the text that
+    is kept for validation.
     Raises CorpusError for a text that cannot be used or is too short for one row of either part.
     """
 
@@ -86,7 +102,7 @@ class DataLoader:
         block_size: int = 128,
         device: str = "cpu",
         tokenizer: Tokenizer | None = None,
-        vocab_size: int = 1024,
+        vocab_size: int | None = None,
         val_fraction: float = 0.1,
         seed: int = 1337,
     ):
@@ -113,7 +129,9 @@ class DataLoader:
             "tokens",
             f"a block_size of at most {shorter - 1}, or more text",
         )
-        self.val_bytes_per_token = sum(len(d.encode("utf-8")) for d in val) / (len(self.val_tokens) - 1)
+        self.val_tokens = self.val_tokens[: VAL_TOKENS + 1]
+        n_bytes = sum(len(tokenizer.token_bytes(i)) for i in self.val_tokens[1:].tolist())
+        self.val_bytes_per_token = n_bytes / (len(self.val_tokens) - 1)
         self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(("train", "val"))}
 
     def _tokenize(self, split: str, documents: list[str]) -> np.ndarray:
@@ -149,15 +167,12 @@ class DataLoader:
         starts = torch.randint(len(tokens) - self.block_size, (self.batch_size, 1), generator=self._generators[split])
         return self._to_device(tokens[starts.numpy() + np.arange(self.block_size + 1)])
 
-    def val_batches(self, max_tokens: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation text in order, each token the target of exactly one row; always the same.
 
-        Rows of block_size tokens, 32 at a time, and a last shorter row for the rest. `max_tokens` stops after about
-        that many targets, at least one row.
+        Rows of block_size tokens, 32 at a time, and a last shorter row for the rest.
         """
         T, targets = self.block_size, len(self.val_tokens) - 1
-        if max_tokens is not None and max_tokens < targets:
-            targets = max(1, max_tokens // T) * T
         full = targets // T
         for row in range(0, full, EVAL_ROWS):
             starts = T * np.arange(row, min(row + EVAL_ROWS, full))[:, None]
@@ -175,7 +190,7 @@ class DataLoader:
 
     def spec(self) -> dict:
         """What a checkpoint notes to make the same loader again, beside the tokenizer."""
-        source = self.file_path if self.corpus.name == self.file_path else str(Path(self.file_path).resolve())
+        source = self.file_path if self.file_path in BUILT_IN else str(Path(self.file_path).resolve())
         return {
             "file_path": source,
             "batch_size": self.batch_size,

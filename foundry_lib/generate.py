@@ -30,11 +30,13 @@ def panel(title: str):
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    sys.stdout.reconfigure(errors="replace")  # a terminal that cannot print a character shows a ? instead
     try:
         plain = SampleConfig(temperature=args.temperature)
         folder = args.checkpoint or newest_checkpoint()
-        device = args.device or runtime.best_device()
+        device = runtime.usable_device(args.device)
         model, tokenizer = load_checkpoint(folder, device)
+        tokenizer.encode(args.prompt)  # refuse what is no text before anything of it is printed
         print(f"{runtime.describe(device)}\nModel from {folder}: {model.n_params:,} parameters")
 
         def text(**settings):

@@ -34,13 +34,17 @@ def examine() -> list[Finding]:
     """Look at Python, torch, device, memory, disk, widgets and the Chinese font."""
     device, threads = runtime.best_device(), torch.get_num_threads()
     memory, disk = psutil.virtual_memory().available / GIB, shutil.disk_usage(".").free / GIB
+    new_enough = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
+    computes = torch.ones(3, device=device).sum().item() == 3
     missing = plots.glyphs_missing(SAMPLE_CHINESE)
     fonts = plots.cjk_fonts()
     accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
-        Finding("PyTorch", True, torch.__version__, ""),
-        Finding("device", True, f"{device}{accelerator}, {threads} threads", ""),
+        Finding("PyTorch", new_enough, torch.__version__, "Run `python3 course.py lab` again; it installs one."),
+        Finding(
+            "device", computes, f"{device}{accelerator}, {threads} threads", "Its driver does not answer; restart."
+        ),
         Finding("memory", memory >= 1, f"{memory:.1f} GiB free", "Close other programs: the lessons need about 1 GiB."),
         Finding("disk", disk >= 1, f"{disk:.0f} GiB free", "Free some room: a training saves its checkpoints here."),
         Finding("widgets", True, f"ipywidgets {version('ipywidgets')}", ""),
@@ -56,7 +60,7 @@ def examine() -> list[Finding]:
 def training_speed(loader, preset: str, steps: int = 10) -> float:
     """Tokens a second of a real training of `preset` on `loader`'s text: the median of `steps` steps after two more."""
     config = ModelConfig.preset(preset, vocab_size=loader.vocab_size, max_seq_len=loader.block_size)
-    training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2, eval_tokens=1)
+    training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2)
     speeds = sorted(r.tokens_per_s for r in Trainer(MiniLLM(config), loader, training).run() if r.step > 2)
     return speeds[len(speeds) // 2]
 

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from .errors import ConfigError
+
 came_first = True  # whether the waiting policy was set before torch read it
 
 
@@ -26,6 +28,19 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def usable_device(name: str | None = None) -> str:
+    """`name` after trying it, or the best device for None. Raises ConfigError for one that this machine lacks."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name or best_device())
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"The device {name!r} cannot be used here; leave --device out, or name cpu. ({error})"
+        ) from None
+    return name or best_device()
 
 
 def describe(device: str | None = None) -> str:

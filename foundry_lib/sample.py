@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .config import SampleConfig
-from .errors import Notice
+from .errors import ConfigError, Notice
 from .kv_cache import KVCache
 from .tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 
@@ -24,8 +24,9 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Divide by the temperature: below 1 sharper, above 1 flatter. At 0 only the most likely token stays (greedy)."""
-    if temperature == 0:
+    """Divide by the temperature: below 1 sharper, above 1 flatter. At 0 only the most likely token stays (greedy),
+    and below 1e-6 too, where the division would overflow."""
+    if temperature < 1e-6:
         best = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
         return logits.masked_fill(~best, -torch.inf)
     return logits / temperature
@@ -90,6 +91,8 @@ def generate_tokens(
     `settings` may be a function; it is then asked at every token, so that a slider acts at once.
     `generator` lives on the model's device; None draws from torch's global generator.
     """
+    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
+        raise ConfigError(f"max_new_tokens must be a whole number of at least 0, found {max_new_tokens!r}.")
     if idx.shape[1] == 0:
         idx = torch.full((idx.shape[0], 1), BOS_ID, dtype=torch.long, device=idx.device)
     max_seq_len = model.config.max_seq_len

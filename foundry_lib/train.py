@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from .trainer import Trainer
 DEFAULTS = TrainConfig()
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m foundry_lib.train", description="Train a small language model.")
     parser.add_argument(
         "--data", default="python-docs", help="a UTF-8 text file, or a built-in text (default: %(default)s)"
@@ -31,7 +32,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--batch-size", type=int, default=DEFAULTS.batch_size, help="rows in a batch (default: %(default)s)"
     )
     parser.add_argument("--block-size", type=int, default=128, help="tokens in a row (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, default=2048, help="pieces of the tokenizer (default: %(default)s)")
+    parser.add_argument("--vocab-size", type=int, default=None, help="pieces of the tokenizer (default: fits the text)")
     parser.add_argument(
         "--learning-rate", type=float, default=DEFAULTS.learning_rate, help="peak (default: %(default)s)"
     )
@@ -44,7 +45,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=None, help="folder for checkpoints (default: runs/DATA-PRESET-TIME)"
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on from the newest checkpoint in this folder")
-    return parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; with --resume only --device may stand beside it, as the checkpoint holds all the others."""
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
+    others = sorted(set(given) - {"resume", "device"})
+    if args.resume and others:
+        parser.error(f"--resume goes on with the settings of its checkpoint; leave out --{others[0].replace('_', '-')}")
+    return args
 
 
 def new_trainer(args: argparse.Namespace, device: str) -> Trainer:
@@ -55,7 +67,7 @@ def new_trainer(args: argparse.Namespace, device: str) -> Trainer:
         eval_interval=args.eval_interval,
         seed=args.seed,
     )
-    ModelConfig.preset(args.preset, vocab_size=args.vocab_size, max_seq_len=args.block_size)  # refuse early
+    ModelConfig.preset(args.preset, max_seq_len=args.block_size)  # refuse early
     loader = DataLoader(
         args.data,
         batch_size=args.batch_size,
@@ -87,33 +99,28 @@ def describe(trainer: Trainer) -> str:
     )
 
 
-def keep_two(folder: Path):
-    """Remove all but the two newest checkpoints of this training."""
-    import shutil
-
-    for old in checkpoints(folder)[:-2]:
-        shutil.rmtree(old)
-
-
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
-    device = args.device or runtime.best_device()
+    sys.stdout.reconfigure(errors="replace")  # a terminal that cannot print a character shows a ? instead
     try:
+        device = runtime.usable_device(args.device)
         print(runtime.describe(device), flush=True)
         if args.resume:
             found = checkpoints(args.resume)
             if not found:
                 raise FoundryError(f"There is no checkpoint in {args.resume}; start one without --resume.")
-            trainer, out = Trainer.load(found[-1], device=device), args.resume
+            trainer, out, mine = Trainer.load(found[-1], device=device), found[-1].parent, [found[-1]]
             print(f"Going on from {found[-1]}")
         else:
             trainer = new_trainer(args, device)
+            mine = []  # checkpoints that this training wrote; of these alone the older ones are removed
             out = args.out or Path("runs") / f"{Path(args.data).stem}-{args.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        first_step = trainer.step
         print(describe(trainer), flush=True)
         bar = tqdm(
             total=trainer.config.max_iters, initial=trainer.step, unit="step", dynamic_ncols=True, file=sys.stdout
         )
-        val, saved = math.nan, None
+        val = math.nan
         with bar:
             for record in trainer.run():
                 bar.update(record.step - bar.n)
@@ -129,15 +136,16 @@ def main(arguments: list[str] | None = None) -> int:
                         file=sys.stdout,
                     )
                     if record.step:
-                        saved = trainer.save(out)
-                        keep_two(out)
+                        mine.append(trainer.save(out))
+                        for old in mine[:-2]:
+                            shutil.rmtree(old, ignore_errors=True)
+                        mine = mine[-2:]
         if trainer.interrupted:
-            saved = trainer.save(out)
+            mine.append(trainer.save(out))
             print(f"Stopped at step {trainer.step}. Go on with: python -m foundry_lib.train --resume {out}")
-        if saved is None:
+        if trainer.step == first_step:
             print("Nothing was left to train.")
-        else:
-            print(f"Saved to {saved}. Hear it: python -m foundry_lib.generate --checkpoint {saved}")
+        print(f"Saved to {mine[-1]}. Hear it: python -m foundry_lib.generate --checkpoint {mine[-1]}")
     except FoundryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, read_json, save_checkpoint, verify
 from .config import TrainConfig
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError, FoundryError
 from .model import MiniLLM
 
 
@@ -23,7 +23,7 @@ from .model import MiniLLM
 class Record:
     """What is known after a step. `train_loss` is that step's batch before its update, in nats a token; it is None
     at step 0, where nothing has been trained. `val_loss` is None between evaluations. Times are in seconds;
-    `elapsed` counts over all resumes, `remaining` is an estimate."""
+    `elapsed` counts over all resumes, `remaining` is an estimate, None at step 0."""
 
     step: int
     train_loss: float | None
@@ -32,7 +32,7 @@ class Record:
     grad_norm: float
     tokens_per_s: float
     elapsed: float
-    remaining: float
+    remaining: float | None
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -86,9 +86,25 @@ class Trainer:
 
     `run` may be stopped (■ or Ctrl-C ends it after the present step), saved, loaded in another process and run again:
     the weights come out bit for bit as if it had never stopped.
+
+    Raises ConfigError when model, loader and configuration do not fit together, before anything is trained.
     """
 
     def __init__(self, model: MiniLLM, loader, config: TrainConfig = TrainConfig(), device: str | None = None):
+        if model.config.vocab_size != loader.vocab_size:
+            raise ConfigError(
+                f"The model has vocab_size={model.config.vocab_size}, the loader {loader.vocab_size} pieces; "
+                f"make the model with vocab_size=loader.vocab_size."
+            )
+        if model.config.max_seq_len < loader.block_size:
+            raise ConfigError(
+                f"The model reads max_seq_len={model.config.max_seq_len} tokens, the loader's rows have "
+                f"block_size={loader.block_size}; make the model with max_seq_len=loader.block_size."
+            )
+        if config.batch_size != loader.batch_size:
+            raise ConfigError(
+                f"TrainConfig has batch_size={config.batch_size}, the loader {loader.batch_size}; give both the same."
+            )
         self.device = str(device or loader.device)
         self.model = model.to(self.device)
         self.loader, self.config = loader, config
@@ -99,7 +115,10 @@ class Trainer:
         self.history: list[Record] = []
 
     def run(self, until: int | None = None) -> Iterator[Record]:
-        """Train to step `until` (None: to the end) and yield a Record after each step."""
+        """Train to step `until` (None: to the end) and yield a Record after each step.
+
+        Raises FoundryError when the loss is no longer a number; the weights are then those of the last good step.
+        """
         end = min(self.config.max_iters, self.config.max_iters if until is None else until)
         self.interrupted = False
         with _stop_request() as (stop, arm):
@@ -115,7 +134,7 @@ class Trainer:
                 self.elapsed += time.perf_counter() - started
                 yield self._record(loss, val_loss, grad_norm, seconds)
                 if stop.is_set():
-                    self.interrupted = True
+                    self.interrupted = self.step < end
                     return
 
     def _train_step(self) -> tuple[float, float]:
@@ -129,6 +148,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        if not (loss.isfinite() and grad_norm.isfinite()):
+            raise FoundryError(
+                f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()} in step {self.step + 1}: the "
+                f"training has diverged. Load an earlier checkpoint, or start anew with a lower learning_rate than "
+                f"{self.config.learning_rate:g}."
+            )
         self.optimizer.step()
         self.step += 1
         return loss.item(), grad_norm.item()
@@ -141,14 +166,14 @@ class Trainer:
     def evaluate(self) -> float:
         """Mean loss in nats a token over the validation text, the same tokens every time."""
         total, count = 0.0, 0
-        for xb, yb in self.loader.val_batches(self.config.eval_tokens):
+        for xb, yb in self.loader.val_batches():
             with self._autocast():
                 _, loss = self.model(xb, yb)
             total, count = total + loss.item() * yb.numel(), count + yb.numel()
         return total / count
 
     def _record(self, loss, val_loss, grad_norm, seconds) -> Record:
-        left = (self.config.max_iters - self.step) * self.elapsed / self.step if self.step else math.nan
+        left = (self.config.max_iters - self.step) * self.elapsed / self.step if self.step else None
         tokens = self.loader.batch_size * self.loader.block_size
         record = Record(
             self.step,
@@ -172,15 +197,13 @@ class Trainer:
 
     def save(self, folder: Path | str) -> Path:
         """Write everything to `folder/step-NNNNNN`, whole or not at all; return that path."""
-        names = [name for name, _ in self.model.named_parameters()]
         position = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {
             f"optimizer.{position[id(p)]}.{key}": value.detach().cpu().clone()
             for p, state in self.optimizer.state.items()
             for key, value in state.items()
         }
-        loader_state = self.loader.state()
-        tensors |= {f"loader.{key}": value for key, value in loader_state.items() if isinstance(value, Tensor)}
+        tensors |= {f"loader.{key}": value for key, value in self.loader.state().items()}
         tensors["rng.torch"] = torch.get_rng_state()
         if self.device.startswith("cuda"):
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
@@ -188,9 +211,7 @@ class Trainer:
             "step": self.step,
             "elapsed": self.elapsed,
             "config": self.config.to_dict(),
-            "parameters": names,
             "loader": self.loader.spec(),
-            "loader_state": {key: value for key, value in loader_state.items() if not isinstance(value, Tensor)},
             "history": [list(vars(record).values()) for record in self.history],
         }
         return save_checkpoint(
@@ -201,7 +222,8 @@ class Trainer:
     def load(cls, folder: Path | str, loader=None, device: str | None = None) -> "Trainer":
         """Go on from a checkpoint. `loader` is made from the checkpoint's own note when it is not given.
 
-        Raises CheckpointError when the text has changed since, or the checkpoint holds no training.
+        Raises CheckpointError when the checkpoint is damaged or holds no training, TokenizerError when the text has
+        changed since, CorpusError when it is gone.
         """
         from .data import DataLoader
 
@@ -223,10 +245,11 @@ class Trainer:
             if key.startswith("optimizer."):
                 name, field = key.removeprefix("optimizer.").rsplit(".", 1)
                 p = parameters[name]
-                state.setdefault(p, {})[field] = tensor if field == "step" else tensor.to(p.device)
+                state.setdefault(p, {})[field] = tensor.to(p.device)
         self.optimizer.state.update(state)
-        loader_tensors = {key.removeprefix("loader."): t for key, t in tensors.items() if key.startswith("loader.")}
-        self.loader.load_state({**values["loader_state"], **loader_tensors})
+        self.loader.load_state(
+            {key.removeprefix("loader."): t for key, t in tensors.items() if key.startswith("loader.")}
+        )
         torch.set_rng_state(tensors["rng.torch"])
         if self.device.startswith("cuda") and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])

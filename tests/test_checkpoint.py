@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +84,36 @@ def test_a_failed_save_leaves_the_earlier_one(tmp_path, monkeypatch, name, numbe
     loaded, _ = load_checkpoint(newest)
     expected = model(int(newest.name[-1]))
     assert torch.equal(loaded.layers[0].attention.wq.weight, expected.layers[0].attention.wq.weight)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_failed_save_of_the_same_step_leaves_the_step(tmp_path, monkeypatch, number):
+    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    calls = []
+
+    def faulty(source, target, real=os.replace):  # the two renames of folders, not those of the tokenizer's files
+        if Path(target).name.startswith("step-"):
+            calls.append(1)
+            if len(calls) == number:
+                raise OSError(errno.EACCES, "Access is denied")
+        return real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "replace", faulty)
+        with pytest.raises(CheckpointError, match="Access is denied"):
+            save_checkpoint(folder, model(2), TOKENIZER)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
+    loaded, _ = load_checkpoint(folder)
+    assert torch.equal(loaded.layers[0].attention.wq.weight, model(1).layers[0].attention.wq.weight)
+
+
+def test_a_save_cut_off_between_its_renames_is_mended(tmp_path):
+    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    folder.rename(tmp_path / "step-000001.old")  # as a power cut would leave it
+    save_checkpoint(folder, model(2), TOKENIZER)
+    loaded, _ = load_checkpoint(folder)
+    assert torch.equal(loaded.layers[0].attention.wq.weight, model(2).layers[0].attention.wq.weight)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
 
 
 def test_newest_and_none(tmp_path):

@@ -39,7 +39,10 @@ REFUSED = {
     "GBK": (CHINESE.encode("gb18030"), "looks like GB18030 .*满纸荒唐言，一把辛酸泪.*read_text..*gb18030"),
     "Big5": ("滿紙荒唐言，一把辛酸淚。\n".encode("big5") * 9, "looks like Big5.*滿紙荒唐言"),
     "UTF-16": (CHINESE.encode("utf-16"), "looks like UTF-16.*满纸荒唐言"),
-    "UTF-16 without a mark": (b"".join(bytes([c, 0]) for c in b"plain English text\n" * 9), "looks like UTF-16|NUL"),
+    "UTF-16, no mark": ("plain English text\n".encode("utf-16-le") * 9, "looks like UTF-16-LE.*plain English text"),
+    "UTF-16, big end first": ("plain English\n".encode("utf-16-be") * 9, "looks like UTF-16-BE.*plain English"),
+    "UTF-16, Chinese": (CHINESE.encode("utf-16-be"), "looks like UTF-16-BE.*满纸荒唐言"),
+    "UTF-32, no mark": (CHINESE.encode("utf-32-be"), "looks like UTF-32-BE.*满纸荒唐言"),
     "UTF-32": (CHINESE.encode("utf-32"), "looks like UTF-32.*满纸荒唐言"),
     "PNG": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "is not UTF-8|binary|NUL"),
     "control characters": (bytes([1, 2, 3, 65]) * 200, "looks binary"),
@@ -71,6 +74,9 @@ def test_missing_file_and_folder(tmp_path):
         read_corpus(tmp_path / "nothing.txt")
     with pytest.raises(CorpusError, match="is a folder|cannot be read"):
         read_corpus(tmp_path)
+    for name in ("no\0name", "the text itself, by mistake, " * 200):
+        with pytest.raises(CorpusError, match="cannot be read"):
+            read_corpus(name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,3 +92,12 @@ def test_a_python_without_its_docs_is_told(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydoc_data.topics", None)
     with pytest.raises(CorpusError, match="Use a text file of your own"):
         read_corpus("python-docs")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_tales_are_a_text_like_any_other(language):
+    from foundry_lib import tales
+
+    documents = read_corpus(f"tales-{language}").documents
+    assert len(documents) == 4000 and len(set(documents)) > 3900
+    assert all(tales.parse(text, language).valid for text in documents[:50])

@@ -60,6 +60,10 @@ def test_train_and_validation_never_overlap():
     many = tuple(f"document {n}" for n in range(100))
     train, val = split_documents(many, 0.2)
     assert tuple(train + val) == many and len(val) in (20, 21)
+    uneven = tuple("x" * n for n in (10,) * 30 + (100, 40))  # the nearest boundary is behind the long one, not before
+    assert split_documents(uneven, 0.1)[1] == ["x" * 40]
+    train, val = split_documents(many, 1e-9)
+    assert tuple(train + val) == many and len(val) == 1
     few = ("a\n" * 500, "b\n" * 500, "c\n" * 500)
     train, val = split_documents(few, 0.5)
     assert "".join(train + val) == "".join(few) and abs(sum(map(len, val)) - 1500) < 5
@@ -79,10 +83,7 @@ def test_validation_is_the_same_each_time_and_complete(path):
     assert torch.equal(targets, torch.from_numpy(loader.val_tokens[1:].astype(np.int64)))
     inputs = torch.cat([x.flatten() for x, _ in loader.val_batches()])
     assert torch.equal(inputs, torch.from_numpy(loader.val_tokens[:-1].astype(np.int64)))
-    assert (
-        sum(y.numel() for _, y in loader.val_batches(40)) == 32
-        and sum(y.numel() for _, y in loader.val_batches(1)) == 16
-    )
+    assert [x.shape for x, _ in loader.val_batches()][-1][0] == 1  # the rest is a shorter row, not padding
     assert loader.val_bytes_per_token == pytest.approx(
         len(loader.tokenizer.decode(loader.val_tokens).encode()) / (len(loader.val_tokens) - 1)
     )
@@ -148,9 +149,30 @@ def test_a_large_text_is_mapped_from_a_file(path, tmp_path, monkeypatch):
     path.write_text(numbered(500), encoding="utf-8")
     make(path)
     assert len(list((tmp_path / "cache 缓存").iterdir())) == 4  # another text has files of its own
+    monkeypatch.setenv("FOUNDRY_CACHE", str(path))  # a file where a folder should be
+    with pytest.raises(CorpusError, match="could not be kept in .*FOUNDRY_CACHE"):
+        make(path)
+
+
+def test_a_chinese_text_needs_no_setting(tmp_path):
+    """A novel has more characters than the default vocabulary has pieces; the default grows with them."""
+    file = tmp_path / "小说.txt"
+    file.write_text("".join(chr(0x4E00 + n % 900) + "，\n" * (n % 7 == 0) for n in range(4000)), encoding="utf-8")
+    loader = DataLoader(file, block_size=16)
+    assert 261 + 900 < loader.vocab_size <= 261 + 901 + 512
+    assert loader.tokenizer.decode(loader.train_tokens).startswith("一，\n丁")
 
 
 def test_python_docs():
     loader = DataLoader("python-docs")
     assert loader.vocab_size == 1024 and len(loader.train_tokens) > 8 * len(loader.val_tokens)
     assert "python-docs" in loader.describe() and "bytes a token" in loader.describe()
+
+
+def test_a_long_validation_part_is_cut_for_all_alike(path, monkeypatch):
+    whole = make(path)
+    monkeypatch.setattr(module, "VAL_TOKENS", 100)
+    cut = make(path)
+    assert np.array_equal(cut.val_tokens, whole.val_tokens[:101])
+    text = cut.tokenizer.decode(cut.val_tokens[1:])
+    assert cut.val_bytes_per_token == len(text.encode()) / 100 and sum(y.numel() for _, y in cut.val_batches()) == 100

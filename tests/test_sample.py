@@ -177,3 +177,46 @@ def test_streamed_text_is_the_generated_text():
     assert "".join(pieces) == tokenizer.decode(expected[len(prompt) :])
     assert len(pieces) > 5 and all(pieces)
     assert sample_text(model, tokenizer, "the cat", 10, seed=2).startswith("the cat")
+
+
+def test_two_filters_follow_each_other_in_the_order_that_is_promised():
+    """top-k before top-p, temperature before min-p, by hand; another order would keep other tokens."""
+    x = torch.log(torch.tensor([[0.4, 0.2, 0.15, 0.1, 0.1, 0.05]]))
+
+    def ids(**settings):
+        return set(torch.where(next_token_distribution(x, SampleConfig(**settings))[0] > 0)[0].tolist())
+
+    # k = 3 leaves 0.53, 0.27, 0.2, of which two reach 0.76; of the whole it would take four
+    assert ids(top_k=3, top_p=0.76) == {0, 1} and ids(top_p=0.76) == {0, 1, 2, 3}
+    assert ids(min_p=0.4) == {0, 1} and ids(temperature=2, min_p=0.45) == {0, 1, 2, 3, 4}
+
+
+def favour_the_end(model):
+    """Make the end-of-document token the likeliest everywhere."""
+    model.norm.register_forward_hook(lambda module, inputs, output: torch.ones_like(output))
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.weight[2] = 1.0
+
+
+def test_a_stream_ends_with_the_document_and_an_empty_prompt_is_bos():
+    tokenizer = Tokenizer.train("the cat sat on the mat. " * 60, 280)
+    model = random_model(CONFIG.with_(vocab_size=tokenizer.vocab_size))
+    greedy = SampleConfig(temperature=0)
+    from_nothing = generate(model, torch.zeros(1, 0, dtype=torch.long), 5, temperature=0)
+    assert torch.equal(from_nothing, generate(model, torch.tensor([[1]]), 5, temperature=0)[:, 1:])
+    favour_the_end(model)
+    assert "".join(stream(model, tokenizer, "the", 9, greedy)) == ""
+    assert torch.cat(list(generate_tokens(model, torch.tensor([[1]]), 9, greedy))).flatten().tolist() == [2] * 9
+
+
+@pytest.mark.parametrize("bad", [-1, 2.0])
+def test_a_number_of_tokens_that_is_none_is_refused(bad):
+    with pytest.raises(ConfigError, match="max_new_tokens"):
+        generate(random_model(), tokens(1, 4), bad)
+
+
+def test_tiny_temperatures_are_greedy_and_not_nan():
+    for temperature in (1e-45, 1e-7, 2e-6):
+        probs = next_token_distribution(logits(), SampleConfig(temperature=temperature))
+        assert torch.equal(probs.argmax(-1), logits().argmax(-1)) and probs.sum(-1).allclose(torch.ones(6))

@@ -10,6 +10,7 @@ import sentencepiece
 import torch
 
 from foundry_lib import Notice, TokenizerError
+from foundry_lib import tokenizer as module
 from foundry_lib.corpus import Corpus
 from foundry_lib.tokenizer import BOS_ID, EOS_ID, SMALLEST_VOCAB, TextStream, Tokenizer, segments, training_lines
 
@@ -64,6 +65,8 @@ def test_begin_and_end(tokenizer):
     ids = tokenizer.encode("owl", bos=True, eos=True)
     assert ids[0] == BOS_ID and ids[-1] == EOS_ID and tokenizer.decode(ids) == "owl"
     assert tokenizer.decode(np.array(ids)) == tokenizer.decode(torch.tensor(ids)) == "owl"
+    with pytest.raises(TokenizerError, match=r"one row of ids, found the shape \(1, \d+\)"):
+        tokenizer.decode(torch.tensor([ids]))
 
 
 def test_long_lines_are_learned_from():
@@ -73,6 +76,28 @@ def test_long_lines_are_learned_from():
     assert "".join(lines) == text and max(len(line.encode()) for line in lines) <= 4192
     assert any("quartz" in piece for piece in Tokenizer.train(text, 290).pieces)
     assert "".join(segments(TEXT)) == TEXT
+
+
+def test_a_very_large_text_teaches_by_some_of_its_lines(monkeypatch):
+    text = "".join(f"line number {n} of many\n" for n in range(2000))
+    monkeypatch.setattr(module, "LARGEST_LESSON", len(text) // 4)
+    with pytest.warns(Notice, match="one line in 5|one line in 4"):
+        lines = training_lines(text)
+    taught = "".join(lines)
+    assert len(taught) <= len(text) // 4 and "number 0 " in taught and "number 199" in taught  # from all parts of it
+
+
+def test_documents_in_blocks_are_the_documents(tokenizer, monkeypatch):
+    rng = random.Random(3)
+    documents = [text for text in (random_text(rng) for _ in range(300)) if text]
+    expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]
+    for block in (1, 7, 20_000):
+        monkeypatch.setattr(module, "BLOCK", block)
+        blocks = list(tokenizer.encode_documents(documents))
+        assert [i for ids in blocks for i in ids] == expected
+    assert len(blocks) == 1
+    with pytest.raises(TokenizerError, match="NUL"):
+        list(tokenizer.encode_documents(["a", "b\0"]))
 
 
 def test_runs_of_spaces_are_pieces(tokenizer):
@@ -103,6 +128,11 @@ def test_too_small_a_vocabulary_is_refused():
 
 def test_training_is_repeatable(tokenizer):
     assert Tokenizer.train(TEXT, 360).fingerprint == tokenizer.fingerprint != Tokenizer.train(TEXT, 350).fingerprint
+
+
+def test_threads_change_nothing(tokenizer, monkeypatch):
+    monkeypatch.setitem(module.RECIPE, "num_threads", 4)
+    assert Tokenizer.train(TEXT, 360).fingerprint == tokenizer.fingerprint
 
 
 @pytest.mark.parametrize("text, message", [("a\ud800b", "surrogate"), ("a\0b", "NUL")])

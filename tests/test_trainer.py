@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,20 @@ import sys
 import pytest
 import torch
 
-from foundry_lib import CheckpointError, MiniLLM, ModelConfig, TrainConfig
+from foundry_lib import (
+    CheckpointError,
+    ConfigError,
+    FoundryError,
+    MiniLLM,
+    ModelConfig,
+    TokenizerError,
+    TrainConfig,
+)
 from foundry_lib.data import DataLoader
 from foundry_lib.trainer import Trainer, learning_rate, make_optimizer
 
 STEPS = 24
-CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, eval_tokens=300, learning_rate=1e-2)
+CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +149,7 @@ def test_a_changed_text_is_refused(text_file, tmp_path):
     list(trainer.run(until=2))
     saved = trainer.save(tmp_path / "run")
     copy.write_text(copy.read_text(encoding="utf-8") + "One more line.\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="copy.txt|another text|corpus"):
+    with pytest.raises(TokenizerError, match="belongs to another text"):
         Trainer.load(saved)
 
 
@@ -234,3 +243,69 @@ def test_the_log_is_kept(text_file, tmp_path):
     list(trainer.run(until=11))
     values = json.loads((trainer.save(tmp_path) / "trainer.json").read_text(encoding="utf-8"))
     assert values["step"] == 11 and len(values["history"]) == 12
+
+
+def test_the_loop_is_the_textbook_loop(text_file):
+    """Warm-up and cosine, clipping, AdamW with its betas and decay: written out again here, and the same weights."""
+    config = CONFIG.with_(grad_clip=0.5, beta1=0.8, beta2=0.9, max_iters=6, warmup_iters=2)
+    ours, other = make_trainer(text_file, config), make_trainer(text_file, config)
+    list(ours.run())
+    model, embedding = other.model, other.model.tok_embeddings.weight
+    decayed = [p for p in model.parameters() if p.dim() == 2 and p is not embedding]
+    spared = [p for p in model.parameters() if p.dim() == 1 or p is embedding]
+    groups = [{"params": decayed, "weight_decay": 1.0}, {"params": spared, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.8, 0.9), fused=True)
+    rates = [0.005, 0.01] + [0.01 * (0.05 + 0.95 * (1 + math.cos(math.pi * i / 4)) / 2) for i in range(4)]
+    for rate in rates:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        x, y = other.loader.get_batch("train")
+        loss = torch.nn.functional.cross_entropy(model(x)[0].flatten(0, 1), y.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.sqrt(sum(p.grad.square().sum() for p in model.parameters()))
+        for p in model.parameters():
+            p.grad *= min(1.0, 0.5 / (norm.item() + 1e-6))
+        optimizer.step()
+    assert any(r.grad_norm > 0.5 for r in ours.history)
+    for a, b in zip(ours.model.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_parts_that_do_not_fit_are_refused_before_training(text_file):
+    good = make_trainer(text_file)
+    for changes in ({"vocab_size": 999}, {"max_seq_len": 8}):
+        with pytest.raises(ConfigError, match=next(iter(changes))):
+            Trainer(MiniLLM(good.model.config.with_(**changes)), good.loader, CONFIG)
+    with pytest.raises(ConfigError, match="batch_size=5, the loader 4"):
+        Trainer(good.model, good.loader, CONFIG.with_(batch_size=5))
+
+
+def test_a_diverged_training_stops_at_the_last_good_step(text_file):
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=3))
+    before = fingerprint(trainer)
+    forward = trainer.model.forward
+    trainer.model.forward = lambda *a, **k: (None, forward(*a, **k)[1] * math.nan)
+    with pytest.raises(FoundryError, match="loss is nan .* in step 4: the training has diverged"):
+        list(trainer.run())
+    assert fingerprint(trainer) == before and trainer.step == 3
+
+
+def test_resuming_keeps_what_it_finds(text_file, tmp_path):
+    options = ["--data", text_file, "--block-size", 16, "--vocab-size", 400, "--device", "cpu", "--eval-interval", 2]
+    foreign = tmp_path / "run" / "thesis"
+    foreign.mkdir(parents=True)
+    (foreign / "manifest.json").write_text("{}", encoding="utf-8")
+    assert run_command("train", *options, "--steps", 8, "--out", "run", cwd=tmp_path).returncode == 0
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["step-000006", "step-000008", "thesis"]
+    shutil.rmtree(tmp_path / "run" / "step-000008")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    resumed = run_command("train", "--resume", tmp_path / "run" / "step-000006", "--device", "cpu", cwd=elsewhere)
+    assert resumed.returncode == 0, resumed.stderr + resumed.stdout
+    assert (tmp_path / "run" / "step-000008" / "manifest.json").exists()
+    both = run_command("train", "--resume", "run", "--steps", 9, cwd=tmp_path)
+    assert both.returncode == 2 and "leave out --steps" in both.stderr
+    nowhere = run_command("train", *options, "--steps", 2, "--device", "nothing", cwd=tmp_path)
+    assert nowhere.returncode == 2 and "cannot be used here" in nowhere.stderr

@@ -1,0 +1,76 @@
+"""The parser's judgement of a text, in a sentence that names the rule and the place."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from .hands import Lost, Reader
+from .walk import Tale, walk
+
+STOPS = set(".!?。！？")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `parse` says of a text.
+
+    valid: whether it is a tale. If not: `rule` is the first broken rule ("grammar" where no sentence goes on
+    like this), `sentence` (from 1) and `word` (its index) say where, and `message` says it in words.
+    tale: the tale, if it is one.
+    asked, kept: per rule, how often the text had to keep it and how often it did, as far as it could be read.
+    """
+
+    valid: bool
+    rule: str | None
+    message: str
+    sentence: int
+    word: int
+    tale: Tale | None
+    asked: Counter
+    kept: Counter
+
+
+def judge(text, grammar) -> Verdict:
+    for held_out in (False, True, None):
+        tale = Tale(grammar.language, held_out, grammar.spaced)
+        reader, lost = Reader(text, grammar.spaced), None
+        try:
+            walk(grammar, reader, held_out, tale)
+        except Lost as error:
+            lost = error
+            if held_out is not None and stopped_at_a_pair(reader, lost, grammar):
+                continue
+        break
+    words, asked = tale.words, Counter(rule for rule in tale.rules if rule)
+    asked.update(broken.rule for broken in reader.breaks if broken.index == len(words))  # the one that ended it
+    kept = asked - Counter(broken.rule for broken in reader.breaks)
+    if reader.breaks:
+        first = reader.breaks[0]
+        place = sentence(words, first.index)
+        message = grammar.messages.get(first.rule, grammar.messages["rule"]).format(
+            expected=first.expected, found=first.found, sentence=place, rule=first.rule
+        )
+        return Verdict(False, first.rule, message, place, first.index, None, asked, kept)
+    place = sentence(words, len(words))
+    if lost is not None:
+        found = next_word(reader)
+        message = grammar.messages["grammar" if found else "unfinished"].format(
+            found=found, sentence=place, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
+        )
+        return Verdict(False, "grammar", message, place, len(words), None, asked, kept)
+    if reader.rest:
+        message = grammar.messages["more"].format(found=next_word(reader), sentence=place)
+        return Verdict(False, "grammar", message, place, len(words), None, asked, kept)
+    return Verdict(True, None, grammar.messages["valid"], place, len(words), tale, asked, kept)
+
+
+def sentence(words, index):
+    return 1 + sum(word in STOPS for word in words[:index])
+
+
+def next_word(reader):
+    return "".join(reader.rest[:1] if reader.spaced else reader.rest[:4])
+
+
+def stopped_at_a_pair(reader, lost, grammar):
+    """Whether the reader was lost at a thing that this owner may have in tales of the other kind."""
+    return bool(set(lost.options) & set(grammar.lists["things"])) and reader.next_in(grammar.lists["things"])

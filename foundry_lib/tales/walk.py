@@ -1,0 +1,92 @@
+"""One walk through the grammar serves all; who chooses the words, a Writer or a Reader, is in `hands`."""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from .plot import EVENTS
+
+
+@dataclass
+class Tale:
+    """One tale. Probabilities are natural logarithms; the lists run along `words`; `log_prob` is the sum.
+
+    rules: the rule that fixes each word, None where the word was free or certain ("glue").
+    forgetful_log_probs: what a reader pays who knows the grammar but has forgotten the story.
+    """
+
+    language: str
+    held_out: bool | None
+    spaced: bool
+    words: list = field(default_factory=list)
+    word_log_probs: list = field(default_factory=list)
+    forgetful_log_probs: list = field(default_factory=list)
+    rules: list = field(default_factory=list)
+    scenes: list = field(default_factory=list)
+    memory: dict = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return join(self.words, self.spaced)
+
+    @property
+    def log_prob(self) -> float:
+        return math.fsum(self.word_log_probs)
+
+    @property
+    def derivation(self) -> str:
+        """Scene by scene, each with its words; a retrieved word is followed by its rule."""
+        lines, ends = [], [start for _, start in self.scenes[1:]] + [len(self.words)]
+        for (scene, start), end in zip(self.scenes, ends, strict=True):
+            pairs = zip(self.words[start:end], self.rules[start:end], strict=True)
+            marked = [word if rule is None else f"{word}[{rule}]" for word, rule in pairs]
+            lines.append(f"{scene:7} {' '.join(marked)}")
+        return "\n".join(lines)
+
+
+def join(words, spaced: bool) -> str:
+    """The words as running text."""
+    if not spaced:
+        return "".join(words)
+    return re.sub(r" (?=[.,!?:;])", "", " ".join(words))
+
+
+def walk(grammar, hand, held_out=False, tale=None) -> Tale:
+    """Tell one tale with `hand`, a Writer or a Reader; a `tale` given is filled as far as the walk comes."""
+    tale = Tale(grammar.language, held_out, grammar.spaced) if tale is None else tale
+    memory, words, rules = tale.memory, tale.words, tale.rules
+    logs, forgetful, done, log = tale.word_log_probs, tale.forgetful_log_probs, (), math.log
+    memory["held out"] = held_out
+    while (node := grammar.next_words(done)) is not None:
+        start = len(words)
+        while True:
+            if node.run:
+                hand.run(node.run)
+                words += node.run
+                logs += node.zeros
+                forgetful += node.zeros
+                rules += node.nones
+            if node.scene is not None:
+                break
+            options = node.options(memory)
+            word = hand.pick(options, node, len(words))
+            slot, child, without_story = node.edges[word]
+            words.append(word)
+            logs.append(log(options[word]))
+            forgetful.append(log(without_story))
+            if slot is None:
+                rules.append(None)
+            else:
+                rules.append(slot.rule)
+                slot.bind(memory, word)
+                tail = grammar.tails.get(word)
+                if tail:
+                    hand.run(tail)
+                    words += tail
+                    logs += [0.0] * len(tail)
+                    forgetful += [0.0] * len(tail)
+                    rules += [None] * len(tail)
+            node = child
+        tale.scenes.append((node.scene, start))
+        done += ("event" if node.scene in EVENTS else node.scene,)
+    return tale
