@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         bar = tqdm(
             total=trainer.config.max_iters, initial=trainer.step, unit="step", dynamic_ncols=True, file=sys.stdout
         )
-        val = math.nan
+        val, lowest, best = math.nan, math.inf, None
         with bar:
             for record in trainer.run():
                 bar.update(record.step - bar.n)
@@ -137,15 +137,24 @@ def main(arguments: list[str] | None = None) -> int:
                     )
                     if record.step:
                         mine.append(trainer.save(out))
-                        for old in mine[:-2]:
+                        if val < lowest:
+                            lowest, best = val, mine[-1]
+                        for old in set(mine[:-2]) - {best}:
                             shutil.rmtree(old, ignore_errors=True)
-                        mine = mine[-2:]
+                        mine = [path for path in mine if path in (best, *mine[-2:])]
         if trainer.interrupted:
             mine.append(trainer.save(out))
             print(f"Stopped at step {trainer.step}. Go on with: python -m foundry_lib.train --resume {out}")
         if trainer.step == first_step:
             print("Nothing was left to train.")
-        print(f"Saved to {mine[-1]}. Hear it: python -m foundry_lib.generate --checkpoint {mine[-1]}")
+        hear = mine[-1]
+        if val > lowest + 0.02:  # less is noise
+            hear = best
+            print(
+                f"The validation loss was lowest at {best.name}, {lowest:.3f}, and {val:.3f} at the end: the "
+                f"model learned the text by heart. More text or fewer steps do better; {best.name} is kept."
+            )
+        print(f"Saved to {mine[-1]}. Hear it: python -m foundry_lib.generate --checkpoint {hear}")
     except FoundryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

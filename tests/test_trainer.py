@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -236,6 +238,18 @@ def test_the_two_commands(text_file, tmp_path):
     assert spoken.stdout.count("===") == 6 and spoken.stdout.count("The owl") >= 8
     wrong = run_command("train", *options, "--steps", 0, cwd=tmp_path)
     assert wrong.returncode == 2 and "max_iters" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_the_best_checkpoint_of_an_overfitted_training_is_kept(tmp_path):
+    rng = random.Random(0)
+    text = "".join(rng.choice("abcdefgh \n") for _ in range(600))  # nothing to learn but by heart
+    (tmp_path / "noise.txt").write_text(text, encoding="utf-8")
+    options = ["--data", "noise.txt", "--block-size", 16, "--vocab-size", 269, "--device", "cpu", "--out", "run"]
+    done = run_command("train", *options, "--steps", 400, "--eval-interval", 50, "--learning-rate", 0.01, cwd=tmp_path)
+    best = re.search(r"lowest at (step-\d+)", done.stdout)
+    assert done.returncode == 0 and best, done.stdout
+    kept = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert kept == [best[1], "step-000350", "step-000400"] and done.stdout.rstrip().endswith(best[1])
 
 
 def test_the_log_is_kept(text_file, tmp_path):
