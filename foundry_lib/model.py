@@ -94,7 +94,8 @@ class MiniLLM(nn.Module):
         logits = self.output(self.norm(x))
         if targets is None:
             return logits, None
-        return logits, F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum over V terms needs 32 bits or more
+        return logits, F.cross_entropy(wide.flatten(0, 1), targets.flatten())
 
     @property
     def n_params(self) -> int:

@@ -10,7 +10,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     Shapes: x (..., D), weight (D,), result (..., D) in x's dtype. The mean is taken in at least 32 bits, because a
     sum of squares overflows 16-bit floats. `eps` stands inside the root (Zhang & Sennrich 2019, equation 4; Llama).
     """
-    wide = x if x.dtype == torch.float64 else x.float()
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     scale = torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
     return weight * (wide * scale).to(x.dtype)
 
