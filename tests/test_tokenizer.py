@@ -193,3 +193,34 @@ def test_damaged_files_are_refused(tokenizer, tmp_path):
             Tokenizer.load(tmp_path)
     with pytest.raises(TokenizerError, match="no whole tokenizer"):
         Tokenizer.load(tmp_path / "nowhere")
+
+
+def test_a_very_large_text_is_learned_from_in_part_and_said(monkeypatch):
+    import foundry_lib.tokenizer as module
+
+    monkeypatch.setattr(module, "LARGEST_LESSON", 1000)
+    with pytest.warns(Notice, match="learns from one line in 3"):
+        lines = training_lines("a line of text\n" * 150)
+    assert len(lines) == 51  # 150 lines and the last line end make 151 segments, of which every third
+
+
+def test_the_vocabulary_fits_the_text_when_none_is_asked_for():
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 900))) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert Tokenizer.train(many).vocab_size > SMALLEST_VOCAB + 900  # each character is a piece
+
+
+def test_documents_in_blocks_are_the_documents_one_by_one(tokenizer, monkeypatch):
+    import foundry_lib.tokenizer as module
+
+    documents = [TEXT[:700], "one line", "\n\ntwo\n", TEXT[300:900]]
+    expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]
+    for size in (1, 7, 20_000):
+        monkeypatch.setattr(module, "BLOCK", size)
+        assert [i for block in tokenizer.encode_documents(documents) for i in block] == expected
+
+
+def test_rows_of_ids_are_refused(tokenizer):
+    with pytest.raises(TokenizerError, match=r"one row of ids, found the shape \(2, 3\)"):
+        tokenizer.decode(torch.zeros(2, 3, dtype=torch.long))
