@@ -45,6 +45,12 @@ def test_every_string_comes_back(tokenizer):
     assert tokenizer.decode(tokenizer.encode("a▁b")) == "a b"  # the one exception, U+2581
 
 
+def test_a_text_without_spaces_or_newlines_still_teaches_both():
+    """Else a space would be spelled as the bytes of SentencePiece's sign for it, and come back as that sign."""
+    bare = Tokenizer.train("满纸荒唐言，一把辛酸泪。" * 40, 300)
+    assert bare.decode(bare.encode("a b\n c")) == "a b\n c"
+
+
 def test_the_default_recipe_would_fail_this_test():
     """A test of the test: SentencePiece as it comes loses most of these strings."""
     import io
