@@ -7,19 +7,31 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import CorpusError, Notice
+
+if TYPE_CHECKING:
+    from .tales import Grammar
+
+MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each about once and a half
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text: its name and its documents, each a string; `sha256` is taken over them all."""
+    """A text: its name and its documents, each a string; `sha256` is taken over them all.
+
+    grammar: of a text of Foundry Tales, the grammar that told it, so that its floor can be computed; else None.
+    words: of a text whose words are known, many of them in running order, for a tokenizer to learn from.
+    """
 
     name: str
     documents: tuple[str, ...]
+    grammar: "Grammar | None" = field(default=None, repr=False, compare=False)
+    words: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @cached_property
     def sha256(self) -> str:
@@ -41,7 +53,7 @@ def read_corpus(source: str | Path) -> Corpus:
     names the file, what was found and the next step, for anything else that is not plain UTF-8 text.
     """
     if isinstance(source, str) and source in BUILT_IN:
-        return Corpus(source, BUILT_IN[source]())
+        return BUILT_IN[source]()
     path = Path(source)
     text = decode(read_bytes(path), path)
     if text.startswith("\ufeff"):
@@ -156,7 +168,8 @@ def not_utf8(path: Path, name: str, encoding: str, line: str) -> str:
     )
 
 
-def python_docs() -> tuple[str, ...]:
+@cache
+def python_docs() -> Corpus:
     """The Python language reference that CPython carries as `pydoc_data.topics`, one document a topic.
 
     Topics repeat each other: a section stands alone and inside the chapter that it belongs to. A paragraph that has
@@ -182,19 +195,28 @@ def python_docs() -> tuple[str, ...]:
                 kept.append(paragraph)
         if kept:
             documents[name] = "\n\n".join(kept) + "\n"
-    return tuple(documents[name] for name in sorted(documents))
+    return Corpus("python-docs", tuple(documents[name] for name in sorted(documents)))
 
 
-def foundry_tales(language: str) -> tuple[str, ...]:
-    """4,000 tales of `foundry_lib.tales`, a document each: always the same ones, told anew in some seconds."""
+def told(grammar: "Grammar | str", n: int = MANY_TALES, seed: int = 0, name: str | None = None) -> Corpus:
+    """n tales of a grammar, a document each: of yours, or of "en" or "zh"; the same seed tells the same tales."""
     from . import tales
 
-    return tuple(tale.text for tale in tales.generate(language, seed=0, n=4000))
+    grammar = tales.grammar(grammar)
+    found = tales.generate(grammar, seed, n)
+    words = tuple(part for tale in found[:2000] for part in tale.parts)
+    return Corpus(name or f"tales-{grammar.language}", tuple(tale.text for tale in found), grammar, words)
 
 
-# name → the documents of a text that comes with the course
-BUILT_IN: dict[str, Callable[[], tuple[str, ...]]] = {
-    "python-docs": python_docs,
+@cache
+def foundry_tales(language: str) -> Corpus:
+    """The tales that come with the course: always the same ones, told anew in some seconds, once a process."""
+    return told(language)
+
+
+# name → the text that comes with the course
+BUILT_IN: dict[str, Callable[[], Corpus]] = {
     "tales-en": partial(foundry_tales, "en"),
     "tales-zh": partial(foundry_tales, "zh"),
+    "python-docs": python_docs,
 }

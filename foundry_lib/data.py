@@ -1,5 +1,10 @@
-"""Text → tokens → batches. A document is BOS, its tokens, EOS; a batch is rows of tokens, and for each the next."""
+"""Text → tokens → batches. A document is BOS, its tokens, EOS; a batch is rows of tokens, and for each the next.
 
+Where documents are short enough to fit into a row, as tales are, a row begins with a document and the next ones follow
+behind it: a row that began in the middle of a tale would ask for what it does not show. Elsewhere it begins anywhere.
+"""
+
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -13,12 +18,14 @@ from torch import Tensor
 from .config import require_ints
 from .corpus import BUILT_IN, Corpus, read_corpus
 from .errors import ConfigError, CorpusError
-from .tokenizer import Tokenizer
+from .tokenizer import BOS_ID, EOS_ID, Tokenizer
 
 MANY_DOCUMENTS = 20  # from here on the split falls between documents
 LARGE_TEXT = 64 * 2**20  # bytes; the tokens of a larger text are kept in a file and not in memory
+SPLITS = ("train", "val")
 EVAL_ROWS = 32
 VAL_TOKENS = 2**15  # of a longer validation part the beginning is used, for the losses and the lines beside them alike
+IGNORED = -100  # a target that is left out of the loss: what fills a row behind the end of its document
 
 
 def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[list[str], list[str]]:
@@ -83,21 +90,45 @@ def cache_folder() -> Path:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "llm-foundry"
 
 
+def half_fit(tokens: np.ndarray, block_size: int) -> bool:
+    """Whether at least half of the documents, from BOS to EOS, fit into a row."""
+    return bool(np.median(np.diff(np.flatnonzero(tokens == BOS_ID))) <= block_size + 1)
+
+
+def validation_rows(tokens: np.ndarray, block_size: int, by_document: bool) -> list[tuple[int, int]]:
+    """Where the rows of the validation text start and stop, together about VAL_TOKENS targets.
+
+    By document: whole documents, one a row; one of more than two blocks is cut, so that a row stays readable.
+    Otherwise `block_size` tokens a row and the next; each row begins with the last target of the one before.
+    """
+    bounds, longest = [0, min(len(tokens), VAL_TOKENS + 1)], block_size
+    if by_document:
+        bounds, longest = [*np.flatnonzero(tokens == BOS_ID).tolist(), len(tokens)], 2 * block_size
+        bounds = [bound for bound in bounds if bound <= max(VAL_TOKENS, bounds[1])]
+    return [
+        (start, min(start + longest + 1, end))
+        for begin, end in itertools.pairwise(bounds)
+        for start in range(begin, end - 1, longest)
+    ]
+
+
 class DataLoader:
     """Batches from a text.
 
         loader = DataLoader("my_text.txt", batch_size=8, block_size=128, device="cpu")
         x, y = loader.get_batch("train")       # (B, T) token ids each; y is x moved on by one
 
-    file_path: a UTF-8 file or a built-in text. tokenizer: one that was trained on this text; None trains one with
-    `vocab_size` pieces (None: see `Tokenizer.train`), on the training part only. val_fraction: share of the text that
-    is kept for validation.
+    file_path: a UTF-8 file, a built-in text, or a Corpus. tokenizer: one that was trained on this text; None trains
+    one with `vocab_size` pieces (None: see `Tokenizer.train`), on the training part only. val_fraction: share of the
+    text that is kept for validation.
+    by_document: whether rows begin with a document (see above). longest_row: tokens that a model must be able to read.
+    floor: for tales, the `tales.Floor` of the validation targets, so that no loss can be mistaken; else None.
     Raises CorpusError for a text that cannot be used or is too short for one row of either part.
     """
 
     def __init__(
         self,
-        file_path: str | Path = "python-docs",
+        file_path: str | Path | Corpus = "tales-en",
         batch_size: int = 8,
         block_size: int = 128,
         device: str = "cpu",
@@ -112,7 +143,7 @@ class DataLoader:
         require_ints(self, "seed", minimum=0)
         if not isinstance(val_fraction, float) or not 0 < val_fraction < 1:
             raise ConfigError(f"val_fraction must lie between 0 and 1, found {val_fraction!r}.")
-        self.corpus: Corpus = read_corpus(file_path)
+        self.corpus: Corpus = file_path if isinstance(file_path, Corpus) else read_corpus(file_path)
         train, val = split_documents(self.corpus.documents, val_fraction)
         self._require_length(
             sum(map(len, train)), sum(map(len, val)), "characters", "more text, or a smaller block_size"
@@ -129,15 +160,25 @@ class DataLoader:
             "tokens",
             f"a block_size of at most {shorter - 1}, or more text",
         )
-        self.val_tokens = self.val_tokens[: VAL_TOKENS + 1]
-        n_bytes = sum(len(tokenizer.token_bytes(i)) for i in self.val_tokens[1:].tolist())
-        self.val_bytes_per_token = n_bytes / (len(self.val_tokens) - 1)
-        self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(("train", "val"))}
+        self.by_document = len(train) >= MANY_DOCUMENTS and half_fit(self.train_tokens, block_size)
+        self._val_rows = validation_rows(self.val_tokens, block_size, self.by_document)
+        self.val_tokens = self.val_tokens[: self._val_rows[-1][1]]
+        self.longest_row = max(block_size, *(stop - start - 1 for start, stop in self._val_rows))
+        n_bytes = sum(len(tokenizer.token_bytes(i)) for i in self.val_pairs()[1].tolist())
+        self.val_bytes_per_token = n_bytes / len(self.val_pairs()[1])
+        self.floor = self._floor(val)
+        self._starts = {split: self._document_starts(split) for split in SPLITS} if self.by_document else {}
+        self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(SPLITS)}
 
     def _tokenize(self, split: str, documents: list[str]) -> np.ndarray:
         name = f"{self.corpus.sha256[:16]}-{self.tokenizer.fingerprint[:16]}-{self.val_fraction:g}-{split}.tokens"
         large = self.corpus.n_bytes > LARGE_TEXT
         return tokenize(documents, self.tokenizer, cache_folder() / name if large else None)
+
+    def _document_starts(self, split: str) -> np.ndarray:
+        """Places where a document begins that has a whole row before the end of the tokens."""
+        tokens = self._tokens(split)
+        return np.flatnonzero(tokens[: len(tokens) - self.block_size] == BOS_ID)
 
     def _require_length(self, train: int, val: int, unit: str, advice: str):
         """A row needs block_size + 1 tokens. Characters are counted before a tokenizer is trained (a token has at
@@ -149,7 +190,7 @@ class DataLoader:
             )
 
     def _tokens(self, split: str) -> np.ndarray:
-        if split not in ("train", "val"):
+        if split not in SPLITS:
             raise ConfigError(f"There is no split {split!r}; the splits are 'train' and 'val'.")
         return self.train_tokens if split == "train" else self.val_tokens
 
@@ -163,22 +204,32 @@ class DataLoader:
 
     def get_batch(self, split: str = "train") -> tuple[Tensor, Tensor]:
         """x, y (B, T) int64 on the device: rows from random places of "train" or "val"; y is x moved on by one."""
-        tokens = self._tokens(split)
-        starts = torch.randint(len(tokens) - self.block_size, (self.batch_size, 1), generator=self._generators[split])
-        return self._to_device(tokens[starts.numpy() + np.arange(self.block_size + 1)])
+        tokens, starts = self._tokens(split), self._starts.get(split)
+        places = len(tokens) - self.block_size if starts is None else len(starts)
+        first = torch.randint(places, (self.batch_size, 1), generator=self._generators[split]).numpy()
+        if starts is not None:
+            first = starts[first]
+        return self._to_device(tokens[first + np.arange(self.block_size + 1)])
 
     def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation text in order, each token the target of exactly one row; always the same.
+        """The validation text in order, each token but the first of a row the target of exactly one row.
 
-        Rows of block_size tokens, 32 at a time, and a last shorter row for the rest.
+        Up to 32 rows at a time, each a whole document or `block_size` tokens. A shorter row is filled with end signs,
+        whose targets, -100, the loss leaves out.
         """
-        T, targets = self.block_size, len(self.val_tokens) - 1
-        full = targets // T
-        for row in range(0, full, EVAL_ROWS):
-            starts = T * np.arange(row, min(row + EVAL_ROWS, full))[:, None]
-            yield self._to_device(self.val_tokens[starts + np.arange(T + 1)])
-        if targets % T:
-            yield self._to_device(self.val_tokens[None, full * T : targets + 1])
+        for first in range(0, len(self._val_rows), EVAL_ROWS):
+            rows = self._val_rows[first : first + EVAL_ROWS]
+            x = np.full((len(rows), max(stop - start for start, stop in rows) - 1), EOS_ID, dtype=np.int64)
+            y = np.full_like(x, IGNORED)
+            for index, (start, stop) in enumerate(rows):
+                x[index, : stop - start - 1] = self.val_tokens[start : stop - 1]
+                y[index, : stop - start - 1] = self.val_tokens[start + 1 : stop]
+            yield torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device)
+
+    def val_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The validation targets, in the order of `val_batches`, and before them the token that each one follows."""
+        rows = [self.val_tokens[start:stop] for start, stop in self._val_rows]
+        return np.concatenate([row[:-1] for row in rows]), np.concatenate([row[1:] for row in rows])
 
     def state(self) -> dict[str, Tensor]:
         """Where the random numbers stand, for a checkpoint."""
@@ -190,7 +241,9 @@ class DataLoader:
 
     def spec(self) -> dict:
         """What a checkpoint notes to make the same loader again, beside the tokenizer."""
-        source = self.file_path if self.file_path in BUILT_IN else str(Path(self.file_path).resolve())
+        source = self.file_path if self.file_path in BUILT_IN else self.corpus.name
+        if isinstance(self.file_path, (str, Path)) and source != self.file_path:
+            source = str(Path(self.file_path).resolve())
         return {
             "file_path": source,
             "batch_size": self.batch_size,
@@ -198,6 +251,15 @@ class DataLoader:
             "val_fraction": self.val_fraction,
             "seed": self.seed,
         }
+
+    def _floor(self, documents: list[str]):
+        """The floor of the documents in the validation rows; None where no grammar is known."""
+        if self.corpus.grammar is None:
+            return None
+        from . import tales
+
+        told = documents[: int((self.val_tokens == BOS_ID).sum())]
+        return tales.Floor([tales.parse(text, self.corpus.grammar).tale for text in told], self.tokenizer)
 
     def describe(self) -> str:
         """Two lines about text, vocabulary and split, for a person."""

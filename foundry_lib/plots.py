@@ -76,14 +76,15 @@ def glyphs_missing(text: str) -> list[str]:
     return missing
 
 
-LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--"}
+LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--", "forgets": (0, (5, 1)), "floor": "-"}
 
 
 def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float], total: int | None = None):
     """The curve of a training: loss of every batch (faint), its running mean, the validation loss, and the known lines.
 
     steps, train, val_steps, val: sequences; losses in nats a token. lines: name → nats, drawn across and named at
-    the right edge. total: where the time axis ends.
+    the right edge. total: where the time axis ends. Where a floor is known the axis is logarithmic, because what
+    happens just above the floor is what counts.
     """
     ax.clear()
     steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
@@ -99,15 +100,54 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
         ax.annotate(
             f"{name} {nats:.2f}",
             (right, nats),
-            xytext=(0, 2),
+            xytext=(0, -3 if name == "floor" else 2),
             textcoords="offset points",
             color="#444444",
             fontsize=8,
             ha="right",
+            va="top" if name == "floor" else "bottom",
         )
     ax.set(xlim=(0, right), xlabel="step", ylabel="loss (nats per token)")
+    if "floor" in lines:
+        ax.set_yscale("log")
+        ax.set(ylim=(0.75 * lines["floor"], 1.3 * lines["ln V"]), ylabel="loss (nats per token, log scale)")
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if 0.75 * lines["floor"] < tick < 1.3 * lines["ln V"]]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
     if len(train) or len(val):
-        ax.legend(loc="lower left", fontsize=8)
+        place = {"loc": "center", "bbox_to_anchor": (0.5, 0.43)} if "floor" in lines else {"loc": "lower left"}
+        ax.legend(fontsize=8, **place)
+
+
+def draw_owed(ax: Axes, owed: dict[str, float], forgetful: dict[str, float]):
+    """What a model still owes, rule by rule: a bar each, in nats above the floor for each word that the rule fixes.
+
+    owed: rule → nats, the longest bar on top. forgetful: rule → what one who forgets the story owes, drawn as a mark.
+    """
+    ax.clear()
+    rules = sorted(owed, key=lambda rule: forgetful[rule])
+    y = np.arange(len(rules))
+    ax.barh(y, [max(0.0, owed[rule]) for rule in rules], color=BLUE, label="still owed")
+    ax.plot([forgetful[rule] for rule in rules], y, "|", color=RED, ms=12, mew=2, label="forgets the story")
+    ax.set_yticks(y, rules, fontsize=8)
+    ax.set(xlim=(0, 1.15 * max(forgetful.values())), xlabel="nats above the floor, per word")
+    ax.grid(visible=False, axis="y")
+    ax.legend(fontsize=7, loc="lower right")
+
+
+def draw_quality(figure: Figure, curves: dict):
+    """One panel for each knob: the share of valid and of distinct tales at each of its values (`quality.curves`)."""
+    figure.clear()
+    for ax, (knob, points) in zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True):
+        x = np.arange(len(points))
+        found = list(points.values())
+        ax.errorbar(x, [q.valid / q.n for q in found], [q.margin for q in found], color=BLUE, marker="o", label="valid")
+        ax.plot(x, [q.distinct / q.n for q in found], color=ORANGE, ls="--", marker="s", ms=4, label="distinct")
+        ax.plot(x, [q.copied / q.n for q in found], color=RED, ls=":", marker="^", ms=4, label="copied")
+        ax.set_xticks(x, [f"{value:g}" for value in points], rotation=60)
+        ax.set(xlabel=knob, ylim=(-0.03, 1.05))
+    figure.axes[0].set_ylabel("share of the tales")
+    figure.axes[0].legend(fontsize=8)
 
 
 def running_mean(values, width: int = 20) -> np.ndarray:

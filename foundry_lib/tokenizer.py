@@ -24,6 +24,7 @@ from .errors import Notice, TokenizerError
 UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
 SMALLEST_VOCAB = 3 + 256 + 2  # the three control ids, the 256 bytes, space and newline
 DEFAULT_VOCAB = 1024  # on python-docs no other size gave fewer bits per byte in equal time
+KNOWN_WORDS_VOCAB = 1536  # enough for each of the 500 words of the tales to be one piece
 LONGEST_LINE = 4000  # bytes; SentencePiece drops training lines over 4,192
 LARGEST_LESSON = 32 * 2**20  # bytes to learn pieces from, about ten seconds; more changes them little
 BLOCK = 20_000  # segments encoded at a time
@@ -106,18 +107,21 @@ class Tokenizer:
     def train(cls, corpus: Corpus | str, vocab_size: int | None = None, text: str | None = None) -> "Tokenizer":
         """Learn up to `vocab_size` pieces.
 
-        corpus: the text that the tokenizer belongs to. text: the part of it to learn from; None means all.
-        vocab_size: None means 1024, or for a text of many characters, such as a Chinese novel, 512 more than those.
-        More pieces than the text supports are lowered to what it does, with a Notice. Raises TokenizerError for fewer
-        than the 261 that any text may need, and for text that is not valid Unicode.
+        corpus: the text that the tokenizer belongs to. text: the part of it to learn from; None means all. Where the
+        words of a text are known (`Corpus.words`), it learns from those instead, so that no piece crosses a word.
+        vocab_size: None means 1024, or for a text of many characters, such as a Chinese novel, 512 more than those, or
+        where the words are known as many pieces as they support up to 1536.
+        More pieces than the text supports are lowered to what it does, with a Notice where you gave the number.
+        Raises TokenizerError for fewer than the 261 that any text may need, and for text that is not valid Unicode.
         """
         if isinstance(corpus, str):
             corpus = Corpus("text", (corpus,))
         text = "\n".join(corpus.documents) if text is None else text
         _require_unicode(text)
         alphabet = SMALLEST_VOCAB + len(set(text) - set(" \n\u2581"))
-        if vocab_size is None:
-            vocab_size = max(DEFAULT_VOCAB, alphabet + 512)
+        given = vocab_size is not None
+        if not given:
+            vocab_size = KNOWN_WORDS_VOCAB if corpus.words else max(DEFAULT_VOCAB, alphabet + 512)
         if not isinstance(vocab_size, int) or vocab_size < SMALLEST_VOCAB:
             raise TokenizerError(
                 f"vocab_size must be a whole number of at least {SMALLEST_VOCAB} (256 bytes, 3 control ids, space and "
@@ -131,12 +135,15 @@ class Tokenizer:
         file = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(training_lines(text)), model_writer=file, vocab_size=vocab_size, **RECIPE
+                sentence_iterator=iter(corpus.words or training_lines(text)),
+                model_writer=file,
+                vocab_size=vocab_size,
+                **RECIPE,
             )
         except RuntimeError as error:
             raise TokenizerError(f"SentencePiece found nothing to learn in {corpus.name} ({error}).") from error
         tokenizer = cls(file.getvalue(), corpus.name, corpus.sha256)
-        if tokenizer.vocab_size < vocab_size:
+        if given and tokenizer.vocab_size < vocab_size:
             warnings.warn(
                 f"{corpus.name} supports {tokenizer.vocab_size} pieces, so the vocabulary is {tokenizer.vocab_size} "
                 f"and not {vocab_size}.",

@@ -12,34 +12,29 @@ from tqdm import tqdm
 from . import runtime
 from .baselines import bits_per_byte, reference_lines
 from .checkpoint import checkpoints
-from .config import PRESETS, ModelConfig, TrainConfig
-from .data import DataLoader
+from .config import PRESETS, TrainConfig
 from .errors import FoundryError
-from .model import MiniLLM
-from .trainer import Trainer
-
-DEFAULTS = TrainConfig()
+from .recipes import new_trainer
+from .tales.floor import FREE
+from .trainer import Record, Trainer
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m foundry_lib.train", description="Train a small language model.")
     parser.add_argument(
-        "--data", default="python-docs", help="a UTF-8 text file, or a built-in text (default: %(default)s)"
+        "--data", default="tales-en", help="a UTF-8 text file, or a built-in text (default: %(default)s)"
     )
     parser.add_argument("--preset", default="tiny", choices=PRESETS, help="size of the model (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=DEFAULTS.max_iters, help="optimizer steps (default: %(default)s)")
+    fits = "(default: what suits the text)"
+    parser.add_argument("--steps", type=int, default=None, help=f"optimizer steps {fits}")
+    parser.add_argument("--batch-size", type=int, default=None, help=f"rows in a batch {fits}")
+    parser.add_argument("--block-size", type=int, default=None, help=f"tokens in a row {fits}")
+    parser.add_argument("--vocab-size", type=int, default=None, help=f"pieces of the tokenizer {fits}")
+    parser.add_argument("--learning-rate", type=float, default=None, help=f"peak {fits}")
+    parser.add_argument("--eval-interval", type=int, default=None, help="steps between validations and saves")
     parser.add_argument(
-        "--batch-size", type=int, default=DEFAULTS.batch_size, help="rows in a batch (default: %(default)s)"
+        "--seed", type=int, default=TrainConfig.seed, help="of weights and batches (default: %(default)s)"
     )
-    parser.add_argument("--block-size", type=int, default=128, help="tokens in a row (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, default=None, help="pieces of the tokenizer (default: fits the text)")
-    parser.add_argument(
-        "--learning-rate", type=float, default=DEFAULTS.learning_rate, help="peak (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--eval-interval", type=int, default=DEFAULTS.eval_interval, help="steps between validations and saves"
-    )
-    parser.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of weights and batches (default: %(default)s)")
     parser.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best there is)")
     parser.add_argument(
         "--out", type=Path, default=None, help="folder for checkpoints (default: runs/DATA-PRESET-TIME)"
@@ -57,27 +52,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if args.resume and others:
         parser.error(f"--resume goes on with the settings of its checkpoint; leave out --{others[0].replace('_', '-')}")
     return args
-
-
-def new_trainer(args: argparse.Namespace, device: str) -> Trainer:
-    config = TrainConfig(
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        max_iters=args.steps,
-        eval_interval=args.eval_interval,
-        seed=args.seed,
-    )
-    ModelConfig.preset(args.preset, max_seq_len=args.block_size)  # refuse early
-    loader = DataLoader(
-        args.data,
-        batch_size=args.batch_size,
-        block_size=args.block_size,
-        device=device,
-        vocab_size=args.vocab_size,
-        seed=args.seed,
-    )
-    model = ModelConfig.preset(args.preset, vocab_size=loader.vocab_size, max_seq_len=args.block_size)
-    return Trainer(MiniLLM(model, seed=args.seed), loader, config)
 
 
 def describe(trainer: Trainer) -> str:
@@ -99,6 +73,16 @@ def describe(trainer: Trainer) -> str:
     )
 
 
+def above_floor(record: Record, floor) -> str:
+    """For tales, how far the loss is above the floor, and the rule of which most is owed."""
+    if record.excess is None:
+        return ""
+    hardest = max(set(record.owed) - {FREE}, key=record.owed.get)
+    return (
+        f"{record.excess / floor.nats:.1%} above the floor, most of all {hardest} ({record.owed[hardest]:.2f} nats)  "
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     sys.stdout.reconfigure(errors="replace")  # a terminal that cannot print a character shows a ? instead
@@ -112,7 +96,18 @@ def main(arguments: list[str] | None = None) -> int:
             trainer, out, mine = Trainer.load(found[-1], device=device), found[-1].parent, [found[-1]]
             print(f"Going on from {found[-1]}")
         else:
-            trainer = new_trainer(args, device)
+            trainer = new_trainer(
+                args.data,
+                args.preset,
+                args.seed,
+                device,
+                max_iters=args.steps,
+                batch_size=args.batch_size,
+                block_size=args.block_size,
+                vocab_size=args.vocab_size,
+                learning_rate=args.learning_rate,
+                eval_interval=args.eval_interval,
+            )
             mine = []  # checkpoints that this training wrote; of these alone the older ones are removed
             out = args.out or Path("runs") / f"{Path(args.data).stem}-{args.preset}-{time.strftime('%Y%m%d-%H%M%S')}"
         first_step = trainer.step
@@ -132,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
                     bar.write(
                         f"step {record.step:5d}  train {record.train_loss or val:.3f}  val {val:.3f} nats/token = "
                         f"{bits_per_byte(val, trainer.loader.val_bytes_per_token):.3f} bits/byte  "
-                        f"{record.elapsed:.0f} s",
+                        f"{above_floor(record, trainer.loader.floor)}{record.elapsed:.0f} s",
                         file=sys.stdout,
                     )
                     if record.step:

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .checkpoint import load_checkpoint, read_json, save_checkpoint, verify
 from .config import TrainConfig
+from .data import IGNORED
 from .errors import CheckpointError, ConfigError, FoundryError
 from .model import MiniLLM
 
@@ -23,7 +26,8 @@ from .model import MiniLLM
 class Record:
     """What is known after a step. `train_loss` is that step's batch before its update, in nats a token; it is None
     at step 0, where nothing has been trained. `val_loss` is None between evaluations. Times are in seconds;
-    `elapsed` counts over all resumes, `remaining` is an estimate, None at step 0."""
+    `elapsed` counts over all resumes, `remaining` is an estimate, None at step 0. For tales an evaluation also says
+    how far the model is above the floor: `excess` in nats a token, `owed` by rule (`tales.Floor.by_rule`)."""
 
     step: int
     train_loss: float | None
@@ -33,6 +37,8 @@ class Record:
     tokens_per_s: float
     elapsed: float
     remaining: float | None
+    excess: float | None = None
+    owed: dict[str, float] | None = None
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -96,10 +102,10 @@ class Trainer:
                 f"The model has vocab_size={model.config.vocab_size}, the loader {loader.vocab_size} pieces; "
                 f"make the model with vocab_size=loader.vocab_size."
             )
-        if model.config.max_seq_len < loader.block_size:
+        if model.config.max_seq_len < loader.longest_row:
             raise ConfigError(
-                f"The model reads max_seq_len={model.config.max_seq_len} tokens, the loader's rows have "
-                f"block_size={loader.block_size}; make the model with max_seq_len=loader.block_size."
+                f"The model reads max_seq_len={model.config.max_seq_len} tokens, the loader's rows have up to "
+                f"{loader.longest_row}; make the model with max_seq_len=loader.longest_row."
             )
         if config.batch_size != loader.batch_size:
             raise ConfigError(
@@ -123,16 +129,16 @@ class Trainer:
         self.interrupted = False
         with _stop_request() as (stop, arm):
             if self.step == 0 and not self.history:
-                yield self._record(None, self.evaluate(), 0.0, 0.0)
+                yield self._record(None, self.token_losses(), 0.0, 0.0)
             while self.step < end:
                 arm()
                 started = time.perf_counter()
                 loss, grad_norm = self._train_step()
                 seconds = time.perf_counter() - started
                 due = self.step % self.config.eval_interval == 0 or self.step == self.config.max_iters
-                val_loss = self.evaluate() if due else None
+                losses = self.token_losses() if due else None
                 self.elapsed += time.perf_counter() - started
-                yield self._record(loss, val_loss, grad_norm, seconds)
+                yield self._record(loss, losses, grad_norm, seconds)
                 if stop.is_set():
                     self.interrupted = self.step < end
                     return
@@ -163,16 +169,24 @@ class Trainer:
         return torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
 
     @torch.no_grad()
-    def evaluate(self) -> float:
-        """Mean loss in nats a token over the validation text, the same tokens every time."""
-        total, count = 0.0, 0
+    def token_losses(self) -> np.ndarray:
+        """The loss at every validation target, nats, in the order of `loader.val_pairs`; the same tokens every time."""
+        losses = []
         for xb, yb in self.loader.val_batches():
             with self._autocast():
-                _, loss = self.model(xb, yb)
-            total, count = total + loss.item() * yb.numel(), count + yb.numel()
-        return total / count
+                logits, _ = self.model(xb)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), yb.flatten(), reduction="none")
+            losses.append(loss[yb.flatten() != IGNORED].cpu())
+        return torch.cat(losses).double().numpy()
 
-    def _record(self, loss, val_loss, grad_norm, seconds) -> Record:
+    def evaluate(self) -> float:
+        """Mean loss in nats a token over the validation text."""
+        return float(self.token_losses().mean())
+
+    def _record(self, loss, losses, grad_norm, seconds) -> Record:
+        """`losses`: those of the validation targets, or None."""
+        floor, val_loss = self.loader.floor, None if losses is None else float(losses.mean())
+        compare = floor is not None and losses is not None
         left = (self.config.max_iters - self.step) * self.elapsed / self.step if self.step else None
         tokens = self.loader.batch_size * self.loader.block_size
         record = Record(
@@ -184,6 +198,8 @@ class Trainer:
             tokens / seconds if seconds else 0.0,
             self.elapsed,
             left,
+            val_loss - floor.nats if compare else None,
+            floor.by_rule(losses) if compare else None,
         )
         self.history.append(record)
         return record

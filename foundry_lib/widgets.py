@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from . import plots
+from .tales.floor import FREE
 
 
 class LiveFigure(ipywidgets.Image):
@@ -44,11 +45,18 @@ class LiveFigure(ipywidgets.Image):
 
 
 class LossFigure(LiveFigure):
-    """The loss curve of a Trainer with the lines to compare it with (`baselines.reference_lines`)."""
+    """The loss curve of a Trainer with the lines to compare it with (`baselines.reference_lines`).
+
+    For tales a second picture beside it shows what is still owed, rule by rule, at the last evaluation.
+    """
 
     def __init__(self, trainer, lines: dict[str, float]):
-        super().__init__(7.5, 3.6, name="loss curve")
+        with_rules = trainer.loader.floor is not None
+        super().__init__(9.5 if with_rules else 7.5, 3.6, name="loss curve")
         self.trainer, self.lines = trainer, lines
+        if with_rules:
+            self.figure.clear()
+            self.axes, self.owed_axes = self.figure.subplots(1, 2, width_ratios=[2, 1])
         self.update()
 
     def update(self):
@@ -64,6 +72,12 @@ class LossFigure(LiveFigure):
             self.lines,
             total,
         )
+        floor = self.trainer.loader.floor
+        if floor is not None and evaluated:
+            last = evaluated[-1]
+            rules = [rule for rule in floor.rules if rule != FREE]
+            plots.draw_owed(self.owed_axes, {rule: last.owed[rule] for rule in rules}, floor.forgetful_by_rule)
+            self.owed_axes.set_title(f"step {last.step}: {last.excess / floor.nats:.1%} above the floor", fontsize=9)
         if trained:
             last = trained[-1]
             self.axes.set_title(

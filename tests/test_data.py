@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_lib import ConfigError, CorpusError, DataLoader, TokenizerError
+from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, TokenizerError
 from foundry_lib import data as module
-from foundry_lib.data import split_documents
+from foundry_lib.data import IGNORED, split_documents
 from foundry_lib.tokenizer import BOS_ID, EOS_ID
 
 
@@ -79,11 +79,12 @@ def test_the_tokenizer_learns_from_the_training_part_only(tmp_path):
 
 def test_validation_is_the_same_each_time_and_complete(path):
     loader = make(path)
-    targets = torch.cat([y.flatten() for _, y in loader.val_batches()])
-    assert torch.equal(targets, torch.from_numpy(loader.val_tokens[1:].astype(np.int64)))
-    inputs = torch.cat([x.flatten() for x, _ in loader.val_batches()])
-    assert torch.equal(inputs, torch.from_numpy(loader.val_tokens[:-1].astype(np.int64)))
-    assert [x.shape for x, _ in loader.val_batches()][-1][0] == 1  # the rest is a shorter row, not padding
+    x, y = (torch.cat([part.flatten() for part in parts]) for parts in zip(*loader.val_batches(), strict=True))
+    counts = y != IGNORED
+    before, targets = loader.val_pairs()
+    assert np.array_equal(targets, loader.val_tokens[1:]) and np.array_equal(before, loader.val_tokens[:-1])
+    assert np.array_equal(y[counts], targets) and np.array_equal(x[counts], before)
+    assert 0 < int((~counts).sum()) < 16  # only the last row is filled up
     assert loader.val_bytes_per_token == pytest.approx(
         len(loader.tokenizer.decode(loader.val_tokens).encode()) / (len(loader.val_tokens) - 1)
     )
@@ -175,4 +176,53 @@ def test_a_long_validation_part_is_cut_for_all_alike(path, monkeypatch):
     cut = make(path)
     assert np.array_equal(cut.val_tokens, whole.val_tokens[:101])
     text = cut.tokenizer.decode(cut.val_tokens[1:])
-    assert cut.val_bytes_per_token == len(text.encode()) / 100 and sum(y.numel() for _, y in cut.val_batches()) == 100
+    targets = sum(int((y != IGNORED).sum()) for _, y in cut.val_batches())
+    assert cut.val_bytes_per_token == len(text.encode()) / 100 and targets == len(cut.val_pairs()[1]) == 100
+
+
+def sentences(n: int, words: int = 5) -> Corpus:
+    """n short documents, each of words that tell its number."""
+    return Corpus("sentences", tuple(" ".join([f"word{number}"] * words) for number in range(n)))
+
+
+def test_short_documents_begin_a_row():
+    loader = DataLoader(sentences(200), batch_size=64, block_size=40, vocab_size=300)
+    assert loader.by_document
+    x, y = loader.get_batch("train")
+    assert (x[:, 0] == BOS_ID).all() and torch.equal(x[:, 1:], y[:, :-1])
+    assert all(BOS_ID in row[1:] for row in x.tolist())  # the next documents follow in the same row
+    first = {loader.tokenizer.decode(row[1 : row.index(EOS_ID)]) for row in x.tolist()}
+    assert len(first) > 32 and first <= set(loader.corpus.documents)
+    assert not make_long().by_document  # where they do not fit, a row begins anywhere
+
+
+def make_long() -> DataLoader:
+    return DataLoader(sentences(100, words=30), batch_size=2, block_size=40, vocab_size=300)
+
+
+def test_short_documents_are_validated_whole():
+    loader = DataLoader(sentences(200), batch_size=4, block_size=40, vocab_size=300)
+    read = []
+    for x, y in loader.val_batches():
+        for row, targets in zip(x.tolist(), y.tolist(), strict=True):
+            length = sum(target != IGNORED for target in targets)
+            assert row[0] == BOS_ID and targets[:length] == [*row[1:length], EOS_ID]
+            assert targets[length:] == [IGNORED] * (len(targets) - length)
+            read.append(loader.tokenizer.decode(row[1:length]))
+    assert tuple(read) == loader.corpus.documents[-len(read) :]
+    assert len(loader.val_pairs()[1]) == len(loader.val_tokens) - len(read)  # BOS is never a target
+
+
+def test_whole_documents_are_kept_when_a_long_validation_part_is_cut(monkeypatch):
+    monkeypatch.setattr(module, "VAL_TOKENS", 100)
+    loader = DataLoader(sentences(400), batch_size=4, block_size=40, vocab_size=300)
+    assert 60 < len(loader.val_tokens) <= 100 and loader.val_tokens[-1] == EOS_ID
+    assert sum(int((y != IGNORED).sum()) for _, y in loader.val_batches()) == len(loader.val_pairs()[1])
+
+
+def test_a_document_of_many_rows_among_short_ones_is_cut():
+    documents = [*sentences(200).documents[:180], "a long one " * 200]
+    loader = DataLoader(Corpus("mixed", tuple(documents)), block_size=40, vocab_size=300, val_fraction=0.4)
+    assert loader.by_document and loader.longest_row == 80
+    _, targets = loader.val_pairs()
+    assert "a long one " * 200 in loader.tokenizer.decode(targets)  # every token is a target once

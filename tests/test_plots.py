@@ -20,7 +20,9 @@ class FakeTrainer(SimpleNamespace):
     """A trainer's history without a training."""
 
     def __init__(self, steps: int):
-        super().__init__(history=[], steps=steps, config=SimpleNamespace(max_iters=steps))
+        super().__init__(
+            history=[], steps=steps, config=SimpleNamespace(max_iters=steps), loader=SimpleNamespace(floor=None)
+        )
 
     def run(self):
         for step in range(self.steps + 1):

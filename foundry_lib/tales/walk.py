@@ -1,10 +1,11 @@
 """One walk through the grammar serves all; who chooses the words, a Writer or a Reader, is in `hands`."""
 
 import math
-import re
 from dataclasses import dataclass, field
 
 from .plot import EVENTS
+
+MARKS = set(".,!?:;")
 
 
 @dataclass
@@ -27,7 +28,12 @@ class Tale:
 
     @property
     def text(self) -> str:
-        return join(self.words, self.spaced)
+        return "".join(self.parts)
+
+    @property
+    def parts(self) -> list[str]:
+        """The text cut after each word; a space belongs to the word behind it."""
+        return parts(self.words, self.spaced)
 
     @property
     def log_prob(self) -> float:
@@ -44,11 +50,11 @@ class Tale:
         return "\n".join(lines)
 
 
-def join(words, spaced: bool) -> str:
-    """The words as running text."""
+def parts(words, spaced: bool) -> list[str]:
+    """The words as they stand in running text: where words are spaced, each but the first and a mark has a space."""
     if not spaced:
-        return "".join(words)
-    return re.sub(r" (?=[.,!?:;])", "", " ".join(words))
+        return list(words)
+    return [word if index == 0 or word in MARKS else " " + word for index, word in enumerate(words)]
 
 
 def walk(grammar, hand, held_out=False, tale=None) -> Tale:

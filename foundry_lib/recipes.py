@@ -1,0 +1,78 @@
+"""Settings that suit a text, found by measurement, and a training that is made from them in one call."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .config import ModelConfig, TrainConfig
+from .corpus import Corpus, read_corpus
+from .data import DataLoader
+from .errors import ConfigError
+from .model import MiniLLM
+from .trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What differs from the defaults of DataLoader, ModelConfig and TrainConfig."""
+
+    loader: dict = field(default_factory=dict)
+    model: dict = field(default_factory=dict)
+    train: dict = field(default_factory=dict)
+
+
+# Prose: the defaults. They were measured on python-docs, a small text that a training reads a dozen times.
+PROSE = Recipe()
+
+# Tales: what counts is to look things up in the story, and the text is never read often. The table with
+# the seeds is in benchmarks/tales.md.
+# - A row holds a whole tale (block_size), and the embedding is also the head (tie_embeddings): copying a word is then
+#   the same direction in and out.
+# - Wide embeddings (embedding_std): the words stand out in the stream from the first step, and attention can match
+#   them.
+# - rope_theta 500: no distance in a tale is longer than 200 tokens, so that slower clocks would not move.
+# - weight_decay 0.1: nothing is read often enough to be learned by heart.
+TALES = Recipe(
+    loader=dict(block_size=200),
+    model=dict(tie_embeddings=True, embedding_std=0.3, rope_theta=500.0, max_seq_len=256),
+    train=dict(learning_rate=2.5e-3, weight_decay=0.1, max_iters=1600),
+)
+
+
+def recipe(corpus: Corpus) -> Recipe:
+    """The recipe for a text: that of the tales for text from a grammar, that of prose for any other."""
+    return PROSE if corpus.grammar is None else TALES
+
+
+def new_trainer(
+    text: str | Path | Corpus = "tales-en", preset: str = "tiny", seed: int = 1337, device: str = "cpu", **changes
+) -> Trainer:
+    """A training on `text`, ready to run, by the recipe that suits it.
+
+        trainer = new_trainer("tales-en")
+        for record in trainer.run(): ...
+
+    text: a UTF-8 file, a built-in text or a Corpus. preset: size of the model. seed: of weights and batches.
+    changes: any field of ModelConfig or TrainConfig, or block_size, val_fraction, vocab_size; None leaves it to the
+    recipe. Raises ConfigError for a name that is none of these.
+    """
+    corpus = text if isinstance(text, Corpus) else read_corpus(text)
+    found = recipe(corpus)
+    parts = {
+        "loader": (dict(found.loader), {"block_size", "val_fraction", "vocab_size"}),
+        "model": (dict(found.model), set(ModelConfig.__dataclass_fields__) - {"vocab_size"}),
+        "train": ({**found.train}, set(TrainConfig.__dataclass_fields__) - {"seed"}),
+    }
+    for name, value in changes.items():
+        homes = [values for values, names in parts.values() if name in names]
+        if not homes:
+            known = sorted(set().union(*(names for _, names in parts.values())))
+            raise ConfigError(f"new_trainer has no setting {name!r}; there are {', '.join(known)}.")
+        if value is not None:
+            homes[0][name] = value
+    loader_values, model_values, train_values = (values for values, _ in parts.values())
+    config = TrainConfig(**train_values, seed=seed)  # refused early, before a text is cut into tokens
+    loader = DataLoader(text, batch_size=config.batch_size, device=device, seed=seed, **loader_values)
+    model = ModelConfig.preset(
+        preset, **{"max_seq_len": loader.longest_row, **model_values}, vocab_size=loader.vocab_size
+    )
+    return Trainer(MiniLLM(model, seed=seed), loader, config)
