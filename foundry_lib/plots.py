@@ -143,7 +143,8 @@ def draw_quality(figure: Figure, curves: dict):
         found = list(points.values())
         ax.errorbar(x, [q.valid / q.n for q in found], [q.margin for q in found], color=BLUE, marker="o", label="valid")
         ax.plot(x, [q.distinct / q.n for q in found], color=ORANGE, ls="--", marker="s", ms=4, label="distinct")
-        ax.plot(x, [q.copied / q.n for q in found], color=RED, ls=":", marker="^", ms=4, label="copied")
+        if all(q.copied is not None for q in found):
+            ax.plot(x, [q.copied / q.n for q in found], color=RED, ls=":", marker="^", ms=4, label="copied")
         ax.set_xticks(x, [f"{value:g}" for value in points], rotation=60)
         ax.set(xlabel=knob, ylim=(-0.03, 1.05))
     figure.axes[0].set_ylabel("share of the tales")

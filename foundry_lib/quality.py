@@ -28,14 +28,15 @@ class Quality:
     """What `measure` found in n tales of a model.
 
     valid: how many are whole tales that break no rule. distinct: how many different texts. copied: how many stand word
-    for word in the training text. asked, kept: per rule, how often a tale had to keep it, and how often it did.
-    broken: the rule that each invalid tale broke first. examples: some of the parser's messages.
+    for word in the training text, None where that was not given. asked, kept: per rule, how often a tale had to keep
+    it, and how often it did. broken: the rule that each invalid tale broke first. examples: some of the parser's
+    messages.
     """
 
     n: int
     valid: int
     distinct: int
-    copied: int
+    copied: int | None
     asked: Counter
     kept: Counter
     broken: Counter
@@ -55,9 +56,10 @@ class Quality:
     def __str__(self) -> str:
         worst = min(self.kept_share, key=self.kept_share.get, default=None)
         least = "" if worst is None else f"; least kept is {worst}, {self.kept_share[worst]:.1%} of {self.asked[worst]}"
+        copied = "" if self.copied is None else f", {self.copied / self.n:.1%} copied"
         return (
             f"{self.valid / self.n:.1%} of {self.n} tales valid (± {self.margin:.1%}), {self.distinct / self.n:.1%} "
-            f"distinct, {self.copied / self.n:.1%} copied{least}"
+            f"distinct{copied}{least}"
         )
 
 
@@ -88,7 +90,7 @@ def measure(
     n: int = 1000,
     settings: SampleConfig = SampleConfig(),
     seed: int = 0,
-    training: frozenset[str] = frozenset(),
+    training: frozenset[str] | None = None,
 ) -> Quality:
     """Let the model write n tales and judge each.
 
@@ -103,7 +105,7 @@ def measure(
         if not verdict.valid:
             broken[verdict.rule] += 1
             examples.append(verdict.message)
-    copied = sum(text in training for text in texts)
+    copied = None if training is None else sum(text in training for text in texts)
     return Quality(n, n - broken.total(), len(set(texts)), copied, asked, kept, broken, examples[:10])
 
 
@@ -114,7 +116,7 @@ def curves(
     n: int = 1000,
     knobs: dict[str, tuple] = KNOBS,
     seed: int = 0,
-    training: frozenset[str] = frozenset(),
+    training: frozenset[str] | None = None,
 ) -> dict[str, dict[float, Quality]]:
     """`measure` at every value of every knob of SampleConfig, the others at rest: knob → value → Quality.
 
