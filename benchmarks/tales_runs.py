@@ -71,7 +71,7 @@ SWEEP = {
     "batch 4, twice the steps": ({"batch_size": 4, "max_iters": 1600}, None),
     "batch 16, half the steps": ({"batch_size": 16, "max_iters": 400}, None),
     "embedding std 0.02": ({"embedding_std": 0.02}, None),
-    "embedding std 0.088 (fan-in)": ({"embedding_std": None}, None),
+    "embedding std 0.088 (fan-in)": ({"embedding_std": 128**-0.5}, None),
     "embedding std 1": ({"embedding_std": 1.0}, None),
     "head of its own": ({"tie_embeddings": False}, None),
     "rope theta 10,000": ({"rope_theta": 10_000.0}, None),
@@ -86,8 +86,6 @@ def train(kind: str, row: str, seed: int) -> dict:
     """One run: train, then compare with the floor on 300 unseen tales."""
     settings, change = KINDS[kind][row]
     settings = {"text": "tales-en", "max_iters": STEPS[kind], "eval_interval": 10_000, **settings}
-    if "embedding_std" in settings and settings["embedding_std"] is None:
-        settings["embedding_std"] = 128**-0.5  # None would leave it to the recipe
     trainer = new_trainer(seed=seed, **settings)
     if change:
         change(trainer.model)

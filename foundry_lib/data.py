@@ -112,6 +112,16 @@ def validation_rows(tokens: np.ndarray, block_size: int, by_document: bool) -> l
     ]
 
 
+def padded(rows: list, device="cpu") -> tuple[Tensor, Tensor]:
+    """x, y of rows of tokens of unequal length. A shorter row is filled with end signs, whose targets, -100, the loss
+    leaves out."""
+    x = np.full((len(rows), max(map(len, rows)) - 1), EOS_ID, dtype=np.int64)
+    y = np.full_like(x, IGNORED)
+    for index, row in enumerate(rows):
+        x[index, : len(row) - 1], y[index, : len(row) - 1] = row[:-1], row[1:]
+    return torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+
+
 class DataLoader:
     """Batches from a text.
 
@@ -214,17 +224,10 @@ class DataLoader:
     def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation text in order, each token but the first of a row the target of exactly one row.
 
-        Up to 32 rows at a time, each a whole document or `block_size` tokens. A shorter row is filled with end signs,
-        whose targets, -100, the loss leaves out.
+        Up to 32 rows at a time, each a whole document or `block_size` tokens, see `padded`.
         """
         for first in range(0, len(self._val_rows), EVAL_ROWS):
-            rows = self._val_rows[first : first + EVAL_ROWS]
-            x = np.full((len(rows), max(stop - start for start, stop in rows) - 1), EOS_ID, dtype=np.int64)
-            y = np.full_like(x, IGNORED)
-            for index, (start, stop) in enumerate(rows):
-                x[index, : stop - start - 1] = self.val_tokens[start : stop - 1]
-                y[index, : stop - start - 1] = self.val_tokens[start + 1 : stop]
-            yield torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device)
+            yield padded([self.val_tokens[a:b] for a, b in self._val_rows[first : first + EVAL_ROWS]], self.device)
 
     def val_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """The validation targets, in the order of `val_batches`, and before them the token that each one follows."""

@@ -122,7 +122,7 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
 def draw_owed(ax: Axes, owed: dict[str, float], forgetful: dict[str, float]):
     """What a model still owes, rule by rule: a bar each, in nats above the floor for each word that the rule fixes.
 
-    owed: rule → nats, the longest bar on top. forgetful: rule → what one who forgets the story owes, drawn as a mark.
+    owed: rule → nats. forgetful: rule → what one who forgets the story owes, drawn as a mark, the largest on top.
     """
     ax.clear()
     rules = sorted(owed, key=lambda rule: forgetful[rule])

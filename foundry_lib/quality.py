@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from . import tales
 from .config import SampleConfig
+from .data import EVAL_ROWS, padded
+from .errors import ConfigError
 from .sample import generate_tokens
 from .tokenizer import EOS_ID, Tokenizer
+from .trainer import token_losses
 
 BATCH = 250  # tales written side by side
 KNOBS = {
@@ -66,11 +68,16 @@ class Quality:
 def write(
     model, tokenizer: Tokenizer, n: int, settings: SampleConfig = SampleConfig(), seed: int = 0, prompt: str = ""
 ) -> Iterator[str]:
-    """n texts, each begun with `prompt` and ended by the model or at the end of its context; drawn side by side."""
+    """n texts, each begun with `prompt` and ended by the model or at the end of its context; drawn side by side.
+
+    Raises ConfigError for a prompt that fills the context.
+    """
     device = model.tok_embeddings.weight.device
     generator = torch.Generator(device).manual_seed(seed)
     ids = tokenizer.encode(prompt, bos=True)
     room = model.config.max_seq_len - len(ids)
+    if room < 1:
+        raise ConfigError(f"The prompt has {len(ids)} tokens and leaves no room in {model.config.max_seq_len}; cut it.")
     for first in range(0, n, BATCH):
         rows = torch.tensor([ids] * min(BATCH, n - first), device=device)
         ended, columns = torch.zeros(len(rows), dtype=torch.bool, device=device), []
@@ -131,18 +138,12 @@ def curves(
     }
 
 
-@torch.inference_mode()
 def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
     """For each tale the model's loss at every token and the end sign, nats, read whole from BOS."""
-    device, found = model.tok_embeddings.weight.device, []
-    for first in range(0, len(told), 32):
-        rows = [torch.tensor(tokenizer.encode(tale.text, bos=True, eos=True)) for tale in told[first : first + 32]]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=EOS_ID).to(device)
-        logits, _ = model(ids[:, :-1])
-        losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        losses = losses.view(len(rows), -1)
-        found += [row[: len(tale) - 1].cpu().double().numpy() for row, tale in zip(losses, rows, strict=True)]
-    return found
+    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in told]
+    device = model.tok_embeddings.weight.device
+    batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
+    return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
 
 
 @dataclass(frozen=True)

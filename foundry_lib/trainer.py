@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,17 @@ def make_optimizer(model: MiniLLM, config: TrainConfig) -> torch.optim.AdamW:
     others = [p for p in model.parameters() if p.dim() < 2 or p is embedding]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+@torch.no_grad()
+def token_losses(model: MiniLLM, batches: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
+    """The model's loss at every target of the batches that counts, nats, one row behind the other."""
+    losses = []
+    for x, y in batches:
+        logits, _ = model(x)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+        losses.append(loss[y.flatten() != IGNORED].cpu())
+    return torch.cat(losses).double().numpy()
 
 
 @contextmanager
@@ -168,16 +179,10 @@ class Trainer:
         """bf16 products on CUDA; plain fp32 elsewhere."""
         return torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
 
-    @torch.no_grad()
     def token_losses(self) -> np.ndarray:
         """The loss at every validation target, nats, in the order of `loader.val_pairs`; the same tokens every time."""
-        losses = []
-        for xb, yb in self.loader.val_batches():
-            with self._autocast():
-                logits, _ = self.model(xb)
-            loss = F.cross_entropy(logits.float().flatten(0, 1), yb.flatten(), reduction="none")
-            losses.append(loss[yb.flatten() != IGNORED].cpu())
-        return torch.cat(losses).double().numpy()
+        with self._autocast():
+            return token_losses(self.model, self.loader.val_batches())
 
     def evaluate(self) -> float:
         """Mean loss in nats a token over the validation text."""

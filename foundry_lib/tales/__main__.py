@@ -15,24 +15,19 @@ from ..tokenizer import Tokenizer
 from . import Floor, generate, parse
 
 
-def is_word(word: str) -> bool:
-    return word.isalnum()
-
-
 def facts(language: str) -> dict[str, str]:
     """Counts and floor of a language, over 2,000 tales; the floor of the text itself is exact for each tale."""
     found = generate(language, 0, 2000)
-    words = [word for tale in found for word in tale.words if is_word(word)]
+    words = [word for tale in found for word in tale.words if word.isalnum()]
     ruled = sum(rule is not None for tale in found for rule in tale.rules)
     nats = -math.fsum(tale.log_prob for tale in found)
     tokenizer = Tokenizer.train(told(language, 2000), None)
     floor = Floor(found, tokenizer)
     characters = sum(len(tale.text) for tale in found)
-    retrieved = ruled / len(words)
     return {
         "words a tale": f"{len(words) / len(found):.0f}",
         "different words": f"{len(set(words)):,}",
-        "words that a rule fixes": f"{retrieved:.0%}",
+        "words that a rule fixes": f"{ruled / len(words):.0%}",
         "floor, nats a tale": f"{nats / len(found):.1f}",
         "floor, bits a character": f"{nats / math.log(2) / characters:.3f}",
         "floor, nats a token": f"{floor.nats:.3f}",
