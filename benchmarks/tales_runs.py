@@ -132,7 +132,8 @@ def table(kind: str) -> str:
             cells.append(f"**{text}**" if kind != "recipe" and len(first) > 1 and mean - base > 3 * spread else text)
         lines.append(f"| {row} | {len(found)} | {found[0]['parameters']:,} | " + " | ".join(cells) + " |")
     base_range = [f"{min(map(v, first)):.3f} to {max(map(v, first)):.3f}" for v in columns.values()]
-    lines.append("| *first row, lowest to highest* | | | " + " | ".join(base_range) + " |")
+    if len(first) > 1:
+        lines.append("| *first row, lowest to highest* | | | " + " | ".join(base_range) + " |")
     diverged = [f"{r['row']} (seed {r['seed']})" for r in finished() if r["kind"] == kind and "diverged" in r]
     return "\n".join(lines) + ("\n\nDiverged: " + ", ".join(diverged) + "." if diverged else "") + "\n"
 
