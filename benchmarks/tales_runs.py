@@ -10,99 +10,41 @@ A run is a line in benchmarks/tales_runs.jsonl. Two commands with different rows
 
 import argparse
 import json
-import time
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from foundry_lib import tales
-from foundry_lib.errors import FoundryError
-from foundry_lib.quality import excess
+from foundry_lib import ablations
 from foundry_lib.recipes import TALES, new_trainer
 
 HERE = Path(__file__).resolve().parent
-RUNS, TABLE = HERE / "tales_runs.jsonl", HERE / "tales_runs.md"
-UNSEEN = 999_983  # the seed of tales that no training has read
+RUNS, TABLE = ablations.RUNS, HERE / "tales_runs.md"
 
-
-class Nothing(nn.Module):
-    """A part that adds nothing to the stream."""
-
-    def forward(self, x, *rest):
-        return torch.zeros_like(x)
-
-
-def no_rope(model):
-    model.freqs_cis[0], model.freqs_cis[1] = 1.0, 0.0  # turn by no angle, at every place
-
-
-def no_norm(model):
-    model.norm = nn.Identity()
-    for layer in model.layers:
-        layer.attention_norm = layer.ffn_norm = nn.Identity()
-
-
-def no_attention(model):
-    for layer in model.layers:
-        layer.attention = Nothing()
-
-
-def no_mlp(model):
-    for layer in model.layers:
-        layer.feed_forward = Nothing()
-
-
-# row → (settings that differ, what is done to the model)
-RECIPE = {"tales-en": ({}, None), "tales-zh": ({"text": "tales-zh"}, None)}
-ABLATION = {
-    "whole model": ({}, None),
-    "no RoPE": ({}, no_rope),
-    "no norm": ({}, no_norm),
-    "no attention": ({}, no_attention),
-    "no MLP": ({}, no_mlp),
-    "one layer": ({"n_layers": 1}, None),
-    "one kv head": ({"n_kv_heads": 1}, None),
-}
+# row → settings that differ from the recipe
+RECIPE = {"tales-en": {}, "tales-zh": {"text": "tales-zh"}}
 SWEEP = {
-    "recipe": ({}, None),
-    "learning rate 1.5e-3": ({"learning_rate": 1.5e-3}, None),
-    "learning rate 4e-3": ({"learning_rate": 4e-3}, None),
-    "batch 4, twice the steps": ({"batch_size": 4, "max_iters": 1600}, None),
-    "batch 16, half the steps": ({"batch_size": 16, "max_iters": 400}, None),
-    "embedding std 0.02": ({"embedding_std": 0.02}, None),
-    "embedding std 0.088 (fan-in)": ({"embedding_std": 128**-0.5}, None),
-    "embedding std 1": ({"embedding_std": 1.0}, None),
-    "head of its own": ({"tie_embeddings": False}, None),
-    "rope theta 10,000": ({"rope_theta": 10_000.0}, None),
-    "weight decay 1": ({"weight_decay": 1.0}, None),
-    "vocabulary 1,024": ({"vocab_size": 1024}, None),
+    "learning rate 2.5e-3": {},
+    "learning rate 1.5e-3": {"learning_rate": 1.5e-3},
+    "learning rate 4e-3": {"learning_rate": 4e-3},
+    "batch 4, twice the steps": {"batch_size": 4, "max_iters": 1600},
+    "batch 16, half the steps": {"batch_size": 16, "max_iters": 400},
+    "embedding std 0.02": {"embedding_std": 0.02},
+    "embedding std 0.088 (fan-in)": {"embedding_std": 128**-0.5},
+    "embedding std 1": {"embedding_std": 1.0},
+    "head of its own": {"tie_embeddings": False},
+    "rope theta 10,000": {"rope_theta": 10_000.0},
+    "weight decay 1": {"weight_decay": 1.0},
+    "vocabulary 1,024": {"vocab_size": 1024},
 }
-KINDS = {"recipe": RECIPE, "ablation": ABLATION, "sweep": SWEEP}
-STEPS = {"recipe": TALES.train["max_iters"], "ablation": 1000, "sweep": 800}
+KINDS = {"recipe": RECIPE, "ablation": ablations.ROWS, "sweep": SWEEP}
+STEPS = {"recipe": TALES.train["max_iters"], "ablation": ablations.STEPS, "sweep": 800}
 
 
 def train(kind: str, row: str, seed: int) -> dict:
     """One run: train, then compare with the floor on 300 unseen tales."""
-    settings, change = KINDS[kind][row]
-    settings = {"text": "tales-en", "max_iters": STEPS[kind], "eval_interval": 10_000, **settings}
-    trainer = new_trainer(seed=seed, **settings)
-    if change:
-        change(trainer.model)
-    started = time.monotonic()
-    found = {"kind": kind, "row": row, "seed": seed, "parameters": sum(p.numel() for p in trainer.model.parameters())}
-    try:
-        list(trainer.run())
-    except FoundryError as error:
-        return found | {"diverged": str(error)[:60]}
-    measured = excess(
-        trainer.model, trainer.loader.tokenizer, tales.generate(trainer.loader.corpus.grammar, UNSEEN, 300)
-    )
-    return found | {
-        "seconds": round(time.monotonic() - started),
-        "share": round(measured.share, 4),
-        "by rule": {rule: round(nats, 4) for rule, nats in measured.by_rule.items()},
-    }
+    if kind == "ablation":
+        return ablations.train(row, seed)
+    same = ablations.SAME if kind == "sweep" else {}
+    settings = {"text": "tales-en", "max_iters": STEPS[kind], "eval_interval": 10_000, **same, **KINDS[kind][row]}
+    return ablations.finish({"kind": kind, "row": row, "seed": seed}, new_trainer(seed=seed, **settings))
 
 
 def finished() -> list[dict]:

@@ -1,5 +1,7 @@
 """Causal self-attention with grouped queries (GQA): each token mixes the values of itself and of those before it."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,10 +49,20 @@ class CausalSelfAttention(nn.Module):
     """Project to queries, keys and values, rotate by position, attend, project back. (B, T, D) → (B, T, D).
 
     H query heads share K key/value heads; K = H is ordinary multi-head attention, K = 1 multi-query attention.
+
+    rotary: how queries and keys get their positions, called as `apply_rotary_emb` is. attend: how queries, keys and
+    values become mixed values, called as `fused_causal_attention` is. A learner's own functions go here.
     """
 
-    def __init__(self, config: ModelConfig, layer: int = 0):
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int = 0,
+        rotary: Callable = apply_rotary_emb,
+        attend: Callable = fused_causal_attention,
+    ):
         super().__init__()
+        self.rotary, self.attend = rotary, attend
         self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
         self.layer = layer  # which rows of a cache are ours
         kv_dim = config.n_kv_heads * config.head_dim
@@ -65,8 +77,8 @@ class CausalSelfAttention(nn.Module):
         q = self.wq(x).view(B, T, self.n_heads, self.head_dim).transpose(1, 2)  # (B, H, T, d)
         k = self.wk(x).view(B, T, self.n_kv_heads, self.head_dim).transpose(1, 2)  # (B, K, T, d)
         v = self.wv(x).view(B, T, self.n_kv_heads, self.head_dim).transpose(1, 2)
-        q, k = apply_rotary_emb(q, k, freqs_cis)
+        q, k = self.rotary(q, k, freqs_cis)
         if cache is not None:
             k, v = cache.store(self.layer, k, v)  # (B, K, S, d), S = tokens read before + T
-        out = fused_causal_attention(q, k, v)
+        out = self.attend(q, k, v)
         return self.wo(out.transpose(1, 2).reshape(B, T, D))

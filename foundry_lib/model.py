@@ -1,5 +1,7 @@
 """MiniLLM: token ids in, a score for every possible next token out. A small Llama."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,14 +16,25 @@ from .rope import rope_table
 
 
 class Block(nn.Module):
-    """One layer: attention, then feed-forward, each reading a normalised copy and adding its result to the stream."""
+    """One layer: attention, then feed-forward, each reading a normalised copy and adding its result to the stream.
 
-    def __init__(self, config: ModelConfig, layer: int = 0):
+    norm, attention, feed_forward: what to build the parts with, called as `norm(dim, eps)`, `attention(config, layer)`
+    and `feed_forward(config)`. Each may be a learner's own class or function.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: int = 0,
+        norm: Callable = RMSNorm,
+        attention: Callable = CausalSelfAttention,
+        feed_forward: Callable = MLP,
+    ):
         super().__init__()
-        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
-        self.attention = CausalSelfAttention(config, layer)
-        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
-        self.feed_forward = MLP(config)
+        self.attention_norm = norm(config.dim, config.norm_eps)
+        self.attention = attention(config, layer)
+        self.ffn_norm = norm(config.dim, config.norm_eps)
+        self.feed_forward = feed_forward(config)
 
     def forward(self, x: Tensor, freqs_cis: Tensor, cache: KVCache | None = None) -> Tensor:
         """x (B, T, D) → (B, T, D)."""
@@ -37,14 +50,21 @@ class MiniLLM(nn.Module):
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
     `seed` draws the first weights from a generator of its own, so that the same seed always gives the same model.
+
+    Parts of one's own plug in, by the names that Block gives them; `block` replaces the whole layer:
+
+        model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
+        model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
     """
 
-    def __init__(self, config: ModelConfig, seed: int = 1337):
+    def __init__(
+        self, config: ModelConfig, seed: int = 1337, *, block: Callable = Block, norm: Callable = RMSNorm, **parts
+    ):
         super().__init__()
         self.config = config
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
-        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
+        self.norm = norm(config.dim, config.norm_eps)
         self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight

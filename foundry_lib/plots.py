@@ -190,3 +190,24 @@ def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=Non
     ax.set_xticks(x, labels, rotation=60, ha="right", fontsize=8)
     ax.set(ylabel="probability", xlim=(-0.6, len(labels) - 0.4))
     ax.grid(visible=False, axis="x")
+
+
+HATCHES = ("", "///", "...", "xxx")
+
+
+def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]):
+    """Bars side by side for each rule, one for each row of a table; a hatch tells the rows apart without colour.
+
+    rows: row → rule → nats a word above the floor.
+    """
+    ax.clear()
+    width = 0.8 / len(rows)
+    for i, (row, values) in enumerate(rows.items()):
+        x = np.arange(len(rules)) - 0.4 + (i + 0.5) * width
+        colour = (BLUE, ORANGE, GREEN, PINK)[i % 4]
+        heights = [max(0.0, values[rule]) for rule in rules]
+        ax.bar(x, heights, 0.92 * width, color=colour, hatch=HATCHES[i % 4], edgecolor="white", label=row)
+    ax.set_xticks(np.arange(len(rules)), rules)
+    ax.set(ylabel="nats a word above the floor")
+    ax.grid(visible=False, axis="x")
+    ax.legend(fontsize=8)

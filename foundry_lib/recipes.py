@@ -41,7 +41,12 @@ def recipe(corpus: Corpus) -> Recipe:
 
 
 def new_trainer(
-    text: str | Path | Corpus = "tales-en", preset: str = "tiny", seed: int = 1337, device: str = "cpu", **changes
+    text: str | Path | Corpus = "tales-en",
+    preset: str = "tiny",
+    seed: int = 1337,
+    device: str = "cpu",
+    parts: dict | None = None,
+    **changes,
 ) -> Trainer:
     """A training on `text`, ready to run, by the recipe that suits it.
 
@@ -49,27 +54,28 @@ def new_trainer(
         for record in trainer.run(): ...
 
     text: a UTF-8 file, a built-in text or a Corpus. preset: size of the model. seed: of weights and batches.
+    parts: parts of one's own for the model, as MiniLLM takes them: {"norm": MyRMSNorm}.
     changes: any field of ModelConfig or TrainConfig, or block_size, val_fraction, vocab_size; None leaves it to the
     recipe. Raises ConfigError for a name that is none of these.
     """
     corpus = text if isinstance(text, Corpus) else read_corpus(text)
     found = recipe(corpus)
-    parts = {
+    homes = {
         "loader": (dict(found.loader), {"block_size", "val_fraction", "vocab_size"}),
         "model": (dict(found.model), set(ModelConfig.__dataclass_fields__) - {"vocab_size"}),
         "train": ({**found.train}, set(TrainConfig.__dataclass_fields__) - {"seed"}),
     }
     for name, value in changes.items():
-        homes = [values for values, names in parts.values() if name in names]
-        if not homes:
-            known = sorted(set().union(*(names for _, names in parts.values())))
+        found_in = [values for values, names in homes.values() if name in names]
+        if not found_in:
+            known = sorted(set().union(*(names for _, names in homes.values())))
             raise ConfigError(f"new_trainer has no setting {name!r}; there are {', '.join(known)}.")
         if value is not None:
-            homes[0][name] = value
-    loader_values, model_values, train_values = (values for values, _ in parts.values())
+            found_in[0][name] = value
+    loader_values, model_values, train_values = (values for values, _ in homes.values())
     config = TrainConfig(**train_values, seed=seed)  # refused early, before a text is cut into tokens
     loader = DataLoader(text, batch_size=config.batch_size, device=device, seed=seed, **loader_values)
     model = ModelConfig.preset(
         preset, **{"max_seq_len": loader.longest_row, **model_values}, vocab_size=loader.vocab_size
     )
-    return Trainer(MiniLLM(model, seed=seed), loader, config)
+    return Trainer(MiniLLM(model, seed=seed, **(parts or {})), loader, config)

@@ -1,14 +1,26 @@
 """The model's own promises: causality, the cache, the batch, the counts, the first loss."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-import foundry_lib.attention
-from foundry_lib import ConfigError, KVCache, MiniLLM, ModelConfig, causal_attention, fused_causal_attention, rms_norm
+from foundry_lib import (
+    MLP,
+    CausalSelfAttention,
+    ConfigError,
+    KVCache,
+    MiniLLM,
+    ModelConfig,
+    RMSNorm,
+    apply_rotary_emb,
+    causal_attention,
+    fused_causal_attention,
+    rms_norm,
+)
 
 CONFIG = ModelConfig(vocab_size=61, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, max_seq_len=24)
 
@@ -52,16 +64,14 @@ def test_the_cache_changes_nothing_for_every_split():
 
 
 @torch.no_grad()
-def test_a_cache_with_positions_off_by_one_would_be_seen(monkeypatch):
+def test_a_cache_with_positions_off_by_one_would_be_seen():
     """A test of the test above: without the right offset the halves no longer fit together."""
     model, idx = random_model(dtype=torch.float64), tokens(1, 12)
     full, _ = model(idx)
-    rotate = foundry_lib.attention.apply_rotary_emb
     cache = KVCache(CONFIG, dtype=torch.float64)
     model(idx[:, :6], cache=cache)
-    monkeypatch.setattr(
-        foundry_lib.attention, "apply_rotary_emb", lambda q, k, t: rotate(q, k, model.freqs_cis[:, 5 : 5 + q.shape[2]])
-    )
+    for layer in model.layers:
+        layer.attention.rotary = lambda q, k, t: apply_rotary_emb(q, k, model.freqs_cis[:, 5 : 5 + q.shape[2]])
     assert (model(idx[:, 6:], cache=cache)[0] - full[:, 6:]).abs().max() > 1e-3
 
 
@@ -119,12 +129,14 @@ def test_parameters_are_counted(preset, tied):
     )
 
 
-def test_flops_are_counted(monkeypatch):
+def test_flops_are_counted():
     """PyTorch's counter agrees to the last operation; it does not know the fused kernel on a CPU, so the written-out
     attention takes its place for the count."""
-    monkeypatch.setattr(foundry_lib.attention, "fused_causal_attention", lambda q, k, v: causal_attention(q, k, v)[0])
+    model = random_model()
+    for layer in model.layers:
+        layer.attention.attend = lambda q, k, v: causal_attention(q, k, v)[0]
     with FlopCounterMode(display=False) as counter:
-        random_model()(tokens(3, CONFIG.max_seq_len))
+        model(tokens(3, CONFIG.max_seq_len))
     assert counter.get_total_flops() == CONFIG.flops_per_token * 3 * CONFIG.max_seq_len
 
 
@@ -151,3 +163,27 @@ def test_the_seed_alone_decides_the_weights():
     b, c = MiniLLM(CONFIG, seed=5), MiniLLM(CONFIG, seed=6)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not torch.equal(a.layers[0].attention.wq.weight, c.layers[0].attention.wq.weight)
+
+
+def test_parts_of_ones_own_plug_in():
+    """The same parts under other names give the same weights and logits; other parts are really used."""
+
+    class MyNorm(RMSNorm):
+        pass
+
+    def written_out(q, k, v):
+        return causal_attention(q, k, v)[0]
+
+    idx, own = tokens(2, 9), partial(CausalSelfAttention, rotary=lambda q, k, t: apply_rotary_emb(q, k, t))
+    ours = MiniLLM(CONFIG, seed=3)
+    theirs = MiniLLM(
+        CONFIG, seed=3, norm=MyNorm, attention=partial(own, attend=written_out), feed_forward=lambda c: MLP(c)
+    )
+    assert isinstance(theirs.norm, MyNorm) and isinstance(theirs.layers[2].ffn_norm, MyNorm)
+    torch.nn.init.normal_(ours.output.weight, std=0.05)
+    theirs.load_state_dict(ours.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert (ours(idx)[0] - theirs(idx)[0]).abs().max() <= 1e-5
+    unturned = MiniLLM(CONFIG, seed=3, attention=partial(CausalSelfAttention, rotary=lambda q, k, t: (q, k)))
+    unturned.load_state_dict(ours.state_dict())
+    assert (ours(idx)[0] - unturned(idx)[0]).abs().max() > 1e-3

@@ -17,7 +17,8 @@ MAY_IMPORT = {  # inside the package, beside errors; imports go one way
     "attention": {"config", "kv_cache", "rope"},
     "feed_forward": {"config"},
     "model": MODEL_PARTS | {"config"},
-    "checks": set(),
+    "progress": {"quiz"},
+    "quiz": {"progress"},
     "plots": set(),
     "tokenizer": {"corpus"},
     "corpus": {"tales"},
@@ -48,6 +49,17 @@ def child(code: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     ).stdout.strip()
+
+
+def test_checks_import_nothing_that_they_judge():
+    for path in (PACKAGE / "checks").glob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        outside = {n for node in tree if isinstance(node, ast.ImportFrom) and node.level == 2 for n in names(node)}
+        assert outside <= {"progress"}, f"checks/{path.name} imports {sorted(outside)}"
+
+
+def names(node: ast.ImportFrom) -> set[str]:
+    return {node.module} if node.module else {alias.name for alias in node.names}
 
 
 def test_import_is_small_and_brings_no_strangers():

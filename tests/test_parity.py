@@ -5,13 +5,12 @@ that are not 1, fewer kv heads than heads, more than one token.
 """
 
 import random
+from functools import partial
 
 import pytest
 import torch
 
-import foundry_lib.attention
-import foundry_lib.model
-import foundry_lib.norm
+import foundry_lib
 from foundry_lib import MiniLLM, ModelConfig
 
 transformers = pytest.importorskip("transformers", reason="the test extra installs it")
@@ -68,10 +67,10 @@ def torch_norm(theirs) -> torch.nn.RMSNorm:
     return norm
 
 
-def pair(i: int, dtype: torch.dtype):
-    """Our model and Hugging Face's, with the same random weights, and a batch for both."""
+def pair(i: int, dtype: torch.dtype, **parts):
+    """Our model, of other `parts` where they are given, and Hugging Face's, with the same random weights; a batch."""
     config, generator = random_config(i), torch.Generator().manual_seed(i)
-    ours = MiniLLM(config, seed=i)
+    ours = MiniLLM(config, seed=i, **parts)
     with torch.no_grad():
         for name, p in ours.named_parameters():
             if "norm" in name:
@@ -103,8 +102,8 @@ def pair(i: int, dtype: torch.dtype):
     return ours.to(dtype), theirs.to(dtype).eval(), idx[:, :-1], idx[:, 1:]
 
 
-def worst_logit(i: int, dtype: torch.dtype) -> float:
-    ours, theirs, x, _ = pair(i, dtype)
+def worst_logit(i: int, dtype: torch.dtype, **parts) -> float:
+    ours, theirs, x, _ = pair(i, dtype, **parts)
     with torch.no_grad():
         return (ours(x)[0] - theirs(x).logits).abs().max().item()
 
@@ -133,8 +132,9 @@ def test_gradients_equal_hugging_face(i):
         assert (p.grad - expected[hf_name(name)]).abs().max().item() <= 1e-8, name
 
 
-def wrong_eps(x, weight, eps):
-    return weight * x / (x.pow(2).mean(-1, keepdim=True).sqrt() + eps)
+class WrongEps(foundry_lib.RMSNorm):
+    def forward(self, x):
+        return self.weight * x / (x.pow(2).mean(-1, keepdim=True).sqrt() + self.eps)
 
 
 def interleaved(xq, xk, table):
@@ -147,26 +147,26 @@ def interleaved(xq, xk, table):
     return turn(xq), turn(xk)
 
 
+def turned(rotary):
+    return {"attention": partial(foundry_lib.CausalSelfAttention, rotary=rotary)}
+
+
+def wrong_order(q, k, v):
+    return foundry_lib.causal_attention(q, k.repeat(1, 2, 1, 1), v.repeat(1, 2, 1, 1))[0]
+
+
+rotate, backwards = foundry_lib.rotate, torch.tensor([1.0, -1.0]).view(2, 1, 1)
 FAULTS = {
-    "eps outside the root": (foundry_lib.norm, "rms_norm", wrong_eps),
-    "interleaved pairs": (foundry_lib.attention, "apply_rotary_emb", interleaved),
-    "no rotation of keys": (foundry_lib.attention, "apply_rotary_emb", lambda q, k, t: (foundry_lib.rotate(q, t), k)),
-    "wrong sign": (
-        foundry_lib.attention,
-        "apply_rotary_emb",
-        lambda q, k, t: (foundry_lib.rotate(q, t * torch.tensor([1.0, -1.0]).view(2, 1, 1)), foundry_lib.rotate(k, t)),
-    ),
-    "kv heads repeated in the wrong order": (
-        foundry_lib.attention,
-        "fused_causal_attention",
-        lambda q, k, v: foundry_lib.causal_attention(q, k.repeat(1, 2, 1, 1), v.repeat(1, 2, 1, 1))[0],
-    ),
+    "eps outside the root": {"norm": WrongEps},
+    "interleaved pairs": turned(interleaved),
+    "no rotation of keys": turned(lambda q, k, t: (rotate(q, t), k)),
+    "wrong sign": turned(lambda q, k, t: (rotate(q, t * backwards), rotate(k, t))),
+    "kv heads repeated in the wrong order": {"attention": partial(foundry_lib.CausalSelfAttention, attend=wrong_order)},
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_comparison_sees_a_fault(monkeypatch, fault):
+def test_the_comparison_sees_a_fault(fault):
     """A test of the test: configuration 5 (GQA) differs by far more than 1e-5 under each of these faults."""
     assert random_config(5).n_kv_heads * 2 == random_config(5).n_heads
-    monkeypatch.setattr(*FAULTS[fault])
-    assert worst_logit(5, torch.float32) > 1e-4
+    assert worst_logit(5, torch.float32, **FAULTS[fault]) > 1e-4

@@ -1,0 +1,229 @@
+"""How a learner's work is judged: a ladder of questions, the first failing one answers, and a known mistake is named.
+
+    interface → shape → dtype → properties → known mistakes → closeness to the reference
+
+Nothing here imports the library's own parts: the references are written out once more beside each exercise, in another
+form, so that our code can be judged like anybody's.
+"""
+
+import linecache
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .. import progress
+
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """status is "right", "wrong" or "not yet"; message says why, for the learner."""
+
+    status: str
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "right"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A piece of work and how to judge it. Call it with the work: `checks.rms_norm(my_rms_norm)`.
+
+    usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
+    shapes. reference: the right answer in another form. mistakes: what a wrong implementation shows, and where to look
+    (never the remedy) → that implementation. properties: what must hold without a reference, message → a function of
+    the work and one case, True where it holds. run: how to call a piece of work on a case.
+    """
+
+    name: str
+    usage: str
+    cases: list[dict]
+    reference: Callable
+    mistakes: dict[str, Callable]
+    properties: dict[str, Callable] = field(default_factory=dict)
+    run: Callable = lambda work, case: work(*case.values())
+
+    def __call__(self, work):
+        """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
+        verdict = self.judge(work)
+        print(verdict.message)
+        if verdict.passed and getattr(work, "__module__", None) == "__main__":
+            progress.keep_work(self.name, work)
+
+    def judge(self, work) -> Verdict:
+        """The first rung that fails, said in words."""
+        if not callable(work):
+            return self._wrong(f"{self.usage} should be a function or class, found {type(work).__name__}.")
+        found = [outcome(self, work, case) for case in self.cases]
+        right = [outcome(self, self.reference, case) for case in self.cases]
+        if found[0].unanswered:
+            return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
+        for case, mine, wanted in zip(self.cases, found, right, strict=True):
+            said = mine.error or differs_in_form(mine, wanted)
+            if said:
+                return self._wrong(said, case, found, right)
+        for case, mine in zip(self.cases, found, strict=True):
+            if mine.changed:
+                return self._wrong(f"It changed its input {mine.changed} in place.", case, found, right)
+        for said, holds in self.properties.items():
+            for case in self.cases:
+                if not safely(holds, work, case):
+                    return self._wrong(said, case, found, right)
+        for case, mine, wanted in zip(self.cases, found, right, strict=True):
+            if not close(mine, wanted):
+                return self._wrong(first_difference(mine, wanted), case, found, right)
+        return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
+
+    def _wrong(self, said: str, case: dict | None = None, found=(), right=()) -> Verdict:
+        lines = [f"✗ {self.name}{'' if case is None else ', with ' + describe(case)}", f"  {said}"]
+        known = self._known_mistake(found, right)
+        if known:
+            lines.append(f"  {known}")
+        return Verdict("wrong", "\n".join(lines))
+
+    def _known_mistake(self, found, right) -> str | None:
+        """What the bank says about work that gives, on every case, just what a wrong implementation gives."""
+        if not found:
+            return None
+        for said, mistaken in self.mistakes.items():
+            theirs = [outcome(self, mistaken, case) for case in self.cases]
+            if same(theirs, found) and not same(theirs, right):
+                return said
+        return None
+
+
+@dataclass
+class Outcome:
+    """What a piece of work gave on one case: tensors, or the error it raised."""
+
+    values: list[Tensor] | None = None
+    error: str | None = None
+    kind: str | None = None
+    unanswered: bool = False
+    changed: str | None = None
+
+
+def outcome(exercise: Exercise, work, case: dict) -> Outcome:
+    """Run the work on a copy of the case. An exception is the work's own and is told with its line, not raised."""
+    given = {name: value.clone() if isinstance(value, Tensor) else value for name, value in case.items()}
+    try:
+        result = exercise.run(work, given)
+    except NotImplementedError:
+        return Outcome(unanswered=True, error="It is not written yet.", kind="NotImplementedError")
+    except Exception as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
+        return Outcome(error=told(error), kind=type(error).__name__)
+    values = leaves(result)
+    if values is None:
+        empty = result is None or result is Ellipsis
+        return Outcome(unanswered=empty, error=f"It returned {result!r:.60}, no tensor and no number.", kind="value")
+    changed = [n for n, v in case.items() if isinstance(v, Tensor) and not torch.equal(nan_free(v), nan_free(given[n]))]
+    return Outcome(values=values, changed=changed[0] if changed else None)
+
+
+def leaves(result) -> list[Tensor] | None:
+    """The tensors in a result; a number counts as one; None for anything else."""
+    if isinstance(result, Tensor):
+        return [result.detach()]
+    if isinstance(result, (bool, int, float)):
+        return [torch.tensor(float(result), dtype=torch.float64)]
+    if isinstance(result, (tuple, list)) and len(result):
+        parts = [leaves(part) for part in result]
+        return None if None in parts else [leaf for part in parts for leaf in part]
+    return None
+
+
+def told(error: Exception) -> str:
+    """An exception with the last line of the learner's own code that was running."""
+    frames = []
+    trace = error.__traceback__
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        if "foundry_lib" not in file and "torch" not in file and trace.tb_frame.f_code.co_name != "<lambda>":
+            frames.append((file, trace.tb_lineno, trace.tb_frame.f_code.co_name))
+        trace = trace.tb_next
+    where = ""
+    if frames:
+        file, line, name = frames[-1]
+        where = f" in {name}, line {line}: {linecache.getline(file, line).strip()}"
+    return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
+
+
+def differs_in_form(mine: Outcome, wanted: Outcome) -> str | None:
+    """How many results, their shapes and dtypes."""
+    if len(mine.values) != len(wanted.values):
+        return f"It returned {len(mine.values)} results, expected {len(wanted.values)}."
+    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
+        which = f"Result {number}" if len(wanted.values) > 1 else "The result"
+        if a.shape != b.shape:
+            return f"{which} has shape {tuple(a.shape)}, expected {tuple(b.shape)}."
+        if b.dim() and a.dtype != b.dtype:
+            return f"{which} has dtype {name_of(a.dtype)}, expected {name_of(b.dtype)}."
+    return None
+
+
+def close(mine: Outcome, wanted: Outcome) -> bool:
+    if (mine.values is None) != (wanted.values is None):
+        return False
+    if mine.values is None:
+        return mine.kind == wanted.kind
+    if len(mine.values) != len(wanted.values):
+        return False
+    pairs = zip(mine.values, wanted.values, strict=True)
+    return all(a.shape == b.shape and (a.dtype == b.dtype or not b.dim()) and bool(near(a, b).all()) for a, b in pairs)
+
+
+def near(a: Tensor, b: Tensor) -> Tensor:
+    """Where two tensors agree, to the precision of the coarser of them, measured against the largest value in b."""
+    tolerance = max(TOLERANCE.get(t.dtype, 0.0) for t in (a, b))
+    a, b = a.double(), b.double()
+    finite = b[b.isfinite()]
+    scale = max(1e-3, finite.abs().max().item() if finite.numel() else 0.0)
+    return torch.isclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True)
+
+
+def same(some: list[Outcome], others: list[Outcome]) -> bool:
+    return all(close(a, b) for a, b in zip(some, others, strict=True))
+
+
+def first_difference(mine: Outcome, wanted: Outcome) -> str:
+    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
+        bad = ~near(a, b)
+        if bad.any():
+            place = tuple(bad.nonzero()[0].tolist())
+            of = f" of result {number}" if len(wanted.values) > 1 else ""
+            at = f" at {list(place)}{of}" if place else of
+            share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if place else ""
+            return f"Found {a[place].item():.5g}{at}, expected {b[place].item():.5g}{share}."
+    return "It differs."
+
+
+def safely(holds: Callable, work, case: dict) -> bool:
+    try:
+        return bool(holds(work, {n: v.clone() if isinstance(v, Tensor) else v for n, v in case.items()}))
+    except Exception:  # noqa: BLE001  the outcome of the plain call has told errors already
+        return False
+
+
+def describe(case: dict) -> str:
+    """The inputs of a case in a line: shapes of tensors, values of numbers."""
+    words = []
+    for name, value in case.items():
+        if isinstance(value, Tensor):
+            dtype = "" if value.dtype in (torch.float32, torch.int64) else f" {name_of(value.dtype)}"
+            words.append(f"{name} {tuple(value.shape)}{dtype}")
+        else:
+            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return ", ".join(words)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def nan_free(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor

@@ -1,0 +1,99 @@
+"""Exercises of lesson 01: RMSNorm."""
+
+import torch
+
+from .ladder import Exercise
+
+
+def case(*shape, eps=1e-5, scale=1.0, offset=0.0, dtype=torch.float32):
+    g = torch.Generator().manual_seed(sum(shape))
+    x = scale * torch.randn(*shape, generator=g) + offset
+    weight = 0.5 + torch.rand(shape[-1], generator=g)
+    return {"x": x.to(dtype), "weight": weight.to(dtype), "eps": eps}
+
+
+CASES = [
+    case(2, 3, 8),
+    case(5, 4, offset=2.0),
+    case(3, 2, 5, 6, scale=30.0),
+    case(7, 3, scale=0.01, eps=1e-3),
+    case(4, 5, 12, dtype=torch.float64),
+    case(3, 300, scale=150.0, dtype=torch.float16),
+]
+
+
+def wide(x):
+    return x.double() if x.dtype == torch.float64 else x.float()
+
+
+def reference(x, weight, eps):
+    """One channel at a time, as the formula reads."""
+    squares = sum(wide(channel) ** 2 for channel in x.unbind(-1))
+    scale = (squares / x.shape[-1] + eps).sqrt()
+    return torch.stack([(wide(c) / scale).to(x.dtype) * w for c, w in zip(x.unbind(-1), weight, strict=True)], -1)
+
+
+def with_scale(scale):
+    """A wrong rms_norm that divides by `scale(x, eps)`; the weight and the dtype are right."""
+    return lambda x, weight, eps: (wide(x) / scale(wide(x), eps)).to(x.dtype) * weight
+
+
+def mean_square(x, axis=-1):
+    return x.pow(2).mean(axis, keepdim=True)
+
+
+MISTAKES = {
+    "All tokens were divided by one and the same number. Whose mean square should a token be divided by?": with_scale(
+        lambda x, eps: (mean_square(x, tuple(range(x.dim()))) + eps).sqrt()
+    ),
+    "The mean runs down the tokens, not along the channels of one token. Which axis is the last?": with_scale(
+        lambda x, eps: (mean_square(x, -2) + eps).sqrt()
+    ),
+    "The tokens were divided by their mean square itself. R of RMS stands for a step that is missing.": with_scale(
+        lambda x, eps: mean_square(x) + eps
+    ),
+    "The result is smaller by the square root of D: the squares were summed. M of RMS stands for something else.": (
+        with_scale(lambda x, eps: (x.pow(2).sum(-1, keepdim=True) + eps).sqrt())
+    ),
+    "The mean was taken away first, as LayerNorm does. Does RMSNorm centre its input?": lambda x, weight, eps: (
+        reference((wide(x) - wide(x).mean(-1, keepdim=True)).to(x.dtype), weight, eps)
+    ),
+    "For small inputs the result is too large: eps is added outside the root. Where does it stand in the formula?": (
+        with_scale(lambda x, eps: mean_square(x).sqrt() + eps)
+    ),
+    "eps is never used: a token of zeros would give NaN. What is eps for?": with_scale(
+        lambda x, eps: mean_square(x).sqrt()
+    ),
+    "Each channel comes out as if its weight were 1. Which factor is left?": lambda x, weight, eps: reference(
+        x, torch.ones_like(weight), eps
+    ),
+    "The tokens were multiplied by their root mean square: loud ones become louder. Should it be r or 1/r?": (
+        lambda x, weight, eps: (wide(x) * (mean_square(wide(x)) + eps).sqrt()).to(x.dtype) * weight
+    ),
+    "Right in 32 bits, but in 16 bits a sum of squares passes 65,504 and becomes infinite. In which precision should "
+    "the mean be taken?": lambda x, weight, eps: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight,
+    "The result is in 32 bits although the input was in 16. When is the time to go back to x's dtype?": (
+        lambda x, weight, eps: wide(x) * torch.rsqrt(mean_square(wide(x)) + eps) * wide(weight)
+    ),
+    "It divides by the mean of the absolute values. What stands under the root?": with_scale(
+        lambda x, eps: x.abs().mean(-1, keepdim=True) + eps
+    ),
+}
+
+
+def louder(work, case):
+    """Ten times the input changes nothing, where eps is small beside it."""
+    if case["x"].dtype == torch.float16 or case["eps"] > 1e-4:
+        return True
+    x, weight, eps = case.values()
+    return torch.allclose(work(x, weight, eps), work(10 * x, weight, eps), rtol=1e-3, atol=1e-3)
+
+
+rms_norm = Exercise(
+    "rms_norm",
+    "my_rms_norm(x, weight, eps) → x's shape",
+    CASES,
+    reference,
+    MISTAKES,
+    {"Ten times the input gives another output, and it should not: a norm takes the volume away.": louder},
+)

@@ -1,0 +1,87 @@
+"""What a learner has done, kept in a file of their own: runs/progress.json. Delete it to begin anew.
+
+It holds predictions, answers, and the source of each exercise that passed its check, so that lesson 05 can build a
+model of the learner's own parts. Nothing leaves the machine.
+"""
+
+import inspect
+import json
+import os
+import warnings
+from pathlib import Path
+
+from .errors import Notice
+
+FILE = Path(__file__).resolve().parent.parent / "runs" / "progress.json"
+KINDS = ("predictions", "answers", "work")
+
+
+def read() -> dict[str, dict]:
+    """All that is kept: kind → name → value. A file that cannot be read is put aside, with a notice."""
+    try:
+        kept = json.loads(FILE.read_text(encoding="utf-8"))
+        return {kind: dict(kept.get(kind, {})) for kind in KINDS}
+    except FileNotFoundError:
+        pass
+    except (ValueError, AttributeError, TypeError):
+        aside = FILE.with_suffix(".damaged.json")
+        os.replace(FILE, aside)
+        warnings.warn(f"{FILE.name} could not be read; it is now {aside.name}, and a new one begins.", Notice, 2)
+    return {kind: {} for kind in KINDS}
+
+
+def keep(kind: str, name: str, value):
+    """Write one thing down; the file is replaced as a whole, so that it is never half written."""
+    kept = read()
+    kept[kind][name] = value
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    temporary = FILE.with_suffix(".new")
+    temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, FILE)
+
+
+def keep_work(name: str, work):
+    """Keep the source of work that passed its check."""
+    try:
+        source = inspect.getsource(work)
+    except (OSError, TypeError):
+        source = None  # written where Python keeps no text; the pass still counts
+    keep("work", name, source)
+
+
+def own_work(name: str):
+    """The learner's own function or class that passed the check `name`, built again from its source; None without one.
+
+    It sees torch, nn, F, math, Tensor and what foundry_lib exports, as in the lessons.
+    """
+    source = read()["work"].get(name)
+    if not source:
+        return None
+    import math
+
+    import torch
+
+    import foundry_lib
+
+    known = {n: getattr(foundry_lib, n) for n in foundry_lib.__all__}
+    known |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
+    before = set(known) | {"__builtins__"}
+    try:
+        exec(compile(source, f"<your {name}>", "exec"), known)  # the learner's own text, from their own file
+    except Exception as error:  # noqa: BLE001
+        warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
+        return None
+    return next(value for key, value in known.items() if key not in before)
+
+
+def tick(lesson: str):
+    """Print the guide's checklist item of a lesson, ticked only where the file holds the evidence for it."""
+    from .quiz import read_questions
+
+    item, kept = read_questions(lesson)["checklist"], read()
+    done = {f"check {name}" for name in kept["work"]}
+    done |= {name for name, answer in kept["answers"].items() if answer["right"]}
+    missing = [need for need in item["needs"] if need not in done]
+    print(f"{'☐' if missing else '☑'} {item['says']}  ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
+    if missing:
+        print("still to do:", ", ".join(missing))

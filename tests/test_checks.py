@@ -1,0 +1,117 @@
+"""The checks of the exercises: the reference passes, every known mistake fails with its own words, nothing raises."""
+
+import re
+
+import nbformat
+import pytest
+import torch
+
+from foundry_lib import checks, lessons, progress, rms_norm
+
+MISTAKES = [(e, said) for e in checks.EXERCISES.values() for said in e.mistakes]
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
+def test_the_reference_passes(exercise):
+    verdict = exercise.judge(exercise.reference)
+    assert verdict.status == "right", verdict.message
+
+
+@pytest.mark.parametrize("exercise, said", MISTAKES, ids=lambda value: str(getattr(value, "name", value))[:50])
+def test_each_mistake_fails_and_is_named(exercise, said):
+    verdict = exercise.judge(exercise.mistakes[said])
+    assert verdict.status == "wrong" and said in verdict.message, verdict.message
+
+
+def test_no_two_mistakes_share_a_message():
+    messages = [exercise.judge(exercise.mistakes[said]).message for exercise, said in MISTAKES]
+    assert len(set(messages)) == len(messages) and len({said for _, said in MISTAKES}) == len(MISTAKES)
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
+def test_the_inputs_differ_in_shape_and_are_not_square(exercise):
+    assert len(exercise.cases) >= 3 and all(list(c) == list(exercise.cases[0]) for c in exercise.cases)
+    described = [checks.ladder.describe(case) for case in exercise.cases]
+    assert len(set(described)) == len(described)
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
+def test_a_stub_says_not_yet(exercise, capsys):
+    def stub(*given): ...
+
+    def refuses(*given):
+        raise NotImplementedError
+
+    for unanswered in (stub, refuses):
+        exercise(unanswered)
+        assert capsys.readouterr().out.startswith(f"· {exercise.name}: not yet")
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
+def test_an_exception_is_the_learners_own_with_its_line(exercise):
+    def broken(*given):
+        return {}["what I forgot"]
+
+    message = exercise.judge(broken).message
+    assert "Your code raised KeyError" in message and "in broken, line" in message and '{}["what I forgot"]' in message
+
+
+def test_other_faults_are_named():
+    def says(work):
+        return checks.rms_norm.judge(work).message
+
+    assert "found int" in says(3)
+    assert "returned 'text'" in says(lambda x, w, e: "text")
+    assert "shape (2, 3), expected (2, 3, 8)" in says(lambda x, w, e: x[..., 0])
+    assert "returned 2 results, expected 1" in says(lambda x, w, e: (x, x))
+    assert "dtype float64, expected float32" in says(lambda x, w, e: x.double())
+    unknown = says(lambda x, w, e: rms_norm(x, w, e) + 0.01)
+    assert "Found " in unknown and "at [0, 0, 0]" in unknown and unknown.count("\n") == 1, unknown
+
+    def in_place(x, w, e):
+        result = rms_norm(x, w, e)
+        x.zero_()
+        return result
+
+    assert "changed its input x in place" in says(in_place)
+
+
+def test_a_difference_in_the_last_digits_passes_and_a_visible_one_does_not():
+    assert checks.rms_norm.judge(lambda x, w, e: rms_norm(x, w, e) * (1 + 1e-9)).passed
+    assert not checks.rms_norm.judge(lambda x, w, e: rms_norm(x, w, e) * (1 + 1e-4)).passed
+
+
+def test_a_pass_is_kept_only_for_the_learners_own_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    checks.rms_norm(rms_norm)
+    assert not progress.FILE.exists()
+    namespace = {"__name__": "__main__", "torch": torch, "rms_norm": rms_norm}
+    exec("def mine(x, weight, eps):\n    return rms_norm(x, weight, eps)", namespace)
+    checks.rms_norm(namespace["mine"])
+    assert "rms_norm" in progress.read()["work"]
+
+
+def solutions():
+    """The code of every folded solution in the lessons that defines a my_…"""
+    for path in sorted(lessons.LESSONS.glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell.source, re.S):
+                if re.search(r"^(def|class) [Mm]y", text, re.M):
+                    yield pytest.param(path, text, id=f"{path.stem}: {text.split('(')[0]}")
+
+
+@pytest.mark.parametrize("path, text", list(solutions()))
+def test_each_solution_passes_its_check(path, text):
+    """The solution runs with what its lesson imports, and passes the check that the lesson gives to that name."""
+    import foundry_lib
+
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    namespace = {name: getattr(foundry_lib, name) for name in foundry_lib.__all__}
+    exec("import math, torch\nimport torch.nn.functional as F\nfrom torch import Tensor, nn", namespace)
+    name = re.search(r"^(?:def|class) (\w+)", text, re.M)[1]
+    exec(text, namespace)
+    calls = [call for c in cells for call in re.findall(rf"checks\.(\w+)\({name}\)", c.source)]
+    assert calls, f"no cell of {path.stem} checks {name}"
+    for call in calls:
+        verdict = checks.EXERCISES[call].judge(namespace[name])
+        assert verdict.passed, verdict.message
