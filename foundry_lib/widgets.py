@@ -5,9 +5,11 @@ import io
 import time
 
 import ipywidgets
+import numpy as np
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from . import plots
 from .tales.floor import FREE
@@ -33,7 +35,8 @@ class LiveFigure(ipywidgets.Image):
         started = time.perf_counter()
         file = io.BytesIO()
         self.canvas.draw()
-        self.canvas.print_png(file, pil_kwargs={"compress_level": 1})
+        # not print_png, which would draw everything a second time
+        imsave(file, np.asarray(self.canvas.buffer_rgba()), format="png", pil_kwargs={"compress_level": 1})
         self.value = file.getvalue()
         self.seconds_to_draw = time.perf_counter() - started
 

@@ -1,5 +1,7 @@
 """The volume knob of lesson 01: what a norm does to loud and to quiet input, and to the stream through the layers."""
 
+from functools import cache
+
 import torch
 from matplotlib.figure import Figure
 
@@ -15,6 +17,7 @@ def rms(x) -> torch.Tensor:
     return x.pow(2).mean(-1).sqrt()
 
 
+@cache
 def stream(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0) -> list[float]:
     """RMS of a stream to which `depth` random layers add, each reading it normed or as it is."""
     generator = torch.Generator().manual_seed(seed)
@@ -33,7 +36,7 @@ def draw(figure: Figure, gain: float = 1.0, offset: float = 0.0) -> str:
     before, after = rms(x).item(), rms(y).item()
     left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
     for ax, values, title, colour in ((left, x, "before", plots.ORANGE), (middle, y, "after RMSNorm", plots.BLUE)):
-        ax.bar(range(CHANNELS), values, color=colour)
+        ax.bar(range(CHANNELS), values.tolist(), color=colour)
         ax.axhline(0, color=plots.GREY, lw=0.8)
         ax.set(title=f"{title}: RMS {rms(values).item():.3g}", xlabel="channel", xticks=range(CHANNELS))
     middle.set_ylim(-3, 3)
@@ -42,9 +45,10 @@ def draw(figure: Figure, gain: float = 1.0, offset: float = 0.0) -> str:
     right.plot(layers, without, color=plots.ORANGE, ls="--", label="layers read the stream as it is")
     right.plot(layers, with_norm, color=plots.BLUE, label="layers read it normed")
     right.set(yscale="log", xlabel="layer", title="RMS of the stream")
+    right.minorticks_off()
     right.legend(fontsize=8)
     return (
-        f"Gain {gain:.3g}, offset {offset:.3g}: RMS {before:.3g} before, {after:.3f} after. "
+        f"Gain {gain:.4g}, offset {offset:.3g}: RMS {before:.3g} before, {after:.3f} after. "
         f"After {DEPTH} layers the stream's RMS is {with_norm[-1]:.0f} with norms and {without[-1]:.1e} without."
     )
 

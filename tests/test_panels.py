@@ -1,0 +1,71 @@
+"""The skin of every panel, and the volume knob: controls, readings, the same cell without a front end."""
+
+import base64
+import math
+
+import pytest
+from matplotlib.figure import Figure
+
+from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
+from foundry_lib.panels import volume_knob as knob
+from foundry_lib.panels.volume_knob import draw, stream, volume_knob
+
+
+def drawing(figure, size, way="up", more=False, text="cat"):
+    if size == 9:
+        raise ValueError("size 9 is too large")
+    figure.subplots().plot([0, size])
+    return f"size {size}, {way}, {more}, {text}"
+
+
+def panel():
+    return Panel(
+        drawing,
+        name="a drawing",
+        size=Slider(2, 1, 9),
+        way=Choice("up", ["up", "down"]),
+        more=Tick(False),
+        text=Words("cat"),
+    )
+
+
+def test_a_control_moves_picture_and_reading(capsys):
+    one = panel()
+    before = bytes(one.live.value)
+    assert before.startswith(b"\x89PNG") and one.reading == "size 2, up, False, cat"
+    one.controls["size"].value = 5  # what a hand on the slider does
+    assert bytes(one.live.value) != before and one.reading == "size 5, up, False, cat" and "size 5" in one.words.value
+    one.set(way="down", more=True, text="dog")
+    assert capsys.readouterr().out == "size 5, down, True, dog\n"
+    one.set(size=9)
+    assert capsys.readouterr().out == "size 9 is too large\n"
+    one.set(size=3)
+    assert "size 3" in one.reading
+
+
+def test_without_a_front_end_the_cell_shows_picture_and_reading():
+    data, _ = panel()._repr_mimebundle_()
+    assert data["text/plain"] == "<a drawing: size 2, up, False, cat>"
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+
+
+def test_controls_can_be_reached_and_typed():
+    one = panel()
+    assert one.children[:4] == tuple(one.controls.values()) and one.controls["size"].readout
+    assert all(child.description for child in one.controls.values())
+    assert volume_knob().controls["gain"].readout_format == ".3g"
+
+
+def test_the_volume_knob_says_what_is_true():
+    assert "RMS 71.3 before, 1.000 after" in draw(Figure(), gain=100)
+    quiet = 0.000713
+    assert f"{quiet / math.sqrt(quiet**2 + 1e-5):.3f} after" in draw(Figure(), gain=0.001)
+    without, with_norm = stream(False), stream(True)
+    assert without[-1] > 1e4 and with_norm[-1] < 10 and len(with_norm) == knob.DEPTH
+
+
+@pytest.mark.parametrize("control", ["gain", "offset"])
+def test_the_volume_knob_redraws_quickly(control):
+    one = volume_knob()
+    one.controls[control].value = 1.5
+    assert one.live.seconds_to_draw < 2.0, "a fifth of a second on a free machine; tests run on busy ones"
