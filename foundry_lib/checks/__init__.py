@@ -5,9 +5,15 @@ checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 """
 
 from . import ladder
+from .feed_forward import matched_width, selectivity, silu, swiglu
+from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
+from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
 from .words import below, within
 
-EXERCISES = {exercise.name: exercise for exercise in (rms_norm,)}
+EXERCISES = {
+    exercise.name: exercise
+    for exercise in (rms_norm, block, count_parameters, logit_lens, silu, swiglu, matched_width, selectivity)
+}
 
 __all__ = ["EXERCISES", "below", "ladder", "within", *EXERCISES]
