@@ -13,7 +13,21 @@ from .words import below, within
 
 EXERCISES = {
     exercise.name: exercise
-    for exercise in (rms_norm, block, count_parameters, logit_lens, silu, swiglu, matched_width, selectivity)
+    for exercise in (
+        rms_norm,
+        block,
+        count_parameters,
+        logit_lens,
+        silu,
+        swiglu,
+        matched_width,
+        selectivity,
+        rotate,
+        rotary,
+        rope_table,
+        smallest_base,
+        complex_rotary,
+    )
 }
 
 __all__ = ["EXERCISES", "below", "ladder", "within", *EXERCISES]
