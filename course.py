@@ -3,6 +3,7 @@
 
     python3 course.py lab [--no-browser] [--port N]    open the lessons in JupyterLab
     python3 course.py test [pytest options]            run every test and every lesson
+    python3 course.py test --browser                   the same, and the lessons in a real browser (Chromium)
     python3 course.py refresh [lesson ...]             run lessons again and store what they print and draw
 
 The first start installs everything into .venv; the next ones take seconds and need no network.
@@ -303,6 +304,11 @@ def run_command(name, rest):
         return execute(lab_command(venv_python(), options.port, not options.no_browser))
     setup()
     if name == "test":
+        if "--browser" in rest:
+            rest = [part for part in rest if part != "--browser"]
+            if not answer(venv_python(), "-c", "import playwright; print(1)"):
+                install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt",
+                        "-e", ".[browser]")
         return execute([venv_python(), "-m", "pytest"] + rest)
     return execute([venv_python(), "-m", "foundry_lib.lessons", "refresh"] + rest)
 

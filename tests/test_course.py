@@ -217,6 +217,12 @@ def test_second_start_runs_nothing_but_the_command(machine):
     assert machine.ran == [f"{course.venv_python()} -m pytest -x"]
 
 
+def test_the_browser_tests_bring_their_driver(machine):
+    assert course.main(["test", "-k", "rope", "--browser"]) == 0
+    assert machine.ran[-2].endswith("-c constraints.txt -e .[browser]"), "after the course itself"
+    assert machine.ran[-1].endswith("-m pytest -k rope")
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_a_changed_list_is_installed_again(machine, name):
     course.setup()

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-ONLY_PYPI = {"pylopdf-fonts-zh-cn"}  # conda-forge has no package of it: environment.yml's pip part brings it
+ONLY_PYPI = {"pylopdf-fonts-zh-cn", "playwright"}  # the first comes with `-e .`, the second with `test --browser`
 FLOORS = {"sentencepiece": "0.2.1", "jupyter-server": "2.21", "jupyterlab": "4.6.2"}  # security fixes
 FREE = re.compile(r"(torch|triton|nvidia|cuda)(-|$)")  # each learner's machine decides these
 
@@ -25,7 +25,8 @@ def project() -> dict:
 
 
 def requirements() -> dict[str, Requirement]:
-    listed = project()["dependencies"] + project()["optional-dependencies"]["test"]
+    extras = project()["optional-dependencies"]
+    listed = project()["dependencies"] + extras["test"] + extras["browser"]
     return {canonicalize_name(r.name): r for r in map(Requirement, listed)}
 
 

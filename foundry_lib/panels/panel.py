@@ -10,6 +10,7 @@ cell shows the picture and the reading of the present values.
 """
 
 import base64
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ class Panel(ipywidgets.VBox):
         with self.hold_trait_notifications():
             for key, value in values.items():
                 self.controls[key].value = value
-        print(self.reading)
+        print(textwrap.fill(self.reading, 88))
 
     def _repr_mimebundle_(self, **options):
         bundle = super()._repr_mimebundle_(**options)

@@ -47,10 +47,7 @@ def draw(figure: Figure, gain: float = 1.0, offset: float = 0.0) -> str:
     right.set(yscale="log", xlabel="layer", title="RMS of the stream")
     right.minorticks_off()
     right.legend(fontsize=8)
-    return (
-        f"Gain {gain:.4g}, offset {offset:.3g}: RMS {before:.3g} before, {after:.3f} after. "
-        f"After {DEPTH} layers the stream's RMS is {with_norm[-1]:.0f} with norms and {without[-1]:.1e} without."
-    )
+    return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {before:.3g} before, {after:.3f} after."
 
 
 def volume_knob() -> Panel:
