@@ -187,8 +187,7 @@ WIDTH_MISTAKES = {
     "That is the classic width. With three matrices instead of two, are the parameters still the same?": lambda dim: (
         4 * dim
     ),
-    "Twice dim is too narrow: 3 · dim · 2·dim is only three quarters of what two matrices had. What is 8 · dim² / 3 "
-    "· dim?": lambda dim: 2 * dim,
+    "Too narrow: at twice dim three matrices have 6 · dim² parameters. How many had the two?": lambda dim: 2 * dim,
     "The width is right before rounding. To a multiple of which number should it go up?": lambda dim: 8 * dim / 3,
     "It was rounded down, so the three matrices are smaller than the two. In which direction should it go?": (
         lambda dim: 8 * dim // 3 // 32 * 32

@@ -1,0 +1,209 @@
+"""The gate landscape of lesson 04: what a pair (gate, value) gives, and where one neuron's words stand on that map."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .. import plots
+from ..tales import grammar
+from .panel import Choice, Panel, Slider
+
+GATES = {"SiLU": F.silu, "GELU": F.gelu, "ReLU": F.relu}
+LEVELS = (-16, -8, -4, -2, -1, -0.3, 0.3, 1, 2, 4, 8, 16)
+DRAWN = 400  # points of each colour; more would only hide one another
+OFTEN = 5  # a word is ranked when the texts have it this often
+
+
+def product(gate: Tensor, value: Tensor, activation: str = "SiLU") -> Tensor:
+    """What a hidden channel hands on: activation(gate) · value."""
+    return GATES[activation](gate) * value
+
+
+def word_kinds(language: str = "en") -> dict[str, set[str]]:
+    """Some kinds of words of the tales: name → words."""
+    lists = grammar(language).lists
+    return {
+        "colours": set(lists["colours"]),
+        "numbers": set(lists["numbers"]),
+        "names": set(lists["heroes"]) | set(lists["friends"]),
+        "places": set(lists["places"]),
+        "spell words": set(lists["syllables"]),
+    }
+
+
+@dataclass
+class Neurons:
+    """Gate and value of every hidden channel ("neuron") of one layer, at every word of some texts.
+
+    layer: which one, from 0. words: the N words. gate, value: (N, F), what w_gate and w_up give, before the activation.
+    kinds: kind → (N,) True where the word is of that kind.
+    """
+
+    layer: int
+    words: list[str]
+    gate: Tensor
+    value: Tensor
+    kinds: dict[str, Tensor]
+
+    def selectivity(self, kind: str) -> Tensor:
+        """(F,): the share of pairs, a word of this kind and one that is not, in which the first opens the gate wider.
+
+        It counts ranks and not pairs (Mann & Whitney 1947): sorted by gate, the words of a kind have, together, as
+        many words below them as there are pairs that they win, and those among themselves.
+        """
+        chosen = self.kinds[kind]
+        rank = self.rank[chosen]
+        n, others = len(rank), len(chosen) - len(rank)
+        return (rank.sum(0) - n * (n - 1) // 2).double() / (n * others)
+
+    @cached_property
+    def rank(self) -> Tensor:
+        """(N, F): how many words open this neuron less than this word does."""
+        order = self.gate.argsort(dim=0)
+        places = torch.arange(len(order))[:, None].expand_as(order)
+        return torch.empty_like(order).scatter_(0, order, places)
+
+    def most_selective(self, kind: str) -> list[int]:
+        """The neurons, the most selective for this kind first."""
+        return self.selectivity(kind).argsort(descending=True, stable=True).tolist()
+
+    def top_words(self, neuron: int, n: int = 5) -> list[str]:
+        """The words that open this neuron most, by the mean of its gate; rare ones are left out."""
+        total, count = Counter(), Counter(self.words)
+        for word, gate in zip(self.words, self.gate[:, neuron].tolist(), strict=True):
+            total[word] += gate
+        often = [word for word in count if count[word] >= OFTEN]
+        return sorted(often, key=lambda word: total[word] / count[word], reverse=True)[:n]
+
+
+@torch.no_grad()
+def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, set[str]] | None = None) -> Neurons:
+    """Let the model read each text and note what the feed-forward of one layer sees.
+
+    layer: −1 is the last. kinds: kind → words, `word_kinds()` unless given; a kind that no text has is left out.
+    Raises ValueError for a layer that the model lacks, and where no word of any kind was read.
+    """
+    n_layers = len(model.layers)
+    if not -n_layers <= layer < n_layers:
+        raise ValueError(f"The model has the layers 0 to {n_layers - 1}; there is no layer {layer}.")
+    part, noted = model.layers[layer].feed_forward, {"w_gate": [], "w_up": []}
+    hooks = [
+        getattr(part, name).register_forward_hook(lambda _, __, out, seen=seen: seen.append(out[0, 1:].float().cpu()))
+        for name, seen in noted.items()
+    ]
+    words = []
+    try:
+        for text in texts:
+            ids = tokenizer.encode(text, bos=True)[: model.config.max_seq_len]
+            model(torch.tensor([ids], device=model.tok_embeddings.weight.device))
+            words += [tokenizer.decode([i]).strip() for i in ids[1:]]  # the begin sign is no word
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = {}
+    for kind, members in (word_kinds() if kinds is None else kinds).items():
+        chosen = torch.tensor([word in members for word in words], dtype=torch.bool)
+        if 0 < chosen.sum() < len(words):
+            found[kind] = chosen
+    if not found:
+        raise ValueError(f"None of the {len(words)} words read is of a known kind; give other texts or kinds.")
+    return Neurons(layer % n_layers, words, torch.cat(noted["w_gate"]), torch.cat(noted["w_up"]), found)
+
+
+def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU"):
+    """The map: lines of equal activation(gate) · value, each with its number; negative ones are dashed."""
+    gate, value = torch.linspace(-width, width, 61), torch.linspace(-height, height, 61)
+    heights = product(gate[None, :], value[:, None], activation)
+    colours = [plots.BLUE if level > 0 else plots.RED for level in LEVELS]
+    styles = ["-" if level > 0 else "--" for level in LEVELS]
+    lines = ax.contour(gate, value, heights, levels=LEVELS, colors=colours, linestyles=styles, linewidths=1)
+    ax.clabel(lines, fmt="%g", fontsize=8)
+    ax.axhline(0, color=plots.GREY, lw=0.6)
+    ax.axvline(0, color=plots.GREY, lw=0.6)
+    ax.grid(visible=False)
+    ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="value")
+
+
+def few(chosen: Tensor) -> Tensor:
+    """At most DRAWN of the places where `chosen` is True, evenly spread."""
+    places = chosen.nonzero()[:, 0]
+    return places[:: math.ceil(len(places) / DRAWN)]
+
+
+def spread(values: Tensor) -> tuple[float, float, float]:
+    """The values that 10, 50 and 90 % lie below."""
+    return tuple(torch.quantile(values, torch.tensor([0.1, 0.5, 0.9])).tolist())
+
+
+def draw(figure: Figure, neurons: Neurons, kind: str, rank: int, activation: str = "SiLU") -> str:
+    """Left: the map with one neuron's words on it. Right: how far the gate opens for each kind of words."""
+    neuron, chosen = neurons.most_selective(kind)[rank - 1], neurons.kinds[kind]
+    gate, value = neurons.gate[:, neuron], neurons.value[:, neuron]
+    figure.set_layout_engine("none")  # places by hand: a layout that is worked out draws everything twice
+    places = dict(left=0.06, right=0.98, bottom=0.13, top=0.86, wspace=0.22)
+    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1], gridspec_kw=places)
+
+    draw_contours(left, *(1.1 * max(1.0, axis.abs().max().item()) for axis in (gate, value)), activation)
+    groups = ((~chosen, plots.GREY, "o", 6, "other words"), (chosen, plots.ORANGE, "^", 20, kind))
+    for members, colour, marker, size, label in groups:
+        at = few(members)
+        left.scatter(gate[at], value[at], s=size, color=colour, marker=marker, lw=0, alpha=0.75, label=label, zorder=3)
+    left.set_title(f"{activation}(gate) · value, layer {neurons.layer}, neuron {neuron}", fontsize=9)
+    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2, handletextpad=0.2)
+
+    rest = ~torch.stack(list(neurons.kinds.values())).any(0)
+    rows = {**neurons.kinds, "all the rest": rest} if rest.any() else neurons.kinds
+    for y, (name, members) in enumerate(rows.items()):
+        low, middle, high = spread(gate[members])
+        colour, marker = (plots.ORANGE, "^") if name == kind else (plots.GREY, "o")
+        right.plot([low, high], [y, y], color=colour, lw=3)
+        right.plot(middle, y, marker, color=colour, ms=8, mec="white")
+    right.axvline(0, color=plots.GREY, lw=0.8)
+    right.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    right.invert_yaxis()
+    right.grid(visible=False, axis="y")
+    right.set(xlabel="gate: the middle word, and 10 to 90 % of them")
+
+    small = product(gate, value, activation).abs() < 0.1
+    wins = neurons.selectivity(kind)[neuron].item()
+    return (
+        f"Layer {neurons.layer}, neuron {neuron}, number {rank} for {kind}: {kind} open its gate wider than other "
+        f"words in {100 * wins:.0f} of 100 pairs. Widest open for: {', '.join(neurons.top_words(neuron))}. With "
+        f"{activation} next to nothing (below 0.1) passes at {100 * small[chosen].double().mean():.0f} % of the "
+        f"{kind} and {100 * small[~chosen].double().mean():.0f} % of the other words."
+    )
+
+
+def gate_landscape(neurons: Neurons, kind: str = "colours") -> Panel:
+    """The panel: a kind of words, the neuron by its rank for that kind, and the curve of the gate."""
+    if kind not in neurons.kinds:
+        raise ValueError(f"The texts have no {kind}; there are {', '.join(neurons.kinds)}.")
+    return Panel(
+        lambda figure, **values: draw(figure, neurons, **values),
+        width=9.5,
+        height=4,
+        name="gate landscape",
+        kind=Choice(kind, list(zip(neurons.kinds, neurons.kinds, strict=True)), "kind of words"),
+        rank=Slider(1, 1, neurons.gate.shape[1], label="neuron, by rank"),
+        activation=Choice("SiLU", list(zip(GATES, GATES, strict=True)), "gate"),
+    )
+
+
+def found(neurons: Neurons, neuron: int | None, kind: str, bar: float = 0.9) -> str:
+    """Judge a learner's choice: a sentence on how selective this neuron is for a kind of words."""
+    if neuron is None:
+        return "not yet"
+    size = neurons.gate.shape[1]
+    if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < size:
+        return f"A neuron is a whole number from 0 to {size - 1}, found {neuron!r}."
+    wins = neurons.selectivity(kind)[neuron].item()
+    verdict = "found" if wins >= bar else f"not selective enough, {100 * bar:.0f} are asked"
+    words = ", ".join(neurons.top_words(neuron))
+    return f"{verdict}: {kind} win {100 * wins:.1f} of 100 pairs at neuron {neuron}; it opens most for {words}."

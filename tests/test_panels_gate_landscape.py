@@ -1,0 +1,143 @@
+"""The gate landscape: its numbers against other forms, its controls, and what it says of bad input."""
+
+import math
+import re
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from foundry_lib import MiniLLM, ModelConfig, Tokenizer
+from foundry_lib.panels import gate_landscape as gl
+
+TEXTS = ["red hat blue hat red hat two hats", "two red hats and three blue hats", "a hat and a hat and a hat"] * 3
+KINDS = {"colours": {"red", "blue"}, "numbers": {"two", "three"}, "stars": {"Sirius"}}
+
+
+@pytest.fixture(scope="module")
+def read():
+    """A model of random weights, its tokenizer, and what its last layer noted of TEXTS."""
+    text = "\n".join(TEXTS)
+    tokenizer = Tokenizer.train(text, vocab_size=290)
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=64)
+    model = MiniLLM(config, seed=2)
+    return model, tokenizer, gl.gather(model, tokenizer, TEXTS, layer=-1, kinds=KINDS)
+
+
+def test_the_product_is_the_formula():
+    for a, b in ((-4.0, 10.0), (4.0, 2.0), (0.0, 5.0)):
+        silu = a / (1 + math.exp(-a))
+        assert gl.product(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(silu * b, abs=1e-6)
+    assert gl.product(torch.tensor(-4.0), torch.tensor(10.0), "ReLU").item() == 0
+    normal = 0.5 * (1 + math.erf(1.5 / math.sqrt(2)))
+    assert gl.product(torch.tensor(1.5), torch.tensor(2.0), "GELU").item() == pytest.approx(3 * normal, abs=1e-6)
+
+
+def test_what_was_noted_is_what_the_feed_forward_sees(read):
+    model, tokenizer, neurons = read
+    ids = torch.tensor([tokenizer.encode(TEXTS[1], bos=True)])
+    layer, x = model.layers[1], model.tok_embeddings(ids)
+    x = model.layers[0](x, model.freqs_cis[:, : ids.shape[1]])
+    h = x + layer.attention(layer.attention_norm(x), model.freqs_cis[:, : ids.shape[1]])
+    seen = layer.ffn_norm(h)[0, 1:]
+    first = len(tokenizer.encode(TEXTS[0]))
+    here = slice(first, first + len(seen))
+    assert torch.allclose(neurons.gate[here], seen @ layer.feed_forward.w_gate.weight.T, atol=1e-5)
+    assert torch.allclose(neurons.value[here], seen @ layer.feed_forward.w_up.weight.T, atol=1e-5)
+    assert neurons.words[here] == [tokenizer.decode([i]).strip() for i in ids[0, 1:].tolist()]
+    assert neurons.layer == 1 and len(neurons.words) == len(neurons.gate) == len(neurons.value)
+
+
+def test_no_hook_stays_behind(read):
+    model, tokenizer, _ = read
+    with pytest.raises(ValueError, match="layers 0 to 1; there is no layer 2"):
+        gl.gather(model, tokenizer, TEXTS, layer=2)
+    with pytest.raises(ValueError, match="None of the .* words"):
+        gl.gather(model, tokenizer, TEXTS, kinds={"stars": {"Sirius"}})
+    assert not [module for module in model.modules() if module._forward_hooks]
+
+
+def test_a_kind_that_no_text_has_is_left_out(read):
+    neurons = read[2]
+    assert list(neurons.kinds) == ["colours", "numbers"]
+    marked = {word for word, yes in zip(neurons.words, neurons.kinds["colours"].tolist(), strict=True) if yes}
+    assert marked == KINDS["colours"] & set(neurons.words)
+
+
+def test_selectivity_counts_pairs(read):
+    neurons = read[2]
+    for kind in neurons.kinds:
+        chosen = neurons.kinds[kind]
+        for neuron in (0, 5, neurons.most_selective(kind)[0]):
+            gate = neurons.gate[:, neuron]
+            pairs = [a > b for a in gate[chosen].tolist() for b in gate[~chosen].tolist()]
+            ties = [a == b for a in gate[chosen].tolist() for b in gate[~chosen].tolist()]
+            assert not any(ties)
+            assert neurons.selectivity(kind)[neuron].item() == pytest.approx(sum(pairs) / len(pairs), abs=1e-9)
+    ranked = neurons.selectivity("colours")[neurons.most_selective("colours")]
+    assert (ranked.diff() <= 0).all()
+
+
+def test_the_top_words_have_the_widest_gates(read):
+    neurons = read[2]
+    means = {}
+    for word in set(neurons.words):
+        places = [i for i, other in enumerate(neurons.words) if other == word]
+        if len(places) >= gl.OFTEN:
+            means[word] = neurons.gate[places, 3].mean().item()
+    assert neurons.top_words(3) == sorted(means, key=means.get, reverse=True)[:5]
+
+
+def test_the_controls_change_the_reading(read, capsys):
+    neurons = read[2]
+    panel = gl.gate_landscape(neurons)
+    readings = [panel.reading]
+    for change in (dict(rank=2), dict(kind="numbers"), dict(rank=1), dict(activation="ReLU")):
+        panel.set(**change)
+        readings.append(panel.reading)
+        assert capsys.readouterr().out.split() == panel.reading.split()
+    assert len(set(readings)) == len(readings)
+    neuron = neurons.most_selective("numbers")[0]
+    share = 100 * neurons.selectivity("numbers")[neuron].item()
+    assert f"neuron {neuron}, number 1 for numbers" in readings[3] and f"in {share:.0f} of 100 pairs" in readings[3]
+    assert ", ".join(neurons.top_words(neuron)) in readings[3]
+
+
+def test_the_share_that_nearly_nothing_passes_at(read):
+    neurons = read[2]
+    neuron, chosen = neurons.most_selective("colours")[0], neurons.kinds["colours"]
+    reading = gl.draw(Figure(), neurons, "colours", 1, "ReLU")
+    products = neurons.gate[:, neuron].relu() * neurons.value[:, neuron]
+    shares = [100 * sum(abs(p) < 0.1 for p in products[group].tolist()) / group.sum() for group in (chosen, ~chosen)]
+    found = [int(number) for number in re.findall(r"(\d+) % of", reading)]
+    assert found == [round(share.item()) for share in shares], reading
+
+
+def test_the_map_has_a_line_where_the_formula_says():
+    ax = Figure().subplots()
+    gl.draw_contours(ax, 6, 11)
+    lines = ax.collections[0]
+    level = list(lines.levels).index(4)
+    points = lines.get_paths()[level].vertices
+    values = gl.product(torch.tensor(points[:, 0]), torch.tensor(points[:, 1]))
+    assert len(points) > 10 and (values - 4).abs().max() < 0.2
+
+
+def test_a_choice_is_judged_in_a_sentence(read):
+    neurons = read[2]
+    order = neurons.most_selective("colours")
+    assert gl.found(neurons, None, "colours") == "not yet"
+    assert "whole number from 0 to 63, found 99" in gl.found(neurons, 99, "colours")
+    assert "found 'x'" in gl.found(neurons, "x", "colours")
+    assert gl.found(neurons, order[0], "colours", bar=0.5).startswith("found: colours win")
+    assert gl.found(neurons, order[-1], "colours").startswith("not selective enough, 90 are asked: colours win")
+    with pytest.raises(ValueError, match="no stars; there are colours, numbers"):
+        gl.gate_landscape(neurons, "stars")
+
+
+def test_the_shipped_tales_have_words_of_every_kind():
+    from foundry_lib import tales
+
+    for language in ("en", "zh"):
+        words = {word for tale in tales.generate(language, 1, 20) for word in tale.words}
+        assert all(words & members for members in gl.word_kinds(language).values())
