@@ -9,6 +9,7 @@ from .feed_forward import matched_width, selectivity, silu, swiglu
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
 from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
+from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
 from .words import below, within
 
 EXERCISES = {
@@ -27,6 +28,11 @@ EXERCISES = {
         rope_table,
         smallest_base,
         complex_rotary,
+        most_common_pair,
+        merge,
+        bits_per_character,
+        floor_per_character,
+        next_token_batch,
     )
 }
 

@@ -8,6 +8,7 @@ form, so that our code can be judged like anybody's.
 
 import linecache
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -110,7 +111,7 @@ class Outcome:
 
 def outcome(exercise: Exercise, work, case: dict) -> Outcome:
     """Run the work on a copy of the case. An exception is the work's own and is told with its line, not raised."""
-    given = {name: value.clone() if isinstance(value, Tensor) else value for name, value in case.items()}
+    given = copies(case)
     try:
         result = exercise.run(work, given)
     except NotImplementedError:
@@ -121,8 +122,18 @@ def outcome(exercise: Exercise, work, case: dict) -> Outcome:
     if values is None:
         empty = result is None or result is Ellipsis
         return Outcome(unanswered=empty, error=f"It returned {result!r:.60}, no tensor and no number.", kind="value")
-    changed = [n for n, v in case.items() if isinstance(v, Tensor) and not torch.equal(nan_free(v), nan_free(given[n]))]
+    changed = [name for name, value in case.items() if not unchanged(value, given[name])]
     return Outcome(values=values, changed=changed[0] if changed else None)
+
+
+def copies(case: dict) -> dict:
+    return {name: value.clone() if isinstance(value, Tensor) else copy(value) for name, value in case.items()}
+
+
+def unchanged(value, after) -> bool:
+    if not isinstance(value, Tensor):
+        return not isinstance(value, list) or value == after
+    return torch.equal(torch.nan_to_num(value), torch.nan_to_num(after))
 
 
 def leaves(result) -> list[Tensor] | None:
@@ -204,7 +215,7 @@ def first_difference(mine: Outcome, wanted: Outcome) -> str:
 
 def safely(holds: Callable, work, case: dict) -> bool:
     try:
-        return bool(holds(work, {n: v.clone() if isinstance(v, Tensor) else v for n, v in case.items()}))
+        return bool(holds(work, copies(case)))
     except Exception:  # noqa: BLE001  the outcome of the plain call has told errors already
         return False
 
@@ -223,7 +234,3 @@ def describe(case: dict) -> str:
 
 def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def nan_free(tensor: Tensor) -> Tensor:
-    return torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor
