@@ -5,6 +5,7 @@ checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 """
 
 from . import ladder
+from .attention import attention, attention_order, cache_bytes, gqa
 from .feed_forward import matched_width, selectivity, silu, swiglu
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
@@ -28,6 +29,10 @@ EXERCISES = {
         rope_table,
         smallest_base,
         complex_rotary,
+        attention,
+        attention_order,
+        gqa,
+        cache_bytes,
         most_common_pair,
         merge,
         bits_per_character,
