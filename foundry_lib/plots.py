@@ -211,3 +211,38 @@ def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]):
     ax.set(ylabel="nats a word above the floor")
     ax.grid(visible=False, axis="x")
     ax.legend(fontsize=8)
+
+
+def draw_costs(ax: Axes, words: list[str], best, forgetful):
+    """What each word costs two readers, in nats: bars for one who remembers, an outline for one who forgets."""
+    ax.clear()
+    x = np.arange(len(words))
+    ax.bar(x, forgetful, 0.8, color="none", edgecolor=ORANGE, hatch="///", lw=1.2, label="forgets the story")
+    ax.bar(x, best, 0.5, color=BLUE, label="best possible reader")
+    ax.set_xticks(x, words, rotation=40, ha="right")
+    ax.set(ylabel="cost (nats)", ylim=(0, 1.2 * max(*best, *forgetful)))
+    ax.grid(visible=False, axis="x")
+    ax.legend(fontsize=8, ncols=2, loc="upper right")
+
+
+def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
+    """Attention of one head: a row for each token that looks, a column for each that is looked at; the future is white.
+
+    weights: (T, T), each row shares out 1 from left to right up to its own place. With at most 12 tokens each cell
+    has its number. labels may be empty; size is theirs, in points.
+    """
+    ax.clear()
+    weights = np.asarray(weights, dtype=float)
+    n = len(weights)
+    shown = np.ma.masked_where(np.triu(np.ones((n, n), dtype=bool), 1), weights)
+    ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    if n <= 12:
+        for row in range(n):
+            for column in range(row + 1):
+                value = weights[row, column]
+                colour = "black" if value > 0.55 else "white"
+                ax.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=size)
+    labels = [label.replace("$", r"\$") for label in labels]
+    ax.set_xticks(np.arange(n) if labels else [], labels or [], rotation=90, fontsize=size)
+    ax.set_yticks(np.arange(n) if labels else [], labels or [], fontsize=size)
+    ax.grid(visible=False)

@@ -113,3 +113,12 @@ def test_checks_print_the_same_words_and_can_fail(capsys):
     for value in (1.3, 1.4, math.nan):
         with pytest.raises(AssertionError, match="not below the bigram line"):
             below("val loss", value, 1.3, "the bigram line")
+
+
+def test_rows_and_costs_are_drawn_at_their_height():
+    ax = Figure().subplots()
+    plots.draw_rows(ax, {"whole": {"sum": 0.2, "gift": -0.1}, "without": {"sum": 1.5, "gift": 0.4}}, ["sum", "gift"])
+    assert [bar.get_height() for bar in ax.patches] == [0.2, 0.0, 1.5, 0.4], "below the floor by chance is drawn as 0"
+    assert len({bar.get_hatch() for bar in ax.patches}) == 2, "a hatch says what the colour says"
+    plots.draw_costs(ax, ["a", "b"], [0.0, 1.0], [2.0, 1.5])
+    assert [bar.get_height() for bar in ax.patches] == [2.0, 1.5, 0.0, 1.0] and ax.get_ylim()[1] > 2

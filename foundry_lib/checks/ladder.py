@@ -53,7 +53,8 @@ class Exercise:
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
         verdict = self.judge(work)
         print(verdict.message)
-        if verdict.passed and getattr(work, "__module__", None) == "__main__":
+        named = getattr(work, "__name__", "<lambda>") != "<lambda>"  # a lambda is an example that a lesson shows
+        if verdict.passed and named and getattr(work, "__module__", None) == "__main__":
             progress.keep_work(self.name, work)
 
     def judge(self, work) -> Verdict:
@@ -141,7 +142,8 @@ def leaves(result) -> list[Tensor] | None:
     if isinstance(result, Tensor):
         return [result.detach()]
     if isinstance(result, (bool, int, float)):
-        return [torch.tensor(float(result), dtype=torch.float64)]
+        whole = float(result).is_integer()  # a count must be right to the last digit, a measured number need not
+        return [torch.tensor(float(result), dtype=torch.float64 if whole else torch.float32)]
     if isinstance(result, (tuple, list)) and len(result):
         parts = [leaves(part) for part in result]
         return None if None in parts else [leaf for part in parts for leaf in part]

@@ -1,0 +1,46 @@
+"""The token ruler cuts as the tokenizers do, and says what is wrong with an empty sentence."""
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+from foundry_lib import TokenizerError, plots
+from foundry_lib.panels import token_ruler as ruler
+
+SENTENCE = "The function returns 猫 and naïve 🙂"
+
+
+def test_the_pieces_are_the_text():
+    for name, tokenizer in ruler.rulers().items():
+        pieces = ruler.cut(SENTENCE, tokenizer)
+        assert len(pieces) == len(tokenizer.encode(SENTENCE)), name
+        assert ruler.cut("A list.", tokenizer) and "".join(ruler.cut("A list.", tokenizer)) == "A list."
+        assert {"<F0>", "<9F>", "<99>", "<82>"} <= set(pieces), "the bytes of a character without a piece"
+    counts = [len(t.encode(SENTENCE)) for t in ruler.rulers().values()]
+    assert counts == sorted(counts, reverse=True) and counts[0] > 1.5 * counts[-1]
+
+
+def test_moving_the_controls_changes_the_reading(capsys):
+    panel = ruler.token_ruler(SENTENCE)
+    before = panel.reading
+    panel.set(vocabulary="8,192 pieces")
+    assert panel.reading != before and "8,192" in capsys.readouterr().out
+    panel.set(text="猫")
+    assert "tokens for 1 characters" in panel.reading
+    panel.set(text="  ")
+    assert panel.reading == "Write a sentence, and press Enter."
+    with pytest.raises(TokenizerError):
+        ruler.draw(Figure(), " ")
+
+
+def test_a_long_sentence_is_cut_and_nothing_leaves_the_ruler():
+    figure = Figure(figsize=(9.5, 2.8))
+    assert f"for {ruler.CHARACTERS} characters" in ruler.draw(figure, "wide sentence of words " * 40, "characters")
+    left = figure.axes[0]
+    assert all(bar.get_x() + bar.get_width() <= ruler.PER_LINE + 1e-6 for bar in left.patches)
+    assert all(bar.get_y() >= left.get_ylim()[0] for bar in left.patches)
+
+
+def test_chinese_is_drawn():
+    assert not plots.glyphs_missing("猫在树下唱歌")
+    assert matplotlib.rcParams["font.family"][0] == "DejaVu Sans"
