@@ -204,7 +204,7 @@ rotary = Exercise(
     ],
     turn_both,
     ROTARY_MISTAKES,
-    {"The same words 7 places later have other scores. Which of the two was not turned by its place?": (
+    {"The same words 7 places later have other scores. What should a score see of two places?": (
         sees_only_distance
     )},
 )  # fmt: skip
@@ -218,8 +218,8 @@ def reference_table(head_dim, max_seq_len, theta):
 
 
 def with_speeds(speed, start=0):
-    """A wrong rope_table whose pair i turns at `speed(i, head_dim, theta)` radians a place; in 32 bits as a learner's,
-    because the angles of some of these are so large that 64 bits would give other cosines.
+    """A wrong rope_table whose pair i turns at `speed(i, head_dim, theta)` radians a place; in 32 bits, as a learner's
+    would be. The cases have small bases, so that the largest wrong angle still has a cosine that both can agree on.
     """
 
     def made(head_dim, max_seq_len, theta):
@@ -277,10 +277,10 @@ rope_table = Exercise(
     "rope_table",
     "my_rope_table(head_dim, max_seq_len, theta) → (2, T, d/2)",
     [
-        {"head_dim": 8, "max_seq_len": 5, "theta": 10000.0},
-        {"head_dim": 4, "max_seq_len": 13, "theta": 100.0},
-        {"head_dim": 16, "max_seq_len": 40, "theta": 500.0},
-        {"head_dim": 6, "max_seq_len": 21, "theta": 1e6},
+        {"head_dim": 8, "max_seq_len": 5, "theta": 10.0},
+        {"head_dim": 4, "max_seq_len": 7, "theta": 9.0},
+        {"head_dim": 16, "max_seq_len": 9, "theta": 5.0},
+        {"head_dim": 6, "max_seq_len": 11, "theta": 8.0},
     ],
     reference_table,
     TABLE_MISTAKES,
