@@ -1,0 +1,154 @@
+"""Looking inside changes nothing, the weights shown are the weights used, and the measurements count what they say."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from foundry_lib import KVCache, MiniLLM, ModelConfig, causal_attention, fused_causal_attention, look, tales
+from foundry_lib.checkpoint import load_checkpoint
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+IDS = torch.tensor([[2, 7, 5, 7, 9, 1, 5, 7]])
+
+
+@pytest.fixture(scope="module")
+def small():
+    return MiniLLM(ModelConfig(vocab_size=11, dim=24, n_layers=3, n_heads=6, n_kv_heads=2, tie_embeddings=True))
+
+
+@pytest.fixture(scope="module")
+def starter():
+    return load_checkpoint(DATA / "starter-en")
+
+
+@pytest.fixture(scope="module")
+def told():
+    return tales.generate("en", 5, 6)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_looking_changes_no_logit(small, starter, told, dtype, tolerance):
+    """But for rounding, which is relative to the largest logit: the starter's go up to 23."""
+    model, tokenizer = starter
+    text = torch.tensor([tokenizer.encode(told[0].text, bos=True)])
+    for one, ids in ((small, IDS), (model, text)):
+        one = copy.deepcopy(one).to(dtype)
+        plain = one(ids)[0]
+        with look.looking(one):
+            watched = one(ids)[0]
+        assert (plain - watched).abs().max() <= tolerance * plain.abs().max()
+        assert torch.equal(plain, one(ids)[0])
+
+
+def test_the_model_is_as_before_even_after_an_error(small):
+    with pytest.raises(ZeroDivisionError), look.looking(small, ((0, 1),)):
+        raise ZeroDivisionError
+    assert all(layer.attention.attend is fused_causal_attention for layer in small.layers)
+
+
+def test_the_weights_shown_are_the_weights_used(small, monkeypatch):
+    """Where the attention is another one, the weights and the logits both show it."""
+    weights = look.attention_weights(small, IDS)
+    assert weights.shape == (3, 6, 8, 8) and torch.allclose(weights.sum(-1), torch.ones(1))
+    assert not weights.triu(1).any()
+    before = small(IDS)[0]
+
+    def previous_token(q, k, v):
+        weights = torch.eye(8).roll(-1, 1).tril().expand(1, 6, 8, 8)
+        return weights @ v.repeat_interleave(3, 1), weights
+
+    monkeypatch.setattr(look, "causal_attention", previous_token)
+    assert torch.equal(look.attention_weights(small, IDS)[2, 5], torch.eye(8).roll(-1, 1).tril())
+    with look.looking(small):
+        assert (small(IDS)[0] - before).abs().max() > 0.01
+
+
+def test_a_silent_head_adds_nothing(small):
+    """The same as a model whose wo has zeros in that head's columns."""
+    with look.silenced(small, 1, 4):
+        silent = small(IDS)[0]
+    wo = small.layers[1].attention.wo.weight
+    kept, d = wo.data.clone(), small.config.head_dim
+    wo.data[:, 4 * d : 5 * d] = 0.0
+    cut = small(IDS)[0]
+    wo.data = kept
+    assert (silent - cut).abs().max() <= 1e-5 and (silent - small(IDS)[0]).abs().max() > 0.01
+
+
+def test_silence_adds_up_and_is_kept_inside(small):
+    with look.looking(small, ((0, 1), (2, 3))):
+        both = small(IDS)[0]
+    with look.silenced(small, 0, 1), look.silenced(small, 2, 3):
+        nested = small(IDS)[0]
+    with look.silenced(small, 0, 1), look.looking(small):
+        inside = small(IDS)[0]
+    with look.silenced(small, 0, 1):
+        one = small(IDS)[0]
+    assert torch.equal(both, nested) and torch.equal(inside, one) and not torch.allclose(one, both)
+
+
+def test_looking_works_with_a_cache(small):
+    with look.looking(small) as watched:
+        cache = KVCache(small.config)
+        first = small(IDS[:, :5], cache=cache)[0]
+        second = small(IDS[:, 5:], cache=cache)[0]
+    assert watched[0].weights.shape == (1, 6, 3, 8)
+    assert (torch.cat((first, second), 1) - small(IDS)[0]).abs().max() <= 1e-5
+
+
+def test_relations_by_hand():
+    found = {name: where.nonzero().tolist() for name, where in look.relations(torch.tensor([2, 7, 5, 7, 9, 5])).items()}
+    assert found["itself"] == [[t, t] for t in range(5)]
+    assert found["the token before it"] == [[t, t - 1] for t in range(1, 5)]
+    assert found["the token two places back"] == [[t, t - 2] for t in range(2, 5)]
+    assert found["the start of the text"] == [[t, 0] for t in range(5)]
+    assert found["an earlier copy of the word to be said"] == [[2, 1], [4, 2]]
+    assert found["the place after an earlier copy of itself"] == [[3, 2]]
+
+
+def test_looks_of_a_head_that_is_known(starter, told, monkeypatch):
+    """If every head looked at the token before it, each rule would say so; and the label would."""
+    model, tokenizer = starter
+
+    def previous_token(q, k, v):
+        weights = torch.eye(q.shape[2]).roll(-1, 1).tril().expand(1, 4, -1, -1)
+        return causal_attention(q, k, v)[0], weights
+
+    monkeypatch.setattr(look, "causal_attention", previous_token)
+    found = look.looks(model, tokenizer, told)
+    for of_rule in found.values():
+        assert torch.allclose(of_rule["the token before it"], torch.ones(2, 4))
+        assert not of_rule["itself"].any()
+    assert look.label(found, 0, 3).startswith("1.00 of its weight on the token before it, where the rule is")
+
+
+def test_looks_counts_only_the_places_of_a_rule(starter, told):
+    model, tokenizer = starter
+    ids = tokenizer.encode(told[0].text, bos=True, eos=True)
+    weights = look.attention_weights(model, torch.tensor([ids[:-1]]))
+    places = [t for t, rule in enumerate(told[0].rules) if rule == "pronoun"]  # each word is one token
+    by_hand = torch.stack([weights[:, :, t, t - 1] for t in places]).mean(0)
+    found = look.looks(model, tokenizer, told[:1])["pronoun"]["the token before it"]
+    assert torch.allclose(found, by_hand, atol=1e-6)
+
+
+def test_a_head_without_a_clear_aim_is_spread():
+    def found(weight):
+        return {"sum": {"itself": torch.full((1, 1), weight)}}
+
+    assert look.label(found(0.49), 0, 0) == "spread"
+    assert look.label(found(0.77), 0, 0) == "0.77 of its weight on itself, where the rule is sum"
+
+
+def test_silencing_is_the_change_of_the_excess(starter, told):
+    model, tokenizer = starter
+    found = look.silencing(model, tokenizer, told)
+    assert set(found) == {(layer, head) for layer in range(2) for head in range(4)}
+    whole = look.excess(model, tokenizer, told).by_rule
+    with look.silenced(model, 1, 2):
+        without = look.excess(model, tokenizer, told).by_rule
+    for rule, nats in found[1, 2].items():
+        assert nats == pytest.approx(without[rule] - whole[rule], abs=1e-4)
+    assert max(max(rules.values()) for rules in found.values()) > 0.3

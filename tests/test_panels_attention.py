@@ -1,0 +1,106 @@
+"""The head explorer and the price of kv heads: their numbers are right, their controls move them, bad input is told."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from foundry_lib import KVCache, ModelConfig, ablations, look, plots, tales
+from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib.panels import cache_quality, head_explorer
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+
+
+@pytest.fixture(scope="module", params=["en", "zh"])
+def parts(request):
+    model, tokenizer = load_checkpoint(DATA / f"starter-{request.param}")
+    told = tales.generate(request.param, 5, 8)
+    return model, tokenizer, look.looks(model, tokenizer, told), told[0].text
+
+
+def test_the_explorer_says_what_is_measured(parts):
+    model, tokenizer, found, text = parts
+    ids = torch.tensor([tokenizer.encode(text, bos=True)[:30]])
+    text = tokenizer.decode(ids[0].tolist())
+    said = head_explorer.draw(Figure(), text, (1, 2), True, model, tokenizer, found)
+    weight, place = look.attention_weights(model, ids)[1, 2, -1].max(0)
+    word = head_explorer.names_of(tokenizer, ids[0].tolist())[place]
+    assert f"looks most at ‘{word}’ ({weight:.2f})" in said and look.label(found, 1, 2) in said
+    chance = model(ids)[0][0, -1].softmax(-1).max()
+    with look.silenced(model, 1, 2):
+        without = model(ids)[0][0, -1].softmax(-1).max()
+    assert f"({chance:.2f}); without the head" in said and said.endswith(f"({without:.2f}).")
+
+
+def test_each_control_moves_the_reading(parts, capsys):
+    model, tokenizer, found, text = parts
+    panel = head_explorer.head_explorer(model, tokenizer, found, tokenizer.decode(tokenizer.encode(text)[:12]))
+    seen = [panel.reading]
+    for change in (dict(head=(1, 3)), dict(silent=True), dict(text=tokenizer.decode(tokenizer.encode(text)[:9]))):
+        panel.set(**change)
+        seen.append(panel.reading)
+    assert len(set(seen)) == 4
+    panel.set(text=" ")
+    panel.set(text=text * 2)
+    said = capsys.readouterr().out
+    assert "There is no text" in said and "room for 48 tokens" in said
+
+
+def test_the_names_can_be_drawn(parts):
+    model, tokenizer, found, text = parts
+    names = head_explorer.names_of(tokenizer, tokenizer.encode(text, bos=True))
+    assert names[0] == "start" and not plots.glyphs_missing("".join(names))
+    assert all(head_explorer.names_of(tokenizer, tokenizer.encode("$ x 中")))
+
+
+def test_strange_text_is_drawn_too(parts):
+    model, tokenizer, found, _ = parts
+    panel = head_explorer.head_explorer(model, tokenizer, found, "$\\frac$ 中 <b> ☃")
+    assert "looks most at" in panel.reading
+
+
+def test_the_heat_map_shows_the_weights():
+    ax = Figure().subplots()
+    weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    plots.draw_weights(ax, weights, ["$a", "b$"])
+    shown = ax.images[0].get_array()
+    assert shown.mask.tolist() == [[False, True], [False, False]]
+    assert [text.get_text() for text in ax.texts] == ["1.0", "0.3", "0.7"]
+    plots.draw_weights(ax, torch.eye(13), [])
+    assert not ax.texts and not ax.get_xticklabels()
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_the_cache_is_as_large_as_a_real_one(kv_heads):
+    config = cache_quality.STARTER.with_(n_kv_heads=kv_heads)
+    real = KVCache(config, max_len=48, dtype=torch.float16).n_bytes
+    assert cache_quality.cache_bytes(kv_heads, 48) == real
+    assert f"{real:,} bytes" in cache_quality.draw(Figure(), kv_heads, 48)
+
+
+def test_the_panel_has_the_shape_of_the_table():
+    model, _ = load_checkpoint(DATA / "starter-en")
+    same = ("dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "tie_embeddings")
+    assert all(getattr(model.config, name) == getattr(cache_quality.STARTER, name) for name in same)
+    parameters = {row: ablations.measured()[row][0]["parameters"] for row in cache_quality.ROWS.values()}
+    for heads, row in cache_quality.ROWS.items():
+        assert parameters[row] == ModelConfig.with_(cache_quality.STARTER, n_kv_heads=heads).n_params
+
+
+def test_the_quality_is_that_of_the_table():
+    runs = [100 * run["share"] for run in ablations.measured()["one kv head"]]
+    said = cache_quality.draw(Figure(), 1, 256)
+    assert f"{sum(runs) / 3:.1f} % above the floor, seeds {min(runs):.1f} to {max(runs):.1f}" in said
+    assert "25% of what 4 need" in said and "1 kv head," in said
+    assert "not measured" in cache_quality.draw(Figure(), 4, 256)
+
+
+def test_noise_is_called_noise(monkeypatch):
+    def with_seeds(two, one):
+        monkeypatch.setattr(cache_quality, "seeds", lambda heads: {2: two, 1: one}[heads])
+        return cache_quality.draw(Figure(), 1, 256)
+
+    assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
+    assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])
