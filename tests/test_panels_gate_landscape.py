@@ -97,6 +97,9 @@ def test_the_controls_change_the_reading(read, capsys):
         readings.append(panel.reading)
         assert capsys.readouterr().out.split() == panel.reading.split()
     assert len(set(readings)) == len(readings)
+    order = neurons.most_selective("colours")
+    assert f"neuron {order[0]}, number 1 for colours" in readings[0]
+    assert f"neuron {order[1]}, number 2 for colours" in readings[1]
     neuron = neurons.most_selective("numbers")[0]
     share = 100 * neurons.selectivity("numbers")[neuron].item()
     assert f"neuron {neuron}, number 1 for numbers" in readings[3] and f"in {share:.0f} of 100 pairs" in readings[3]

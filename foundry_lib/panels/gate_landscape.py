@@ -117,6 +117,23 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     return Neurons(layer % n_layers, words, torch.cat(noted["w_gate"]), torch.cat(noted["w_up"]), found)
 
 
+def label_places(width: float, height: float, activation: str) -> list[tuple[float, float]]:
+    """One place on each line of the map, for its number: on the right along a ray, on the left where the leak is."""
+    right, left = torch.linspace(0, width, 400), torch.linspace(-width, 0, 400)
+    ray = 0.8 * height / width * right
+    heights, leak = product(right, ray, activation), GATES[activation](left)
+    places, deepest = [], leak.argmin().item()
+    for level in LEVELS:
+        reached = (heights >= abs(level)).nonzero()
+        if len(reached) and reached[0].item() < 390:
+            at = reached[0].item()
+            places.append((right[at].item(), math.copysign(ray[at].item(), level)))
+        value = level / leak[deepest].item() if leak[deepest] < -1e-3 else math.inf
+        if abs(value) < 0.93 * height:
+            places.append((left[deepest].item(), value))
+    return places
+
+
 def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU"):
     """The map: lines of equal activation(gate) · value, each with its number; negative ones are dashed."""
     gate, value = torch.linspace(-width, width, 61), torch.linspace(-height, height, 61)
@@ -124,11 +141,11 @@ def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU
     colours = [plots.BLUE if level > 0 else plots.RED for level in LEVELS]
     styles = ["-" if level > 0 else "--" for level in LEVELS]
     lines = ax.contour(gate, value, heights, levels=LEVELS, colors=colours, linestyles=styles, linewidths=1)
-    ax.clabel(lines, fmt="%g", fontsize=8)
+    ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="value")
+    ax.clabel(lines, fmt="%g", fontsize=8, manual=label_places(width, height, activation))
     ax.axhline(0, color=plots.GREY, lw=0.6)
     ax.axvline(0, color=plots.GREY, lw=0.6)
     ax.grid(visible=False)
-    ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="value")
 
 
 def few(chosen: Tensor) -> Tensor:
