@@ -142,6 +142,11 @@ def test_a_part_that_fails_is_left_out_with_a_sentence(kept, capsys):
     assert "yours no longer passes the check of lesson 01" in said and "M of RMS" in said
 
 
+def test_a_part_whose_text_is_not_there_gets_a_sentence(kept, capsys):
+    kept(rms_norm=None)
+    assert kept_parts() == {} and "run its check again in lesson 01" in capsys.readouterr().out
+
+
 def test_an_exercise_that_does_not_exist_is_tolerated(kept, capsys, monkeypatch):
     kept(rms_norm=RIGHT)
     monkeypatch.delitem(checks.EXERCISES, "rms_norm")

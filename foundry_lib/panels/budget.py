@@ -86,7 +86,7 @@ def draw(figure: Figure, preset: str = "small", vocab_size: int = 8192, n_kv_hea
     vocabulary = parts["embedding"] + parts["head"]
     shares = [100 * n / own.n_params for n in (vocabulary, parts["attention"], parts["feed_forward"])]
     return (
-        f"{preset}, vocabulary {vocab_size:,}, {n_kv_heads} kv heads: {own.n_params:,} parameters, "
+        f"{preset}, vocabulary {vocab_size:,}, kv heads {n_kv_heads}: {own.n_params:,} parameters, "
         f"{tied.n_params:,} tied. Of the {own.n_params:,}, embedding and head hold {shares[0]:.0f} %, attention "
         f"{shares[1]:.0f} %, feed-forward {shares[2]:.0f} %. One token costs {own.flops_per_token / 1e6:.1f} million "
         f"operations and {own.kv_cache_bytes_per_token:,} bytes of cache; {STEPS:,} steps of {BATCH} × {CONTEXT} "
