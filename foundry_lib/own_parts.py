@@ -1,4 +1,4 @@
-"""A model of one's own parts: functions from lessons 01 to 04 become the keyword arguments that MiniLLM takes.
+"""A model of one's own parts: what lessons 01 to 05 have built becomes the keyword arguments that MiniLLM takes.
 
     model = MiniLLM(config, **own_parts(rms_norm=my_rms_norm, swiglu=my_swiglu))
     model = MiniLLM(config, **kept_parts())      # whatever has passed its check so far
@@ -15,7 +15,13 @@ from .feed_forward import MLP
 from .norm import RMSNorm
 from .rope import apply_rotary_emb
 
-LESSON = {"rms_norm": "01", "rotary": "02", "gqa": "03", "swiglu": "04"}  # name of the check → where it is built
+LESSON = {
+    "rms_norm": "01",
+    "rotary": "02",
+    "gqa": "03",
+    "swiglu": "04",
+    "block": "05",
+}  # name of the check → where it is built
 
 
 def own_parts(
@@ -23,12 +29,14 @@ def own_parts(
     rotary: Callable | None = None,
     gqa: Callable | None = None,
     swiglu: Callable | None = None,
+    block: Callable | None = None,
 ) -> dict[str, Callable]:
     """Keyword arguments for MiniLLM; a part that is None stays the library's.
 
     rms_norm(x, weight, eps) → x's shape. rotary(xq, xk, freqs_cis) → both turned, (B, H, T, d) and (B, K, T, d).
     gqa(q, k, v) → mixed values (B, H, T, d), from k, v (B, K, S, d) with S ≥ T.
     swiglu(x, w_gate, w_up, w_down) → x's shape, the weights as nn.Linear stores them, (out, in).
+    block: a class that is built and called as `Block` is.
     """
     parts = {}
     if rms_norm is not None:
@@ -38,6 +46,9 @@ def own_parts(
         parts["attention"] = partial(CausalSelfAttention, rotary=turn, attend=attend)
     if swiglu is not None:
         parts["feed_forward"] = feed_forward_of(swiglu)
+    if block is not None:
+        standing = {"attention": CausalSelfAttention, "feed_forward": MLP}  # where its own defaults are others
+        parts = {**standing, **parts, "block": block}
     return parts
 
 

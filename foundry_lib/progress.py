@@ -4,10 +4,12 @@ It holds predictions, answers, and the source of each exercise that passed its c
 model of the learner's own parts. Nothing leaves the machine.
 """
 
+import ast
 import inspect
 import json
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import Notice
@@ -41,12 +43,21 @@ def keep(kind: str, name: str, value):
 
 
 def keep_work(name: str, work):
-    """Keep the source of work that passed its check."""
-    try:
-        source = inspect.getsource(work)
-    except (OSError, TypeError):
-        source = None  # written where Python keeps no text; the pass still counts
-    keep("work", name, source)
+    """Keep the source of work that passed its check; None where Python keeps no text, and the pass still counts."""
+    keep("work", name, source_of(work))
+
+
+def source_of(work) -> str | None:
+    """The text of a function or class. A class of a notebook does not know its cell; its methods do."""
+    with suppress(OSError, TypeError):
+        return inspect.getsource(work)
+    for method in filter(inspect.isfunction, vars(work).values()):
+        with suppress(OSError, TypeError, SyntaxError):
+            cell = "".join(inspect.findsource(method)[0])
+            for node in ast.parse(cell).body:
+                if isinstance(node, ast.ClassDef) and node.name == work.__name__:
+                    return ast.get_source_segment(cell, node) + "\n"
+    return None
 
 
 def own_work(name: str):

@@ -1,7 +1,10 @@
 """A model of one's own parts computes, caches and trains as the library's does; a broken part is left out."""
 
+import inspect
 import itertools
 import json
+import linecache
+import sys
 
 import pytest
 import torch
@@ -123,16 +126,34 @@ def kept(tmp_path, monkeypatch):
 def test_without_anything_kept_all_parts_are_the_librarys(kept, capsys):
     assert kept_parts() == {}
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 4 and all("the library's; yours begins in lesson 0" in line for line in said)
+    assert len(said) == 5 and all("the library's; yours begins in lesson 0" in line for line in said)
 
 
 def test_a_kept_part_runs_in_the_model(kept, capsys):
-    kept(rms_norm=RIGHT, block=None)
+    kept(rms_norm=RIGHT, silu=None)
     parts = kept_parts()
     assert "rms_norm  yours" in capsys.readouterr().out and list(parts) == ["norm"]
     model, idx = MiniLLM(CONFIG, seed=3, **parts), torch.arange(9)[None]
     assert type(model.norm).__name__ == "OwnNorm"
     assert (model(idx)[0] - MiniLLM(CONFIG, seed=3)(idx)[0]).abs().max() <= 1e-5
+
+
+def test_a_block_is_kept_with_its_text_although_it_is_a_class_of_a_notebook(kept, capsys, monkeypatch):
+    cell = inspect.getsource(OtherOrder)
+    source = "before = 1\n\n\n" + cell + "\n\nafter = 2\n"
+    monkeypatch.setitem(linecache.cache, "<cell 9>", (len(source), None, source.splitlines(True), "<cell 9>"))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", None, raising=False)  # as in a kernel
+    names = {"__name__": "__main__", "nn": nn}
+    exec(compile(source, "<cell 9>", "exec"), names)
+    kept()
+    checks.block(names["OtherOrder"])
+    assert progress.read()["work"] == {"block": cell}
+    parts, model_idx = kept_parts(), torch.arange(9)[None]
+    assert "block     yours" in capsys.readouterr().out
+    mine, theirs = MiniLLM(CONFIG, **parts), MiniLLM(CONFIG, seed=3)
+    assert type(mine.layers[0]).__name__ == "OtherOrder"
+    mine.load_state_dict(theirs.state_dict())
+    assert (mine(model_idx)[0] - theirs(model_idx)[0]).abs().max() <= 1e-5
 
 
 def test_a_part_that_fails_is_left_out_with_a_sentence(kept, capsys):
