@@ -30,9 +30,9 @@ playwright = pytest.importorskip(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine, so no browser test")
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
-CONTROLS = ".noUi-handle, select, input[type=checkbox], input[type=text]"
-KEYS = {"checkbox": ["Space"], "select-one": ["ArrowDown"], "text": ["End", "Space", "a", "Enter"], "": ["ArrowLeft"]}
-OTHER_WAY = {"select-one": ["ArrowUp"], "": ["ArrowRight"]}
+CONTROLS = ".noUi-handle, input[type=checkbox], input[type=text]"
+KEYS = {"checkbox": ["Space"], "text": ["End", "Space", "a", "Enter"], "": ["ArrowLeft"]}  # "" is a slider
+OTHER_WAY = {"": ["ArrowRight"]}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def panels(page):
     seen = set()
     for top in range(0, int(height), 600):
         page.evaluate(f"document.querySelector('.jp-WindowedPanel-outer').scrollTop = {top}")
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(500)
         for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
             cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
             if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():

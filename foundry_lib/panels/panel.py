@@ -45,7 +45,10 @@ class Slider:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several named values, in a drop-down."""
+    """One of several named values, on a slider with a stop for each.
+
+    Not a drop-down: JupyterLab takes the arrow keys away from one, so that it could not be moved by keyboard.
+    """
 
     value: object
     options: list | dict
@@ -54,7 +57,7 @@ class Choice:
     def widget(self, name: str):
         pairs = list(self.options.items()) if isinstance(self.options, dict) else list(self.options)
         common = dict(description=self.label or name, layout=WIDE, style={"description_width": "120px"})
-        return ipywidgets.Dropdown(options=pairs, value=self.value, **common)
+        return ipywidgets.SelectionSlider(options=pairs, value=self.value, **common)
 
 
 @dataclass(frozen=True)
