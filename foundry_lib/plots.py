@@ -246,3 +246,22 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
     ax.set_xticks(np.arange(n) if labels else [], labels or [], rotation=90, fontsize=size)
     ax.set_yticks(np.arange(n) if labels else [], labels or [], fontsize=size)
     ax.grid(visible=False)
+
+
+def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]]):
+    """Looking against use: a dot for each head at each rule, with the rule's name where dots stand free.
+
+    points: (weight on the word to be said, nats lost when the head is silent, rule, layer).
+    """
+    ax.clear()
+    for layer in sorted({point[3] for point in points}):
+        x, y = zip(*(point[:2] for point in points if point[3] == layer), strict=True)
+        ax.plot(x, y, "so^D"[layer % 4], color=(ORANGE, BLUE, GREEN, PINK)[layer % 4], label=f"layer {layer}")
+    named = []
+    for weight, cost, rule, _ in sorted(points, key=lambda point: -point[1]):
+        free = all(abs(weight - x) > 0.12 or abs(cost - y) > 0.15 for x, y in named)
+        if free and (weight > 0.3 or cost > 0.8):
+            ax.annotate(rule, (weight, cost), xytext=(6, 4), textcoords="offset points", fontsize=8)
+            named.append((weight, cost))
+    ax.set(xlabel="weight on the word to be said", ylabel="nats lost when silent", xlim=(-0.03, 1.1))
+    ax.legend(fontsize=8, loc="upper center")

@@ -104,3 +104,15 @@ def test_noise_is_called_noise(monkeypatch):
 
     assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
     assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])
+
+
+def test_looking_and_use_are_drawn_where_they_are():
+    ax = Figure().subplots()
+    points = [(0.9, 2.5, "gift", 1), (0.88, 2.45, "sum", 1), (0.0, 1.9, "mirror", 0), (0.1, 0.0, "fact", 0)]
+    plots.draw_looking(ax, points)
+    drawn = {line.get_label(): (line.get_marker(), line.get_xydata().tolist()) for line in ax.lines}
+    assert drawn == {
+        "layer 0": ("s", [[0.0, 1.9], [0.1, 0.0]]),
+        "layer 1": ("o", [[0.9, 2.5], [0.88, 2.45]]),
+    }
+    assert [text.get_text() for text in ax.texts] == ["gift", "mirror"], "no name over another, none for small ones"

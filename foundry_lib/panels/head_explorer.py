@@ -12,8 +12,8 @@ from .panel import Choice, Panel, Tick, Words
 
 MOST = 48  # tokens whose names can still be read
 SENTENCE = (
-    "By the sea lived Clever Leo with his red hat. His best friend was Grumpy Puppy with its white mirror. "
-    "Grumpy Puppy packed its"
+    "By the sea lived Clever Leo with his red hat. His best friend was Grumpy Puppy with its white mirror. They had "
+    "always wished to free the snow bird. Clever Leo packed his red hat and Grumpy Puppy packed its"
 )
 
 
@@ -48,7 +48,7 @@ def draw(figure: Figure, text: str, head: tuple[int, int], silent: bool, model, 
     shown = (torch.maximum(before, after) if silent else before).topk(6).indices
 
     figure.set_layout_engine("none")  # fixed margins: with this many labels the automatic ones take as long again
-    left, right = figure.add_axes((0.06, 0.2, 0.46, 0.74)), figure.add_axes((0.65, 0.2, 0.32, 0.74))
+    left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
     plots.draw_weights(left, weights, names, size=8 if len(names) <= 30 else 6)
     left.set(title=f"layer {layer}, head {number}", xlabel="is looked at", ylabel="looks")
     said = names_of(tokenizer, shown.tolist())
@@ -90,7 +90,7 @@ def head_explorer(model, tokenizer, found: dict, text: str = SENTENCE) -> Panel:
     return Panel(
         lambda figure, **values: draw(figure, **values, model=model, tokenizer=tokenizer, found=found),
         width=9.5,
-        height=4.8,
+        height=5.2,
         name="head explorer",
         text=Words(text, label="your sentence"),
         head=Choice((model.config.n_layers - 1, 0), names),
