@@ -1,8 +1,8 @@
 """Train the starter model of a language, which data/ ships: python benchmarks/starter.py en
 
 The recipe of the tales at its longest: so many tales that each is read about once and a half, and a learning rate
-that falls to nothing. It took 25 to 32 minutes on one core. Another processor rounds differently, so that the weights will
-not be the same to the bit.
+that falls to nothing. It took 25 to 32 minutes on one core. Another processor rounds differently, so that the weights
+will not be the same to the bit.
 """
 
 import dataclasses

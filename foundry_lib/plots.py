@@ -126,13 +126,17 @@ def draw_owed(ax: Axes, owed: dict[str, float], forgetful: dict[str, float]):
     """
     ax.clear()
     rules = sorted(owed, key=lambda rule: forgetful[rule])
-    y = np.arange(len(rules))
-    ax.barh(y, [max(0.0, owed[rule]) for rule in rules], color=BLUE, label="still owed")
+    y, right = np.arange(len(rules)), 1.25 * max(forgetful.values())
+    heights = [max(0.0, owed[rule]) for rule in rules]
+    ax.barh(y, heights, color=BLUE, label="still owed")
     ax.plot([forgetful[rule] for rule in rules], y, "|", color=RED, ms=12, mew=2, label="forgets the story")
+    for place, height in zip(y, heights, strict=True):
+        if height > right:  # at the very start a model owes more than anyone who knows the grammar
+            ax.text(0.98 * right, place, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")
     ax.set_yticks(y, rules, fontsize=8)
-    ax.set(xlim=(0, 1.15 * max(forgetful.values())), xlabel="nats above the floor, per word")
+    ax.set(xlim=(0, right), ylim=(-2.2, len(rules) - 0.4), xlabel="nats above the floor, per word")
     ax.grid(visible=False, axis="y")
-    ax.legend(fontsize=7, loc="lower right")
+    ax.legend(fontsize=7, loc="lower right", ncols=2)  # below the lowest bar, where the axis was made longer
 
 
 def draw_quality(figure: Figure, curves: dict):

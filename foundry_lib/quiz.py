@@ -1,4 +1,4 @@
-"""Predictions, recall and exit questions. The questions stand in data/questions, with a word on every choice.
+"""Predictions, recall and exit questions. The questions stand in notebooks/questions, with a word on every choice.
 
     predict("01-gain", "?")      # shows the question; put your letter where the ? is and run the cell again
     confront("01-gain")          # after the measurement: what is right, and why each other choice is not
@@ -15,7 +15,7 @@ from pathlib import Path
 from . import progress
 from .errors import ConfigError
 
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "questions"
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "questions"
 WIDTH = 88
 given: dict[str, dict] = {}  # the answers of this session
 

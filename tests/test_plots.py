@@ -122,3 +122,10 @@ def test_rows_and_costs_are_drawn_at_their_height():
     assert len({bar.get_hatch() for bar in ax.patches}) == 2, "a hatch says what the colour says"
     plots.draw_costs(ax, ["a", "b"], [0.0, 1.0], [2.0, 1.5])
     assert [bar.get_height() for bar in ax.patches] == [2.0, 1.5, 0.0, 1.0] and ax.get_ylim()[1] > 2
+
+
+def test_what_is_owed_is_never_cut_off_in_silence():
+    ax = Figure().subplots()
+    plots.draw_owed(ax, {"sum": 12.4, "gift": -0.1}, {"sum": 3.0, "gift": 2.0})
+    assert [text.get_text() for text in ax.texts] == ["12 →"], "a bar beyond the axis says how long it is"
+    assert ax.get_ylim()[0] < -1, "room for the legend below the lowest bar"

@@ -400,6 +400,11 @@ LINES = {
 }
 
 
+def letters_in(work) -> list:
+    """The letters of a learner's list or text; a question mark stands for no answer yet."""
+    return [letter for letter in work or "" if letter not in (",", " ", "?", "")]
+
+
 def assembled(letters):
     """The function whose body are the lines of these letters, in this order."""
     source = "def in_your_order(q, k, v):\n" + "\n".join(f"    {LINES[letter]}" for letter in letters)
@@ -439,12 +444,12 @@ class Order(Exercise):
     def __call__(self, work):
         super().__call__(work)
         if not callable(work) and self.judge(work).passed:
-            progress.keep_work(self.name, work)
+            progress.keep_work(self.name, assembled(letters_in(work)))
 
     def judge(self, work) -> Verdict:
         if callable(work):
             return super().judge(work)
-        letters = [letter for letter in work or "" if letter not in ", ?"]
+        letters = letters_in(work)
         if not letters:
             return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
         unknown = [letter for letter in letters if letter not in self.lines]
