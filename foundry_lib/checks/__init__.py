@@ -1,7 +1,7 @@
 """Checks: of a learner's work, which name the mistake, and of a measured number, which print words that stay the same.
 
-checks.rms_norm(my_rms_norm)                          # judges any implementation, the learner's or ours
-checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
+    checks.rms_norm(my_rms_norm)                          # judges any implementation, the learner's or ours
+    checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 """
 
 from . import ladder
@@ -10,6 +10,7 @@ from .feed_forward import matched_width, selectivity, silu, swiglu
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
 from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
+from .sampling import temperature, top_k, top_p
 from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
 from .words import below, within
 
@@ -38,6 +39,9 @@ EXERCISES = {
         bits_per_character,
         floor_per_character,
         next_token_batch,
+        temperature,
+        top_k,
+        top_p,
     )
 }
 

@@ -1,0 +1,98 @@
+"""The playground of lesson 08: the next token's distribution, reshaped by the filters, beside the grammar's own."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .. import plots
+from ..config import SampleConfig
+from ..errors import CorpusError
+from ..sample import next_token_distribution
+from ..tales import prefix_distribution
+from ..tales.walk import MARKS
+from ..tokenizer import EOS_ID
+from .panel import Panel, Slider, Words
+
+SHOWN = 24  # bars
+
+
+def truth(text: str, tokenizer, language: str) -> Tensor | None:
+    """The grammar's probability of every next token (V,), exact; None where no tale begins like this."""
+    try:
+        words = prefix_distribution(text, language)
+    except CorpusError:
+        return None
+    probs = torch.zeros(tokenizer.vocab_size)
+    for word, p in words.items():
+        spaced = " " if language == "en" and text and word not in MARKS else ""
+        ids = tokenizer.encode(spaced + word) if word else [EOS_ID]
+        probs[ids[0]] += p
+    return probs
+
+
+def entropy(probs: Tensor) -> float:
+    """Nats; e to this is the number of equally likely tokens that would be as uncertain."""
+    return torch.special.entr(probs).sum().item()
+
+
+class Playground:
+    """Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once;
+    moving a slider only reshapes the scores that are kept."""
+
+    def __init__(self, model, tokenizer, language: str | None = None):
+        self.model, self.tokenizer, self.language = model, tokenizer, language
+        self.read: tuple[str, Tensor, Tensor, Tensor | None] | None = None
+
+    @torch.no_grad()
+    def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits of the next token (V,), the ids read (T,), the true distribution; kept until the prompt changes."""
+        if self.read is None or self.read[0] != prompt:
+            device = self.model.tok_embeddings.weight.device
+            ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
+            logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
+            true = None if self.language is None else truth(prompt, self.tokenizer, self.language)
+            self.read = prompt, logits, ids, true
+        return self.read[1:]
+
+    def draw(self, figure: Figure, prompt: str, **settings) -> str:
+        """Bars of the likeliest tokens: before (outline), removed (hatched), after (full); diamonds are the truth."""
+        logits, ids, true = self.scores(prompt)
+        before = logits.softmax(-1)
+        after = next_token_distribution(logits, SampleConfig(**settings), seen=ids)
+        top = before.topk(min(SHOWN, len(before))).indices
+        labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in top.tolist()]
+        ax = figure.subplots()
+        plots.draw_distribution(ax, labels, after[top], kept=after[top] > 0, outline=before[top])
+        kept = int((after > 0).sum())
+        reading = (
+            f"Kept {kept} of {len(after):,} tokens, which held {before[after > 0].sum():.3f} of the probability; "
+            f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
+        )
+        if true is not None:
+            ax.plot(range(len(top)), true[top], "D", color="black", mec="white", ms=5, ls="", label="grammar's own")
+            ax.legend(loc="upper right", fontsize=8)
+            legal = true > 0
+            reading += (
+                f" The grammar allows {int(legal.sum())}; {int((legal & (after == 0)).sum())} of them are removed, and "
+                f"{after[~legal].sum():.4f} of the probability lies on words that it forbids. "
+                f"Distance from the truth {0.5 * (after - true).abs().sum():.2f} (0 the same, 1 nothing in common)."
+            )
+        elif self.language is not None:
+            reading += " No tale begins like this, so there is no truth to compare with."
+        return reading
+
+
+def playground(model, tokenizer, prompt: str, language: str | None = None) -> Panel:
+    """The panel. language: "en" or "zh" draws the truth of the tales beside it; None for any other text."""
+    return Panel(
+        Playground(model, tokenizer, language).draw,
+        width=9,
+        height=3.4,
+        name="playground",
+        prompt=Words(prompt),
+        temperature=Slider(1.0, 0.0, 3.0, 0.05),
+        top_k=Slider(0, 0, 50, label="top-k (0 is off)"),
+        top_p=Slider(1.0, 0.05, 1.0, 0.05, label="top-p (1 is off)"),
+        min_p=Slider(0.0, 0.0, 0.5, 0.01, label="min-p (0 is off)"),
+        repetition_penalty=Slider(1.0, 1.0, 2.0, 0.05, label="repetition (1 is off)"),
+    )
