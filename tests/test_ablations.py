@@ -60,3 +60,16 @@ def test_a_row_trains(tmp_path):
     assert found["share"] > 5 and set(found["by rule"]) >= {"mirror", "sum"}
     with pytest.raises(ConfigError, match="There is no row 'no head'; the rows are whole model"):
         ablations.train("no head", seed=0)
+
+
+def test_a_star_is_three_spreads(tmp_path, monkeypatch):
+    """Seeds of the first row differ by 0.1: 0.25 above it has no star, 0.35 has one."""
+
+    def run(row, value):
+        return {"kind": "ablation", "row": row, "seed": 0, "share": 0.1, "by rule": {"sum": value, "free": 0.0}}
+
+    runs = [run("first", 0.1), run("first", 0.2), run("near", 0.4), run("far", 0.5)]
+    monkeypatch.setattr(ablations, "RUNS", tmp_path / "runs.jsonl")
+    ablations.RUNS.write_text("".join(json.dumps(one) + "\n" for one in runs), encoding="utf-8")
+    _, first, near, far = ablations.table(["first", "near", "far"]).splitlines()
+    assert "*" not in first + near and far.endswith("0.50*")

@@ -115,3 +115,71 @@ def test_each_solution_passes_its_check(path, text):
     for call in calls:
         verdict = checks.EXERCISES[call].judge(namespace[name])
         assert verdict.passed, verdict.message
+
+
+def test_a_forgotten_return_is_no_stub():
+    def forgotten(x, weight, eps):
+        result = rms_norm(x, weight, eps)
+        print(result.shape)
+
+    verdict = checks.rms_norm.judge(forgotten)
+    assert verdict.status == "wrong" and "It returned None. Is there a `return`" in verdict.message
+
+
+def test_a_mistake_is_named_in_the_inputs_own_precision_too():
+    """The bank computes in 32 bits at least; a beginner does not, and makes the same mistakes."""
+    summed = checks.rms_norm.judge(lambda x, w, e: x / (x.pow(2).sum(-1, keepdim=True) + e).sqrt() * w).message
+    assert "the squares were summed" in summed
+    centred = checks.rms_norm.judge(lambda x, w, e: rms_norm(x - x.mean(-1, keepdim=True), w, e)).message
+    assert "The mean was taken away first" in centred
+
+
+@pytest.mark.parametrize("path", sorted(lessons.LESSONS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_mistake_that_a_lesson_shows_is_named(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        text = "".join(output.get("text", "") for output in cell.get("outputs", []))
+        for name, said in re.findall(r"^✗ (\w+)(.*?)(?=^[✗✓·]|\Z)", text, re.M | re.S):
+            known = [*checks.EXERCISES[name].mistakes, "no line above it makes"]  # the second: lines in order
+            assert any(message in said for message in known), f"{path.stem}: {said}"
+
+
+def test_an_error_inside_torch_is_told_with_the_learners_line():
+    def mixed_up(x, weight, eps):
+        return torch.nn.Linear(3, 4)(x) + "text"
+
+    message = checks.rms_norm.judge(mixed_up).message
+    assert "in mixed_up, line" in message and "torch.nn.Linear(3, 4)(x)" in message
+
+
+def test_how_close_is_close_enough():
+    """A tolerance ten times as wide would let each of these pass."""
+    near = checks.ladder.near
+    one, half = torch.ones(3), torch.ones(3, dtype=torch.float16)
+    assert near(one + 5e-6, one).all() and not near(one + 1e-4, one).any()
+    assert near(half + 3e-3, half).all() and not near(half + 4e-2, half).any()
+    small = torch.full((3,), 1e-2)
+    assert not near(small + 1e-6, small).any(), "measured against the largest value, not against 1"
+    assert checks.ladder.spelled(7145728.0) == "7,145,728" and checks.ladder.spelled(0.1234567) == "0.12346"
+    count = checks.count_parameters
+    assert not count.judge(lambda *given: count.reference(*given) + 1).passed
+
+
+def test_work_that_leans_on_another_cell_is_told_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    file = tmp_path / "cell.py"
+    file.write_text("def mine(x, weight, eps):\n    return helper(x, weight, eps)\n", encoding="utf-8")
+    namespace = {"__name__": "__main__", "helper": rms_norm}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
+    checks.rms_norm(namespace["mine"])
+    out = capsys.readouterr().out
+    assert "Lesson 05 runs it alone" in out and "NameError: name 'helper' is not defined" in out
+
+
+def test_a_block_of_another_norm_is_found_out():
+    from foundry_lib import Block, RMSNorm
+
+    class Stubborn(Block):
+        def __init__(self, config, layer=0, norm=None, attention=None, feed_forward=None):
+            super().__init__(config, layer, RMSNorm, attention, feed_forward)
+
+    assert checks.block.judge(Block).passed and not checks.block.judge(Stubborn).passed

@@ -258,3 +258,10 @@ def test_rotary_here_is_the_librarys():
     q, k, table = torch.randn(2, 4, 5, 8), torch.randn(2, 2, 5, 8), MiniLLM(CONFIG).freqs_cis[:, :5]
     for a, b in zip(my_rotary(q, k, table), apply_rotary_emb(q, k, table), strict=True):
         assert (a - b).abs().max() <= 1e-6
+
+
+def test_the_norms_own_eps_reaches_the_function():
+    seen = []
+    norm = own_parts(rms_norm=lambda x, weight, eps: seen.append(eps) or x)["norm"]
+    norm(4, eps=0.25)(torch.ones(2, 4))
+    assert seen == [0.25]

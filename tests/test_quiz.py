@@ -125,3 +125,19 @@ def test_a_damaged_file_is_put_aside(text):
         progress.keep("answers", "01-exit-1", {"answer": "c", "right": True})
     assert progress.FILE.with_suffix(".damaged.json").read_text(encoding="utf-8") == text
     assert json.loads(progress.FILE.read_text(encoding="utf-8"))["answers"]["01-exit-1"]["right"]
+
+
+def test_a_wrong_answer_is_kept_as_wrong():
+    for letter, right in (("a", False), ("c", True), ("b", False)):
+        quiz.ask("01-exit-1", letter)
+        assert progress.read()["answers"]["01-exit-1"] == {"answer": letter, "right": right}
+
+
+def test_work_is_found_by_its_name_and_beside_other_work():
+    progress.keep("work", "silu", "def my_silu(x):\n    return x * torch.sigmoid(x)\n")
+    text = "def rms_norm(x, weight, eps):\n    return my_silu(x)\n"
+    progress.keep("work", "rms_norm", text)
+    work = progress.own_work("rms_norm")  # an exported name, and one that another check has kept
+    import torch
+
+    assert work.__name__ == "rms_norm" and torch.equal(work(torch.zeros(2), None, 0.0), torch.zeros(2))

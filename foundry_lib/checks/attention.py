@@ -402,7 +402,8 @@ LINES = {
 
 def letters_in(work) -> list:
     """The letters of a learner's list or text; a question mark stands for no answer yet."""
-    return [letter for letter in work or "" if letter not in (",", " ", "?", "")]
+    letters = work if isinstance(work, (str, list, tuple)) else [] if work in (None, ...) else [work]
+    return [letter for letter in letters if letter not in (",", " ", "?", "")]
 
 
 def assembled(letters):

@@ -16,12 +16,14 @@ from .ladder import Exercise
 
 
 class Norm(nn.Module):
+    """Divides by the mean size and not its square's root, so that a block that builds another norm is found out."""
+
     def __init__(self, dim, eps=1e-6):
         super().__init__()
         self.weight, self.eps = nn.Parameter(torch.ones(dim)), eps
 
     def forward(self, x):
-        return self.weight * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return self.weight * x / (x.abs().mean(-1, keepdim=True) + self.eps)
 
 
 class Attention(nn.Module):
@@ -343,6 +345,12 @@ class StandInModel(nn.Module):
         self.layers = nn.ModuleList(StandInLayer(dim) for _ in range(n_layers))
         self.norm, self.output = Norm(dim), nn.Linear(dim, vocab_size, bias=False)
         self.register_buffer("freqs_cis", torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(dim)))
+
+    def forward(self, idx):
+        x = self.tok_embeddings(idx)
+        for layer in self.layers:
+            x = layer(x, self.freqs_cis[:, : idx.shape[1]])
+        return self.output(self.norm(x)), None
 
 
 def run_lens(work, case):
