@@ -95,6 +95,8 @@ def save_checkpoint(
 def verify(folder: Path | str) -> dict[str, Path]:
     """The files of a checkpoint by name, after checking each against the manifest. Raises CheckpointError."""
     folder = Path(folder)
+    if not folder.exists():
+        raise CheckpointError(f"There is no folder {folder}, seen from {Path.cwd()}; check the path.")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         names = {str(name): str(digest) for name, digest in manifest.items()}

@@ -252,16 +252,21 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
     ax.grid(visible=False)
 
 
-def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]]):
+def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: list[tuple] = ()):
     """Looking against use: a dot for each head at each rule, with the rule's name where dots stand free.
 
-    points: (weight on the word to be said, nats lost when the head is silent, rule, layer).
+    points: (weight on the word to be said, nats lost when the head is silent, rule, layer). ringed: (weight, nats,
+    rule) of points that the text speaks of; they get a ring and always a name.
     """
     ax.clear()
     for layer in sorted({point[3] for point in points}):
         x, y = zip(*(point[:2] for point in points if point[3] == layer), strict=True)
         ax.plot(x, y, "so^D"[layer % 4], color=(ORANGE, BLUE, GREEN, PINK)[layer % 4], label=f"layer {layer}")
     named = []
+    for weight, cost, rule in ringed:
+        ax.plot(weight, cost, "o", ms=13, mfc="none", mec="black")
+        ax.annotate(rule, (weight, cost), xytext=(9, 7), textcoords="offset points", fontsize=8, weight="bold")
+        named.append((weight, cost))
     for weight, cost, rule, _ in sorted(points, key=lambda point: -point[1]):
         free = all(abs(weight - x) > 0.12 or abs(cost - y) > 0.15 for x, y in named)
         if free and (weight > 0.3 or cost > 0.8):

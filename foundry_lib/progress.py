@@ -28,7 +28,8 @@ def read() -> dict[str, dict]:
     except FileNotFoundError:
         pass
     except (ValueError, AttributeError, TypeError):
-        aside = FILE.with_suffix(".damaged.json")
+        taken = len(list(FILE.parent.glob("progress.damaged*.json")))
+        aside = FILE.with_suffix(f".damaged{taken or ''}.json")
         os.replace(FILE, aside)
         warnings.warn(f"{FILE.name} could not be read; it is now {aside.name}, and a new one begins.", Notice, 2)
     return {kind: {} for kind in KINDS}
@@ -99,7 +100,7 @@ def tick(lesson: str):
 
     item, kept = read_questions(lesson)["checklist"], read()
     done = {f"check {name}" for name in kept["work"]}
-    done |= {name for name, answer in kept["answers"].items() if answer["right"]}
+    done |= {name for name, answer in kept["answers"].items() if isinstance(answer, dict) and answer.get("right")}
     missing = [need for need in item["needs"] if need not in done]
     print(f"{'☐' if missing else '☑'} {item['says']}  ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
     if missing:

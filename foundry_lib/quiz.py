@@ -68,6 +68,7 @@ def predict(key: str, answer="?", sure: int | None = None):
     letter = read_answer(key, answer)
     if letter is None:
         return print(f'No prediction yet: put a letter where the ? is, for example predict("{key}", "a", sure=2).')
+    sure = sure if sure in (1, 2, 3) else None
     given[key] = {"answer": letter, "sure": sure}
     progress.keep("predictions", key, given[key])
     print(f"Noted: {letter}{'' if sure is None else f', sure {sure} of 3'}. The cells below will tell.")

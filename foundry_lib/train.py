@@ -62,6 +62,8 @@ def describe(trainer: Trainer) -> str:
         f"  {name:<12} {nats:.3f} nats/token   {bits_per_byte(nats, loader.val_bytes_per_token):.3f} bits/byte"
         for name, nats in reference_lines(loader).items()
     )
+    tied = " (a tied head prefers some pieces from the start, so the first loss lies above ln V)"
+    tied = tied if model.tie_embeddings else ""
     return (
         f"Training: batch {config.batch_size} × {loader.block_size} tokens, learning rate {config.learning_rate:g}, "
         f"{config.max_iters} steps, seed {config.seed}\n"
@@ -69,7 +71,7 @@ def describe(trainer: Trainer) -> str:
         f"Model: {trainer.model.n_params:,} parameters ({parts})\n"
         f"  dim {model.dim}, {model.n_layers} layers, {model.n_heads} heads, {model.n_kv_heads} key/value heads, "
         f"vocabulary {model.vocab_size}, context {model.max_seq_len}\n"
-        f"Losses to compare with:\n{lines}"
+        f"Losses to compare with{tied}:\n{lines}"
     )
 
 

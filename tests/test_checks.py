@@ -183,3 +183,20 @@ def test_a_block_of_another_norm_is_found_out():
             super().__init__(config, layer, RMSNorm, attention, feed_forward)
 
     assert checks.block.judge(Block).passed and not checks.block.judge(Stubborn).passed
+
+
+def test_a_class_for_a_function_and_the_other_way_round():
+    from foundry_lib import RMSNorm
+
+    assert "Hand over the function itself, found the class RMSNorm" in checks.rms_norm.judge(RMSNorm).message
+    assert "Hand over the class itself, found one object of class RMSNorm" in checks.block.judge(RMSNorm(4)).message
+
+
+def test_a_block_that_builds_parts_of_its_own_is_told_so():
+    from foundry_lib import Block, CausalSelfAttention
+
+    class Own(Block):
+        def __init__(self, config, layer=0, norm=None, attention=None, feed_forward=None):
+            super().__init__(config, layer, norm, CausalSelfAttention, feed_forward)
+
+    assert "a block builds its parts with what it is given" in checks.block.judge(Own).message

@@ -41,7 +41,8 @@ class Exercise:
     usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
     shapes. reference: the right answer in another form. mistakes: what a wrong implementation shows, and where to look
     (never the remedy) → that implementation. properties: what must hold without a reference, message → a function of
-    the work and one case, True where it holds. run: how to call a piece of work on a case.
+    the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is handed over,
+    a "function" or a "class".
     """
 
     name: str
@@ -51,12 +52,15 @@ class Exercise:
     mistakes: dict[str, Callable]
     properties: dict[str, Callable] = field(default_factory=dict)
     run: Callable = lambda work, case: work(*case.values())
+    kind: str = "function"
 
     def __call__(self, work):
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
         verdict = self.judge(work)
         print(verdict.message)
-        named = getattr(work, "__name__", "<lambda>") != "<lambda>"  # a lambda is an example that a lesson shows
+        named = getattr(work, "__name__", "<lambda>") != "<lambda>"
+        if verdict.passed and not named and getattr(work, "__module__", None) == "__main__":
+            print("  (Work without a name is not kept. Write it with def to have it in lesson 05.)")
         if verdict.passed and named and getattr(work, "__module__", None) == "__main__":
             progress.keep_work(self.name, work)
             again = progress.own_work(self.name)
@@ -68,7 +72,11 @@ class Exercise:
     def judge(self, work) -> Verdict:
         """The first rung that fails, said in words."""
         if not callable(work):
-            return self._wrong(f"{self.usage} should be a function or class, found {type(work).__name__}.")
+            return self._wrong(f"{self.usage} should be a {self.kind}, found {type(work).__name__}.")
+        if self.kind == "function" and inspect.isclass(work):
+            return self._wrong(f"Hand over the function itself, found the class {work.__name__}.")
+        if self.kind == "class" and isinstance(work, torch.nn.Module):
+            return self._wrong(f"Hand over the class itself, found one object of class {type(work).__name__}.")
         found = [outcome(self, work, case) for case in self.cases]
         right = [outcome(self, self.reference, case) for case in self.cases]
         if found[0].unanswered and is_stub(work):
@@ -201,7 +209,8 @@ def told(error: Exception) -> str:
 def differs_in_form(mine: Outcome, wanted: Outcome) -> str | None:
     """How many results, their shapes and dtypes."""
     if len(mine.values) != len(wanted.values):
-        some = "1 result" if len(mine.values) == 1 else f"{len(mine.values)} results"
+        what = "result" if any(value.dim() for value in mine.values + wanted.values) else "number"
+        some = f"{len(mine.values)} {what}{'' if len(mine.values) == 1 else 's'}"
         return f"It returned {some}, expected {len(wanted.values)}."
     for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
         which = f"Result {number}" if len(wanted.values) > 1 else "The result"
@@ -244,7 +253,10 @@ def first_difference(mine: Outcome, wanted: Outcome) -> str:
             of = f" of result {number}" if len(wanted.values) > 1 else ""
             at = f" at {list(place)}{of}" if place else of
             share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if place else ""
-            return f"Found {spelled(a[place].item())}{at}, expected {spelled(b[place].item())}{share}."
+            found, right = spelled(a[place].item()), spelled(b[place].item())
+            if found == right:  # they part in a later digit
+                found, right = f"{a[place].item():.12g}", f"{b[place].item():.12g}"
+            return f"Found {found}{at}, expected {right}{share}."
     return "It differs."
 
 

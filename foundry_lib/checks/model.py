@@ -62,8 +62,18 @@ def fill(module):
 # ---- The block
 
 
+class SmallConfig(SimpleNamespace):
+    """All that a block itself needs; who asks for more builds parts that were not handed in."""
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"this check's config has no {name}: a block builds its parts with what it is given as norm, attention and "
+            f"feed_forward"
+        )
+
+
 def build(work, case):
-    config = SimpleNamespace(dim=case["x"].shape[-1], norm_eps=case["eps"])
+    config = SmallConfig(dim=case["x"].shape[-1], norm_eps=case["eps"])
     return work(config, case["layer"], Norm, Attention, FeedForward)
 
 
@@ -226,6 +236,7 @@ block = Exercise(
         "weights are stored under these names, and one of them was not found.": four_parts
     },
     run_block,
+    "class",
 )
 
 

@@ -75,6 +75,8 @@ MISTAKES = {
     "The result is in 32 bits although the input was in 16. When is the time to go back to x's dtype?": (
         lambda x, weight, eps: wide(x) * torch.rsqrt(mean_square(wide(x)) + eps) * wide(weight)
     ),
+    "Right in 32 bits, but a 64-bit input was squeezed into 32 and has lost half of its digits. Which precision is the "
+    "least, and which does x bring?": lambda x, weight, eps: reference(x.float(), weight.float(), eps).to(x.dtype),
     "It divides by the mean of the absolute values. What stands under the root?": with_scale(
         lambda x, eps: x.abs().mean(-1, keepdim=True) + eps
     ),
