@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 CONTROLS = ".noUi-handle, input[type=checkbox], input[type=text]"
 KEYS = {"checkbox": ["Space"], "text": ["End", "Space", "a", "Enter"], "": ["ArrowLeft"]}  # "" is a slider
-OTHER_WAY = {"": ["ArrowRight"]}
+BACK = {"checkbox": ["Space"], "": ["ArrowRight"]}
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +135,17 @@ def test_a_lesson_runs_and_every_control_moves_by_keyboard(lab, browser, lesson,
             for control in box.locator(CONTROLS).all():
                 kind = control.evaluate("e => e.type || ''")
                 before = state(box)
-                took = press(page, box, control, KEYS[kind])
-                if took is None and kind in OTHER_WAY:  # it stood at that end
-                    took = press(page, box, control, OTHER_WAY[kind])
+                keys, back = KEYS[kind], BACK.get(kind)
+                took = press(page, box, control, keys)
+                if took is None and back:  # it stood at that end
+                    keys, back = back, keys
+                    took = press(page, box, control, keys)
                 assert took is not None, f"{lesson}, cell {cell}: a {kind or 'slider'} does not move the picture"
                 page.wait_for_timeout(200)
                 assert state(box)[0] != before[0], f"{lesson}, cell {cell}: the reading stays when a control moves"
                 seconds.append(took)
+                if back:  # as it was: at top-k 1, for example, no other slider would change anything
+                    press(page, box, control, back)
         assert found, f"{lesson} has no panel with a reading"
         assert not errors and not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count(), errors
         record_property("median seconds from key to picture", round(statistics.median(seconds), 3))

@@ -36,7 +36,7 @@ def test_the_bars_and_the_reading_are_the_filters(starter):
     with torch.no_grad():
         logits = model(torch.tensor([tokenizer.encode(prompt, bos=True)]))[0][0, -1]
     after = next_token_distribution(logits, SampleConfig(temperature=1.5, top_k=6))
-    assert f"Kept 6 of {tokenizer.vocab_size:,} tokens" in reading
+    assert f"temperature 1.5, top-k 6: kept 6 of {tokenizer.vocab_size:,} tokens" in reading
     assert f"and {entropy(after):.2f} nats after" in reading
     bars = [bar.get_height() for bar in figure.axes[0].patches if not bar.get_hatch()]
     for wanted in after.topk(3).values.tolist():
@@ -58,9 +58,9 @@ def test_a_slider_runs_no_model(starter):
     panel.set(prompt="another text")
     assert len(calls) == 1 and "No tale begins like this" in panel.reading
     panel.set(prompt="", temperature=0.0)
-    assert "Kept 1 of" in panel.reading
+    assert "kept 1 of" in panel.reading
     panel.set(prompt=" ".join(["word"] * 400), temperature=1.0, top_k=0)
-    assert "Kept" in panel.reading, "a text that is too long is read at its end"
+    assert "kept" in panel.reading, "a text that is too long is read at its end"
     hook.remove()
 
 

@@ -14,6 +14,7 @@ from ..tokenizer import EOS_ID
 from .panel import Panel, Slider, Words
 
 SHOWN = 24  # bars
+AT_REST = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0)
 
 
 def truth(text: str, tokenizer, language: str) -> Tensor | None:
@@ -64,8 +65,9 @@ class Playground:
         ax = figure.subplots()
         plots.draw_distribution(ax, labels, after[top], kept=after[top] > 0, outline=before[top])
         kept = int((after > 0).sum())
+        changed = [f"{name.replace('_', '-')} {value:g}" for name, value in settings.items() if value != AT_REST[name]]
         reading = (
-            f"Kept {kept} of {len(after):,} tokens, which held {before[after > 0].sum():.3f} of the probability; "
+            f"{', '.join(changed) or 'nothing changed'}: kept {kept} of {len(after):,} tokens, which held {before[after > 0].sum():.3f} of the probability; "
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )
         if true is not None:
