@@ -64,10 +64,11 @@ class Playground:
         labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in top.tolist()]
         ax = figure.subplots()
         plots.draw_distribution(ax, labels, after[top], kept=after[top] > 0, outline=before[top])
-        kept = int((after > 0).sum())
         changed = [f"{name.replace('_', '-')} {value:g}" for name, value in settings.items() if value != AT_REST[name]]
+        held = before[after > 0].sum()
         reading = (
-            f"{', '.join(changed) or 'nothing changed'}: kept {kept} of {len(after):,} tokens, which held {before[after > 0].sum():.3f} of the probability; "
+            f"{', '.join(changed) or 'nothing changed'}: kept {int((after > 0).sum())} of {len(after):,} tokens, which "
+            f"held {held:.3f} of the probability; "
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )
         if true is not None:
