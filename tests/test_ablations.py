@@ -33,7 +33,8 @@ def test_what_is_taken_out():
     last = one_layer_of_it(there_and_back)[0][:, -1]
     assert torch.allclose(last[0], last[1], atol=1e-5), "one layer without positions cannot see the order"
     alone, _ = logits(ablations.no_attention, torch.tensor([[1, 2, 3], [4, 2, 3]]))
-    assert torch.equal(alone[0, 1:], alone[1, 1:]), "without attention a token sees itself alone"
+    close = torch.allclose(alone[0, 1:], alone[1, 1:], atol=1e-5)  # not to the bit: threads share out the rows
+    assert close, "without attention a token sees itself alone"
     _, model = logits(ablations.no_norm)
     assert not [name for name, _ in model.named_parameters() if "norm" in name]
     _, model = logits(ablations.no_mlp)
