@@ -176,7 +176,7 @@ def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=Non
     ax.clear()
     x = np.arange(len(labels))
     kept = np.ones(len(labels), dtype=bool) if kept is None else np.asarray(kept)
-    if outline is not None:
+    if outline is not None and not kept.all():  # an empty series would show a wrong sign in the legend
         ax.bar(
             x[~kept], np.asarray(outline)[~kept], color="#dddddd", edgecolor=GREY, hatch="///", lw=0.5, label="removed"
         )
