@@ -18,8 +18,9 @@ POINTS, TABLE = HERE / "quality_curves.jsonl", HERE / "quality_curves.md"
 TRAINED_ON = 80_000  # tales, by benchmarks/starter.py
 HEAD = """# What each setting of sampling does to the tales of the starter models
 
-Made by `python benchmarks/quality_curves.py en` and `zh`. *Valid*: tales that break no rule, with half the width of the
-95 % interval. *Distinct*: different texts. *Copied*: word for word in the training text. All in per cent.
+Made by `python benchmarks/quality_curves.py en`; `zh` adds the Chinese rows where it has been run. *Valid*: tales that
+break no rule, with half the width of the 95 % interval. *Distinct*: different texts. *Copied*: word for word in the
+training text. All in per cent.
 """
 
 

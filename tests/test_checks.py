@@ -61,6 +61,7 @@ def test_other_faults_are_named():
         return checks.rms_norm.judge(work).message
 
     assert "found int" in says(3)
+    assert "It returned None" in says(print), "a function without a body of its own to look at"
     assert "returned 'text'" in says(lambda x, w, e: "text")
     assert "shape (2, 3), expected (2, 3, 8)" in says(lambda x, w, e: x[..., 0])
     assert "returned 2 results, expected 1" in says(lambda x, w, e: (x, x))

@@ -155,7 +155,9 @@ STUB_STEPS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 def is_stub(work) -> bool:
     """Whether a function, or a method of a class, has nothing in its body yet: `...`, pass or NotImplementedError."""
-    functions = [work] if inspect.isfunction(work) else filter(inspect.isfunction, vars(work).values())
+    functions = (
+        [work] if inspect.isfunction(work) else filter(inspect.isfunction, getattr(work, "__dict__", {}).values())
+    )
     for function in functions:
         steps = {step.opname for step in dis.get_instructions(function)}
         if steps <= STUB_STEPS or "NotImplementedError" in function.__code__.co_names:

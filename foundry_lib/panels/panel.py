@@ -10,6 +10,7 @@ cell shows the picture and the reading of the present values.
 """
 
 import base64
+import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ import ipywidgets
 from ..widgets import LiveFigure
 
 WIDE = ipywidgets.Layout(width="420px", max_width="100%")
+
+
+def named(label: str) -> dict:
+    """What all sliders share."""
+    return dict(description=label, layout=WIDE, style={"description_width": "120px"})
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,7 @@ class Slider:
     label: str = ""
 
     def widget(self, name: str):
-        import math
-
-        common = dict(description=self.label or name, layout=WIDE, style={"description_width": "120px"})
+        common = named(self.label or name)
         if self.log:
             ends = dict(min=math.log10(self.low), max=math.log10(self.high), step=0.1)
             return ipywidgets.FloatLogSlider(self.value, base=10, readout_format=".3g", **ends, **common)
@@ -56,8 +60,7 @@ class Choice:
 
     def widget(self, name: str):
         pairs = list(self.options.items()) if isinstance(self.options, dict) else list(self.options)
-        common = dict(description=self.label or name, layout=WIDE, style={"description_width": "120px"})
-        return ipywidgets.SelectionSlider(options=pairs, value=self.value, **common)
+        return ipywidgets.SelectionSlider(options=pairs, value=self.value, **named(self.label or name))
 
 
 @dataclass(frozen=True)
