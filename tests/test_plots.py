@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from foundry_lib import plots
 from foundry_lib.checks import below, within
-from foundry_lib.widgets import LiveFigure, LossFigure, watch
+from foundry_lib.watch import LossFigure, watch
+from foundry_lib.widgets import LiveFigure
 
 PNG = b"\x89PNG\r\n"
 
