@@ -1,10 +1,30 @@
 """One family of errors, so that a caller can catch everything the library refuses with `except FoundryError`."""
 
+import linecache
+import traceback
 import warnings
+from pathlib import Path
 
 
 class FoundryError(ValueError):
     """Something the library refuses. The message says what was wrong, what was found and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of forty lines of our own code: the sentence, and the line that asked for it.
+
+        IPython calls this; outside a notebook Python's traceback is shown as ever.
+        """
+        shown = [f"{type(self).__name__}: {self}"]
+        here = str(Path(__file__).parent)
+        own = [
+            frame
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not frame.filename.startswith(here) and "site-packages" not in frame.filename
+        ]
+        if own:
+            line = linecache.getline(own[-1].filename, own[-1].lineno).strip() or own[-1].line
+            shown.append(f"  in line {own[-1].lineno}: {line}")
+        return shown
 
 
 class ConfigError(FoundryError):

@@ -217,6 +217,27 @@ def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]):
     ax.legend(fontsize=8)
 
 
+def draw_runs(ax: Axes, rows: dict[str, list[tuple]], xlabel: str, ylabel: str):
+    """Curves of several trainings: a thin line for each seed, a band between the lowest and the highest, a thick line
+    for their mean; a colour and a line style for each row.
+
+    rows: row → for each seed x and y, two sequences. Mean and band reach as far as the shortest of the seeds.
+    """
+    ax.clear()
+    for i, (row, seeds) in enumerate(rows.items()):
+        colour, style = (BLUE, ORANGE, GREEN, RED, SKY, PINK)[i % 6], ("-", "--", "-.", ":")[i % 4]
+        for x, y in seeds:
+            ax.plot(x, y, color=colour, ls=style, lw=0.7, alpha=0.6)
+        x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
+        found = np.array([np.interp(x, *seed) for seed in seeds])
+        if len(seeds) > 1:
+            ax.fill_between(x, found.min(0), found.max(0), color=colour, alpha=0.2, lw=0)
+        ax.plot(x, found.mean(0), color=colour, ls=style, lw=2.2, label=row)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if rows:
+        ax.legend(fontsize=8)
+
+
 def draw_costs(ax: Axes, words: list[str], best, forgetful):
     """What each word costs two readers, in nats: bars for one who remembers, an outline for one who forgets."""
     ax.clear()

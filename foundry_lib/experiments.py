@@ -1,0 +1,271 @@
+"""Experiments: trainings that are written down, so that they can be compared, gone on with and read again.
+
+    runs = sweep("width", {"narrow": {"dim": 64}, "wide": {"dim": 128}}, seeds=(0, 1, 2), max_iters=100)
+    print(compare(runs))
+    print(overlay(runs, x="seconds"))
+    runs = load("width")                  # another day
+
+A run is a folder runs/EXPERIMENT/ROW-seedK: run.json (all settings), log.jsonl (a record a step), result.json (when it
+is done) and its last checkpoint. The same call again skips what is done and goes on with what was stopped.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from tqdm import tqdm
+
+from . import runtime
+from .baselines import bits_per_byte
+from .checkpoint import checkpoints
+from .config import ModelConfig, TrainConfig
+from .corpus import Corpus, read_corpus
+from .errors import CheckpointError, ConfigError, FoundryError
+from .model import MiniLLM
+from .recipes import new_trainer
+from .runs import Run, compare, load, overlay, read_run, safe, write
+from .trainer import Trainer
+
+__all__ = ["Run", "compare", "load", "overlay", "sweep"]
+CODE = "attention config corpus data feed_forward model norm recipes rope tokenizer trainer".split()
+
+
+@cache
+def code_hash() -> str:
+    """Of the library's own files that shape a training: after a change in one of them nothing old is skipped."""
+    here = Path(__file__).parent
+    return hashlib.sha256("\0".join((here / f"{name}.py").read_text("utf-8") for name in CODE).encode()).hexdigest()
+
+
+def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:
+    """Everything that the result depends on, down to the last digits of sums, which threads and versions may move."""
+    kept = {name: value for name, value in settings.items() if value is not None and name != "text"}
+    try:
+        json.dumps(kept)
+    except TypeError:
+        raise ConfigError(f"Only numbers, words, True and False can be written down, found {kept!r}.") from None
+    kept["device"] = kept["device"].split(":")[0]
+    return {**kept, "seed": seed, "time_limit": time_limit, "text": corpus.sha256, "code": code_hash()}
+
+
+def hashed(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def what_changed(old: dict, new: dict) -> str:
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    long = {"text": "another text", "code": "the library's code is another"}
+    return ", ".join(long.get(n) or f"{n} {old.get(n, 'default')} → {new.get(n, 'default')}" for n in names)
+
+
+def check(rows: dict[str, dict], seeds, shared: dict, time_limit: float | None):
+    """Refuse a sweep of which a row could not be run, before anything is trained. Raises ConfigError."""
+    if not rows or isinstance(seeds, int) or not seeds:
+        raise ConfigError("A sweep needs at least one row and one seed, seeds=(0, 1, 2) for example.")
+    if len({safe(name).casefold() for name in rows}) < len(rows):
+        raise ConfigError(
+            "Two rows have names that differ in nothing but small and capital; some systems see one name."
+        )
+    if time_limit is not None and not time_limit > 0:
+        raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
+    of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
+    known = of_model | of_training | {"block_size", "val_fraction", "vocab_size", "text", "preset", "device"}
+    for row, changes in rows.items():
+        settings = {name: value for name, value in {**shared, **changes}.items() if value is not None}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise ConfigError(f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+        if time_limit is not None and "max_iters" in settings:
+            raise ConfigError(f"Row {row!r} has max_iters and time_limit; the one decides the other, so give one.")
+        ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
+        TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
+
+
+def sweep(
+    experiment: str,
+    rows: dict[str, dict],
+    seeds: tuple[int, ...] = (0, 1, 2),
+    text: str | Path | Corpus = "tales-en",
+    preset: str = "tiny",
+    device: str = "cpu",
+    time_limit: float | None = None,
+    root: Path | str = "runs",
+    save_every: int = 200,
+    **common,
+) -> list[Run]:
+    """Train every row with every seed and return the runs; what is done already, with the same settings, is skipped.
+
+    rows: name → what differs, as `new_trainer` takes it ("text" and "preset" too). common: the same for all rows.
+    time_limit: seconds of training each, evaluations not counted, instead of max_iters: how many steps fit is measured
+    on some steps of a copy before the first seed of a row, and the schedule is made for that many.
+    save_every: steps between two checkpoints. ■ or Ctrl-C ends the sweep after the present step; the same call goes on.
+
+    A training that diverges is written down as such and the sweep goes on. Raises ConfigError for names that no folder
+    can have, and for a folder that holds something else.
+    """
+    home, corpora, jobs = Path(root) / safe(experiment), {}, []
+    shared = {"text": text, "preset": preset, "device": device, **common}
+    check(rows, seeds, shared, time_limit)
+    for seed in dict.fromkeys(seeds):  # seed by seed, so that a sweep that was stopped can be compared
+        for row, changes in rows.items():
+            settings = {**shared, **changes}
+            source = settings["text"]
+            if not isinstance(source, Corpus):
+                if source not in corpora:
+                    corpora[source] = read_corpus(source)
+                settings["text"] = source = corpora[source]
+            folder, wanted = home / f"{row}-seed{seed}", decides(source, seed, time_limit, settings)
+            found = read_run(folder)
+            if found and found.config["hash"] != hashed(wanted):
+                print(f"{folder.name}: run anew ({what_changed(found.config['decides'], wanted)}).")
+            elif found and found.result:
+                print(f"{folder.name}: {found.result['status']} before, skipped.")
+                continue
+            elif not found and folder.exists() and any(path.name != "run.new" for path in folder.iterdir()):
+                raise ConfigError(f"{folder} holds something that is not a run; choose another name or move it.")
+            jobs.append((folder, row, seed, settings, wanted))
+    form = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
+    with tqdm(total=len(jobs), smoothing=0, bar_format=form, leave=False, disable=not jobs) as bar:
+        try:
+            for folder, row, seed, settings, wanted in jobs:
+                bar.set_description_str(f"{folder.name} ")
+                if not run_one(folder, row, seed, settings, wanted, time_limit, save_every, bar):
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
+    wanted_runs = [read_run(home / f"{row}-seed{seed}") for row in rows for seed in dict.fromkeys(seeds)]
+    return [run for run in wanted_runs if run]
+
+
+def run_one(folder, row, seed, settings, wanted, time_limit, save_every, bar) -> bool:
+    """Begin a run, or go on with it. False when it was interrupted."""
+    trainer, found = new_trainer(seed=seed, **settings), read_run(folder)
+    trainer = (found and found.config["hash"] == hashed(wanted) and gone_on(folder, trainer)) or trainer
+    said = f"went on from step {trainer.step}" if trainer.step else "trained"
+    if not trainer.step:
+        if time_limit is not None:
+            steps = steps_of_sibling(folder, wanted) or steps_in(trainer, time_limit)
+            config = trainer.config.with_(max_iters=steps, warmup_iters=settings.get("warmup_iters"))
+            trainer = Trainer(trainer.model, trainer.loader, config, trainer.device)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write(folder / "run.json", json.dumps(description(trainer, row, seed, wanted), indent=1, ensure_ascii=False))
+    try:
+        begun = trainer.step
+        for record in trainer.run():
+            bar.update(1 / trainer.config.max_iters if record.step > begun else 0)
+            if record.step % save_every == 0 and record.step > begun:
+                save(trainer, folder)
+    except FoundryError as error:
+        bar.write(f"{folder.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
+        write(folder / "log.jsonl", log_of(trainer))
+        write(folder / "result.json", json.dumps({"status": "diverged", "steps": trainer.step, "why": str(error)}))
+        return True
+    save(trainer, folder)
+    if trainer.interrupted:
+        return False
+    result = result_of(trainer)
+    write(folder / "result.json", json.dumps(result, indent=1))
+    above = f"{result['bits_per_byte']:.2f} bits/byte"
+    if "share" in result:
+        above = f"{result['share']:.0%} above the floor"
+    bar.write(f"{folder.name}: {said}, {result['steps']} steps, {result['seconds']:.1f} s, {above}.", file=sys.stdout)
+    return True
+
+
+def gone_on(folder: Path, trainer: Trainer) -> Trainer | None:
+    """The training of a folder at its last checkpoint; None where it left none that can be used."""
+    for saved in reversed(checkpoints(folder)):
+        try:
+            return Trainer.load(saved, trainer.loader, trainer.device)
+        except CheckpointError as error:
+            print(f"{folder.name}: {error}")
+    return None
+
+
+def save(trainer: Trainer, folder: Path):
+    """The log up to now and a checkpoint; older checkpoints of this run go."""
+    write(folder / "log.jsonl", log_of(trainer))
+    newest = trainer.save(folder)
+    for old in set(checkpoints(folder)) - {folder / newest.name}:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def steps_in(trainer: Trainer, seconds: float) -> int:
+    """How many steps of this training take so long, measured on a copy of it; the trainer stays as it is."""
+    before = trainer.loader.state()
+    probe = Trainer(MiniLLM(trainer.model.config), trainer.loader, trainer.config, trainer.device)
+    for _ in range(3):  # the first steps are slow
+        probe._train_step()
+    begun, steps = time.perf_counter(), 0
+    while steps < 10 or time.perf_counter() - begun < seconds / 20:
+        probe._train_step()
+        steps += 1
+    each = (time.perf_counter() - begun) / steps
+    trainer.loader.load_state(before)
+    return max(1, round(seconds / each))
+
+
+def steps_of_sibling(folder: Path, wanted: dict) -> int | None:
+    """The steps of another seed of the same row, so that all its seeds get the same number."""
+    for path in folder.parent.glob("*/run.json"):
+        run = read_run(path.parent)
+        if run and run.config["decides"] | {"seed": 0} == wanted | {"seed": 0}:
+            return run.config["train"]["max_iters"]
+    return None
+
+
+def description(trainer: Trainer, row: str, seed: int, wanted: dict) -> dict:
+    """run.json: the configuration in full, its hash, and where and when it was run."""
+    corpus = trainer.loader.corpus
+    return {
+        "row": row,
+        "seed": seed,
+        "hash": hashed(wanted),
+        "decides": wanted,
+        "text": {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes},
+        "tokenizer": {"pieces": trainer.loader.vocab_size, "fingerprint": trainer.loader.tokenizer.fingerprint},
+        "model": trainer.model.config.to_dict(),
+        "train": {**trainer.config.to_dict(), "block_size": trainer.loader.block_size},
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "where": runtime.describe(trainer.device),
+        "threads": torch.get_num_threads(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+
+
+def log_of(trainer: Trainer) -> str:
+    """log.jsonl: a record a step, with the seconds spent on steps alone."""
+    lines, seconds = [], 0.0
+    tokens = trainer.loader.batch_size * trainer.loader.block_size
+    for record in trainer.history:
+        seconds += tokens / record.tokens_per_s if record.tokens_per_s else 0.0
+        kept = {name: value for name, value in vars(record).items() if value is not None and name != "remaining"}
+        lines.append(json.dumps({**kept, "seconds": round(seconds, 4)}) + "\n")
+    return "".join(lines)
+
+
+def result_of(trainer: Trainer) -> dict:
+    """result.json of a training that came to its end."""
+    last, loader = trainer.history[-1], trainer.loader
+    characters = sum(len(document) for document in loader.corpus.documents)
+    losses = [record.train_loss for record in trainer.history[-20:] if record.train_loss is not None]
+    found = {
+        "status": "done",
+        "steps": trainer.step,
+        "seconds": json.loads(log_of(trainer).splitlines()[-1])["seconds"],
+        "tokens": trainer.step * loader.batch_size * loader.block_size,
+        "train_loss": fmean(losses),
+        "val_loss": last.val_loss,
+        "bits_per_byte": bits_per_byte(last.val_loss, loader.val_bytes_per_token),
+        "bytes_per_character": loader.corpus.n_bytes / characters,
+    }
+    if last.excess is not None:
+        found |= {"excess": last.excess, "share": last.excess / loader.floor.nats, "owed": last.owed}
+    return found

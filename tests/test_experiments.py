@@ -1,0 +1,256 @@
+"""Runs in folders: skipped, gone on with bit for bit, run anew after a change, compared by a rule that is kept."""
+
+import json
+import random
+import signal
+import threading
+
+import pytest
+import torch
+
+from foundry_lib import ConfigError, ablations, experiments, runs
+from foundry_lib.corpus import told
+from foundry_lib.experiments import sweep
+from foundry_lib.runs import beyond_noise, compare, curves, load, overlay
+
+TEXT = told("en", 200)
+SMALL = dict(text=TEXT, dim=16, batch_size=1, eval_interval=1000, val_fraction=0.05, max_iters=6)
+
+
+def weights(run):
+    from foundry_lib.checkpoint import load_checkpoint
+
+    return load_checkpoint(run.checkpoint)[0].state_dict()
+
+
+def same_weights(one, other):
+    a, b = weights(one), weights(other)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_is_a_folder_that_tells_all(tmp_path, capsys):
+    (run,) = sweep("one", {"a": {"learning_rate": 1e-3}}, seeds=(3,), root=tmp_path, **SMALL)
+    assert run.folder == tmp_path / "one" / "a-seed3" and run.done
+    config = json.loads((run.folder / "run.json").read_text("utf-8"))
+    assert config["train"]["learning_rate"] == 1e-3 and config["train"]["seed"] == 3 and config["model"]["dim"] == 16
+    assert config["text"] == {"name": "tales-en", "sha256": TEXT.sha256, "bytes": TEXT.n_bytes}
+    assert {"hash", "tokenizer", "where", "threads", "when"} <= set(config)
+    assert [record["step"] for record in run.log] == list(range(7))
+    assert run.log[-1]["val_loss"] == run.result["val_loss"] and run.result["steps"] == 6
+    assert run.result["share"] > 1 and "mirror" in run.result["owed"] and run.result["tokens"] == 6 * 200
+    assert load("one", tmp_path) == [run] and len(list(run.folder.glob("step-*"))) == 1
+    assert "a-seed3: trained, 6 steps" in capsys.readouterr().out
+
+
+def test_done_is_skipped_and_a_change_is_run_anew(tmp_path, capsys, monkeypatch):
+    rows, where = {"a": {}, "b": {"learning_rate": 2e-3}}, dict(seeds=(0,), root=tmp_path)
+    first = sweep("again", rows, **where, **SMALL)
+    written = [(run.folder / "result.json").stat().st_mtime_ns for run in first]
+    capsys.readouterr()
+    again = sweep("again", rows, **where, **SMALL)
+    assert again == first and capsys.readouterr().out.count("done before, skipped") == 2
+    assert written == [(run.folder / "result.json").stat().st_mtime_ns for run in again]
+
+    changed = sweep("again", rows | {"b": {"learning_rate": 3e-3}}, **where, **SMALL)
+    said = capsys.readouterr().out
+    assert "a-seed0: done before" in said and "b-seed0: run anew (learning_rate 0.002 → 0.003)" in said
+    assert changed[0] == first[0] and changed[1].config["train"]["learning_rate"] == 3e-3
+
+    sweep("again", {"a": {}}, **where, **{**SMALL, "text": told("en", 201)})
+    assert "a-seed0: run anew (another text)" in capsys.readouterr().out
+    monkeypatch.setattr(experiments, "code_hash", lambda: "other code")
+    sweep("again", {"b": {"learning_rate": 3e-3}}, **where, **SMALL)
+    assert "b-seed0: run anew (the library's code is another)" in capsys.readouterr().out
+
+
+class Cut(Exception):
+    pass
+
+
+def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
+    where = dict(seeds=(0,), save_every=2, **SMALL)
+    (whole,) = sweep("whole", {"a": {}}, root=tmp_path, **where)
+    step, steps = experiments.Trainer._train_step, []
+
+    def dies(self):
+        steps.append(self.step)
+        if self.step == 5:
+            raise Cut
+        return step(self)
+
+    monkeypatch.setattr(experiments.Trainer, "_train_step", dies)
+    with pytest.raises(Cut):
+        sweep("cut", {"a": {}}, root=tmp_path, **where)
+    (left,) = load("cut", tmp_path)
+    assert left.result is None and left.log[-1]["step"] == 4 and "not finished" in compare([left])
+    steps.clear()
+    monkeypatch.setattr(experiments.Trainer, "_train_step", lambda self: (steps.append(self.step), step(self))[1])
+    torch.manual_seed(99)
+    (gone_on,) = sweep("cut", {"a": {}}, root=tmp_path, **where)
+    assert steps == [4, 5] and "went on from step 4" in capsys.readouterr().out
+    assert same_weights(whole, gone_on) and whole.result["val_loss"] == gone_on.result["val_loss"]
+    assert [record["train_loss"] for record in whole.log[1:]] == [r["train_loss"] for r in gone_on.log[1:]]
+
+
+def test_the_stop_button_ends_after_the_step(tmp_path, capsys, monkeypatch):
+    assert threading.current_thread() is threading.main_thread()
+    step = experiments.Trainer._train_step
+
+    def pressed(self):
+        if self.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step(self)
+
+    where = dict(seeds=(0,), root=tmp_path, **SMALL)
+    monkeypatch.setattr(experiments.Trainer, "_train_step", pressed)
+    found = sweep("stop", {"a": {}, "b": {}}, **where)
+    assert "run the same call again to go on" in capsys.readouterr().out
+    assert [run.row for run in found] == ["a"] and found[0].log[-1]["step"] == 4 and found[0].result is None
+    monkeypatch.setattr(experiments.Trainer, "_train_step", step)
+    a, b = sweep("stop", {"a": {}, "b": {}}, **where)
+    (whole,) = sweep("whole", {"a": {}}, **where)
+    assert same_weights(a, whole) and b.done
+
+
+def test_a_damaged_checkpoint_is_said_and_the_run_begins_anew(tmp_path, capsys):
+    where = dict(seeds=(0,), root=tmp_path, **SMALL)
+    (run,) = sweep("hurt", {"a": {}}, **where)
+    (run.folder / "result.json").unlink()
+    (run.checkpoint / "model.safetensors").write_bytes(b"x")
+    (again,) = sweep("hurt", {"a": {}}, **where)
+    assert "is missing or damaged" in capsys.readouterr().out
+    assert again.result["val_loss"] == run.result["val_loss"]
+
+
+def test_a_divergence_is_written_down_and_the_sweep_goes_on(tmp_path, capsys):
+    rows = {"wild": {"learning_rate": 1e9, "warmup_iters": 0}, "calm": {}}
+    wild, calm = sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
+    assert wild.result["status"] == "diverged" and "lower learning_rate" in wild.result["why"] and calm.done
+    assert "1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in capsys.readouterr().out
+    sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
+    assert "wild-seed0: diverged before, skipped" in capsys.readouterr().out
+
+
+def test_equal_time_fits_the_schedule_and_all_seeds_get_as_many_steps(tmp_path):
+    settings = {name: value for name, value in SMALL.items() if name != "max_iters"}
+    found = sweep("time", {"a": {}, "b": {"dim": 128}}, seeds=(0, 1), root=tmp_path, time_limit=1.0, **settings)
+    steps = {row: {run.result["steps"] for run in found if run.row == row} for row in "ab"}
+    assert len(steps["a"]) == len(steps["b"]) == 1 and min(steps["a"]) > max(steps["b"])
+    for run in found:
+        assert 0.3 < run.result["seconds"] < 3, "a busy machine may be off by some"
+        last, first = run.log[-1]["lr"], run.config["train"]["learning_rate"]
+        assert last < 0.2 * first and run.config["train"]["max_iters"] == run.result["steps"]
+
+
+def test_the_measured_speed_leaves_the_training_as_it_was():
+    from foundry_lib.recipes import new_trainer
+
+    changed, plain = (new_trainer(seed=0, **SMALL) for _ in range(2))
+    assert experiments.steps_in(changed, 0.1) >= 1
+    for trainer in (changed, plain):
+        list(trainer.run())
+    a, b = changed.model.state_dict(), plain.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_names_of_any_language_and_with_spaces(tmp_path):
+    root = tmp_path / "我的 课程"
+    (run,) = sweep("学习率 one", {"行 一 0.5": {}}, seeds=(1,), root=root, **SMALL)
+    assert run.folder == root / "学习率 one" / "行 一 0.5-seed1" and load("学习率 one", root) == [run]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a:b", "", " a", "a.", "x" * 81, 'say "a"', "a\nb", 3])
+def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
+    for experiment, row in ((name, "a"), ("a", name)):
+        with pytest.raises(ConfigError, match="cannot name a folder"):
+            sweep(experiment, {row: {}}, root=tmp_path / "r", **SMALL)
+    assert not (tmp_path / "r").exists()
+
+
+REFUSED = {
+    "small and capital": dict(rows={"A": {}, "a": {}}),
+    "at least one row": dict(rows={}),
+    "one seed": dict(seeds=3),
+    "no setting 'dimm'": dict(rows={"a": {}, "b": {"dimm": 3}}),
+    "dim must be a multiple": dict(rows={"a": {}, "b": {"dim": 63}}),
+    "learning_rate must be": dict(rows={"b": {"learning_rate": -1.0}}),
+    "no setting 'seed'": dict(rows={"b": {"seed": 1}}),
+    "time_limit must be": dict(time_limit=0),
+    "max_iters and time_limit": dict(time_limit=1),
+    "no preset": dict(preset="huge"),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_sweep_that_cannot_be_run_is_refused_before_it_begins(said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        sweep("no", **{"rows": {"a": {}}, "root": tmp_path / "r", **SMALL, **REFUSED[said]})
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    mine = tmp_path / "e" / "a-seed0" / "letter.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear", encoding="utf-8")
+    with pytest.raises(ConfigError, match="something that is not a run"):
+        sweep("e", {"a": {}}, root=tmp_path, **SMALL)
+    assert mine.read_text("utf-8") == "dear"
+    with pytest.raises(ConfigError, match="no runs in"):
+        load("e", tmp_path)
+
+
+def test_the_rule_of_noise():
+    assert beyond_noise([1.0, 1.1, 1.2], [1.7, 1.8, 1.9]) is True  # 0.7 apart, 3 spreads are 0.6
+    assert beyond_noise([1.0, 1.1, 1.2], [1.5, 1.6, 1.7]) is False
+    assert beyond_noise([1.7, 1.8, 1.9], [1.0, 1.1, 1.2]) is True, "in either direction"
+    assert beyond_noise([1.0, 1.0], [5.0, 5.0, 5.0]) is None
+    assert beyond_noise([1.0, 1.0, 1.1], [5.0, 5.0]) is None
+    draw = random.Random(5).gauss
+    alarms = sum(beyond_noise([draw(0, 1) for _ in range(3)], [draw(0, 1) for _ in range(3)]) for _ in range(20_000))
+    assert 0.015 < alarms / 20_000 < 0.025, "2 of 100, as the docstring says"
+
+
+def test_it_is_the_rule_of_the_shipped_table():
+    measured = ablations.measured()
+    rows = list(measured)
+    text = ablations.table(rows).splitlines()
+    rules = [rule for rule in measured["whole model"][0]["by rule"] if rule != "free"]
+    assert text[0].split() == ["all,", "%", *rules]
+    for row, line in zip(rows, text[1:], strict=True):
+        stars = [cell.endswith("*") for cell in line.removeprefix(row).split()]
+        for rule, star in zip(["all", *rules], stars, strict=True):
+            base, other = (
+                [100 * r["share"] if rule == "all" else r["by rule"][rule] for r in measured[name]]
+                for name in ("whole model", row)
+            )
+            assert star == (beyond_noise(base, other) and sum(other) > sum(base)), (row, rule)
+
+
+def made_up(row, seed, share, losses, pace=0.5):
+    log = [{"step": s, "train_loss": v, "seconds": s * pace} for s, v in enumerate(losses, 1)]
+    result = {"status": "done", "steps": len(losses), "seconds": len(losses) * pace, "share": share}
+    return runs.Run(row, seed, None, {}, log, result)
+
+
+def test_the_table_and_the_curves(tmp_path):
+    found = [made_up("base", k, 0.10 + k / 100, [4.0, 3.0, 2.0 + k]) for k in range(3)]
+    found += [made_up("worse", k, 0.30, [5.0, 5.0, 5.0, 5.0]) for k in range(3)]
+    found += [made_up("same", k, 0.12, [4.0], pace=2.0) for k in range(3)]
+    lines = compare(found).splitlines()
+    assert lines[1].split() == "base 3 3 1.5 11.0 10.0 to 12.0".split()
+    assert lines[2].endswith("30.0 to 30.0  a difference") and lines[3].endswith("none that can be seen")
+    assert "cannot be said" in compare([run for run in found if run.seed < 2])
+    x, y = curves(found, "seconds")["base"][1]
+    assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == pytest.approx([4.0, 3.5, 10 / 3])
+
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    reading = overlay(found, ax=ax)
+    assert "base 3.33 nats after 3" in reading and reading.endswith("steps.")
+    assert len(ax.lines) == 3 * 3 + 3 and len(ax.collections) == 3
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["base", "worse", "same"]
+    assert len({line.get_linestyle() for line in ax.lines}) == 3
+    assert "seconds." in overlay(found, x="seconds", ax=ax)
+    with pytest.raises(ConfigError, match="x is"):
+        overlay(found, x="epochs", ax=ax)
