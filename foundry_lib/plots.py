@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
@@ -194,6 +196,56 @@ def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=Non
     ax.set_xticks(x, labels, rotation=60, ha="right", fontsize=8)
     ax.set(ylabel="probability", xlim=(-0.6, len(labels) - 0.4))
     ax.grid(visible=False, axis="x")
+
+
+def letters(piece: str) -> float:
+    """How wide a piece of text is drawn, in Latin letters; a Chinese character takes about two."""
+    return sum(1.9 if ord(character) > 0x2E7F else 1.0 for character in visible(piece))
+
+
+def ink_on(colour) -> str:
+    """Black or white, whichever can be read better on a colour (r, g, b, …), by the contrast rule of WCAG."""
+    rgb = np.asarray(colour[:3])
+    light = np.where(rgb <= 0.04, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    return "black" if light > 0.179 else "white"
+
+
+def draw_strip(figure: Figure, pieces: list[str], nats, grammar=None):
+    """A text as a strip of its tokens, brighter where they surprise; it wraps, and the figure gets the height it needs.
+
+    nats: the surprise of each. grammar: what each costs one who knows the grammar; ∞ is forbidden, None unknown.
+    A token of 1 nat or more carries its number, with the grammar's in brackets; the most surprising one has a frame.
+    """
+    figure.clear()
+    nats, (width, _) = np.asarray(nats, dtype=float), figure.get_size_inches()
+    norm = Normalize(0, max(4.0, float(np.ceil(nats.max()))))
+    colours = matplotlib.colormaps["cividis"](norm(nats))
+    per_line, x, line, places = 11.5 * width, 0.0, 0, []  # at 8 points a letter takes about 1/11.5 inch
+    for piece in pieces:
+        wide = max(letters(piece) + 0.6, 3.6)
+        if x and x + wide > per_line:
+            x, line = 0.0, line + 1
+        places.append((x, -line, wide))
+        x += wide
+    figure.set_size_inches(width, 0.42 * (line + 1) + 0.75)
+    ax = figure.subplots()
+    for index, (x, y, wide) in enumerate(places):
+        first = index == nats.argmax()
+        frame = dict(edgecolor=RED, lw=2.5, zorder=3) if first else dict(edgecolor="white", lw=0.8)
+        ax.barh(y, wide, 0.94, x, align="center", color=colours[index], **frame)
+        known = grammar is not None and grammar[index] is not None
+        numbered = nats[index] >= 1 or (known and grammar[index] >= 1)
+        middle = dict(ha="center", va="center", color=ink_on(colours[index]), zorder=4)
+        ax.text(x + wide / 2, y + 0.16 * numbered, visible(pieces[index]), fontsize=8, **middle)
+        if numbered:
+            beside = "" if not known else " (∞)" if np.isinf(grammar[index]) else f" ({grammar[index]:.1f})"
+            ax.text(x + wide / 2, y - 0.26, f"{nats[index]:.1f}{beside if first else ''}", fontsize=6.5, **middle)
+    ax.set(xlim=(-0.3, per_line + 0.3), ylim=(-line - 0.6, 0.6))
+    ax.axis("off")
+    scale = ScalarMappable(norm, "cividis")
+    bar = figure.colorbar(scale, ax=ax, orientation="horizontal", fraction=0.12, aspect=60, pad=0.02)
+    beside = "" if grammar is None else ", in brackets what the grammar pays"
+    bar.set_label(f"surprise (nats); red frame: the largest{beside}", fontsize=8)
 
 
 HATCHES = ("", "///", "...", "xxx")
