@@ -3,7 +3,6 @@
 import base64
 import math
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,36 +10,9 @@ from matplotlib.figure import Figure
 
 from foundry_lib import plots
 from foundry_lib.checks import below, within
-from foundry_lib.watch import LossFigure, watch
 from foundry_lib.widgets import LiveFigure
 
 PNG = b"\x89PNG\r\n"
-
-
-class FakeTrainer(SimpleNamespace):
-    """A trainer's history without a training."""
-
-    def __init__(self, steps: int):
-        super().__init__(
-            history=[], steps=steps, config=SimpleNamespace(max_iters=steps), loader=SimpleNamespace(floor=None)
-        )
-
-    def run(self):
-        for step in range(self.steps + 1):
-            loss = 4 + 3 * math.exp(-step / 50)
-            self.history.append(
-                SimpleNamespace(
-                    step=step,
-                    train_loss=loss if step else None,
-                    tokens_per_s=1e4,
-                    remaining=3.0,
-                    val_loss=loss + 0.1 if step % 50 == 0 else None,
-                )
-            )
-            yield self.history[-1]
-
-    def status(self):
-        return f"Finished: {self.steps} steps."
 
 
 def test_running_mean():
@@ -90,15 +62,6 @@ def test_a_live_figure_is_a_picture_without_a_front_end():
     figure.axes.plot([3, 2, 1])
     figure.redraw()
     assert figure.value != before
-
-
-def test_watching_draws_the_end_and_says_where_it_stands(capsys):
-    trainer = FakeTrainer(200)
-    watch(trainer, {"ln V": 6.9})
-    assert "Finished: 200 steps." in capsys.readouterr().out
-    figure = LossFigure(trainer, {"ln V": 6.9})
-    assert "step 200 of 200" in figure.axes.get_title(loc="left")
-    assert figure.seconds_to_draw > 0
 
 
 def test_checks_print_the_same_words_and_can_fail(capsys):
