@@ -1,8 +1,9 @@
 """Checkpoints: a folder that is either whole or not there.
 
 A checkpoint is written into a temporary folder beside its place, each file flushed to the disk, the manifest with
-every file's sha256 last, and then renamed. A reader believes nothing that the manifest does not confirm. Weights are
-safetensors and everything else is JSON: loading runs no code, as unpickling would.
+every file's sha256 last, and then renamed. A reader believes nothing that the manifest does not confirm, and builds no
+model that the weights do not fill. Weights are safetensors and everything else is JSON: loading runs no code, as
+unpickling would.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from .model import MiniLLM
 from .tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
+LONGEST = 2**20  # tokens of context that a file may ask for: the table of rotations is made from this number
 
 
 def _flush(path: Path):
@@ -96,39 +98,94 @@ def verify(folder: Path | str) -> dict[str, Path]:
     """The files of a checkpoint by name, after checking each against the manifest. Raises CheckpointError."""
     folder = Path(folder)
     if not folder.exists():
+        folder = folder.with_name(folder.name + ".old")  # there after a save that was cut off between its renames
+    if not folder.exists():
+        folder = folder.with_suffix("")
         raise CheckpointError(f"There is no folder {folder}, seen from {Path.cwd()}; check the path.")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        names = {str(name): str(digest) for name, digest in manifest.items()}
+        return _verified(folder)
+    except CheckpointError as error:
+        good = _newest_good(folder)
+        advice = "there is no other beside it" if good is None else f"the newest good one beside it is {good.name}"
+        raise CheckpointError(f"{error}; {advice}.") from error.__cause__
+
+
+def _verified(folder: Path) -> dict[str, Path]:
+    try:
+        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a checkpoint: it has no {MANIFEST}.") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} cannot be read ({error}); use an earlier checkpoint.") from error
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {MANIFEST}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder / MANIFEST} cannot be read ({error})") from error
+    if not isinstance(names, dict):
+        raise CheckpointError(f"{folder / MANIFEST} is not a list of files")
     for name, digest in names.items():
-        if Path(name).name != name:
-            raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which lies outside the checkpoint.")
+        if Path(name).name != name or "\0" in name:
+            raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which lies outside the checkpoint")
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
-            raise CheckpointError(f"{folder / name} is missing or damaged; use an earlier checkpoint.")
+            raise CheckpointError(f"{folder / name} is missing or damaged")
     return {name: folder / name for name in names}
 
 
+def _newest_good(folder: Path) -> Path | None:
+    """The checkpoint written last beside `folder` that is whole."""
+    for other in reversed([path for path in checkpoints(folder.parent) if path.parent == folder.parent]):
+        try:
+            _verified(other)
+            return other
+        except CheckpointError:
+            continue
+    return None
+
+
 def read_json(files: dict[str, Path], name: str) -> dict:
-    """The JSON file `name` of a verified checkpoint; CheckpointError when it is not part of it."""
+    """The JSON file `name` of a verified checkpoint; CheckpointError when it is not part of it or holds no table."""
     if name not in files:
         raise CheckpointError(f"This checkpoint has no {name}; it holds {', '.join(files)}.")
-    return json.loads(files[name].read_text(encoding="utf-8"))
+    try:
+        values = json.loads(files[name].read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{files[name]} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{files[name]} holds {type(values).__name__}, not a table of names and values.")
+    return values
+
+
+def read_tensors(files: dict[str, Path], name: str) -> dict[str, torch.Tensor]:
+    """The tensors of the safetensors file `name`; CheckpointError when it is not part of it or cannot be read."""
+    if name not in files:
+        raise CheckpointError(f"This checkpoint has no {name}; it holds {', '.join(files)}.")
+    try:
+        return safetensors.torch.load(files[name].read_bytes())
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{files[name]} holds no tensors: {error}") from error
+
+
+def _require_fit(config: ModelConfig, state: dict[str, torch.Tensor], folder: Path):
+    """Refuse a configuration that asks for a model of another size than the weights, before any memory is taken."""
+    counted = sum(tensor.numel() for tensor in state.values())
+    layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
+    if counted != config.n_params or layers != config.n_layers:
+        raise CheckpointError(
+            f"{folder} does not fit together: config.json asks for {config.n_params:,} parameters in {config.n_layers} "
+            f"layers, model.safetensors holds {counted:,} in {layers}."
+        )
+    if config.max_seq_len > LONGEST:
+        raise CheckpointError(f"{folder}: max_seq_len={config.max_seq_len} is beyond {LONGEST:,}.")
 
 
 def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, Tokenizer]:
     """The model and its tokenizer, each file checked. Raises CheckpointError, naming what is wrong."""
     files = verify(folder)
+    folder = files["config.json"].parent if "config.json" in files else Path(folder)
     try:
-        model = MiniLLM(ModelConfig.from_dict(read_json(files, "config.json")))
-        state = safetensors.torch.load(files["model.safetensors"].read_bytes())
+        config, state = ModelConfig.from_dict(read_json(files, "config.json")), read_tensors(files, "model.safetensors")
+        _require_fit(config, state, folder)
+        model = MiniLLM(config)
         if model.config.tie_embeddings:
             state["output.weight"] = state["tok_embeddings.weight"]
         model.load_state_dict(state)
-        tokenizer = Tokenizer.load(Path(folder))
+        tokenizer = Tokenizer.load(folder)
     except CheckpointError:
         raise
     except (FoundryError, RuntimeError, KeyError, TypeError) as error:
@@ -145,7 +202,8 @@ def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, T
 
 def checkpoints(root: Path | str = "runs") -> list[Path]:
     """All finished checkpoints below `root`, the oldest first."""
-    found = [path.parent for path in Path(root).rglob(MANIFEST) if path.parent.suffix not in (".new", ".old")]
+    found = [path.parent for path in Path(root).rglob(MANIFEST) if path.parent.suffix != ".new"]
+    found = [folder for folder in found if folder.suffix != ".old" or not folder.with_suffix("").exists()]
     return sorted(found, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name))
 
 

@@ -14,6 +14,7 @@ from .baselines import bits_per_byte, reference_lines
 from .checkpoint import checkpoints
 from .config import PRESETS, TrainConfig
 from .errors import FoundryError
+from .lock import writing
 from .recipes import new_trainer
 from .tales.floor import FREE
 from .trainer import Record, Trainer
@@ -118,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
             total=trainer.config.max_iters, initial=trainer.step, unit="step", dynamic_ncols=True, file=sys.stdout
         )
         val, lowest, best = math.nan, math.inf, None
-        with bar:
+        with writing(out), bar:
             for record in trainer.run():
                 bar.update(record.step - bar.n)
                 bar.set_postfix_str(

@@ -1,6 +1,7 @@
 """Training: a schedule, a step, and a loop that yields records. It prints and plots nothing; the caller may."""
 
 import math
+import shutil
 import signal
 import threading
 import time
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint import load_checkpoint, read_json, save_checkpoint, verify
+from .checkpoint import load_checkpoint, read_json, read_tensors, save_checkpoint, verify
 from .config import TrainConfig
 from .data import IGNORED
 from .errors import CheckpointError, ConfigError, FoundryError
+from .lock import writing
 from .model import MiniLLM
 
 
@@ -217,7 +218,10 @@ class Trainer:
         return f"{how} at step {self.step} of {self.config.max_iters}; call run() again to go on from here."
 
     def save(self, folder: Path | str) -> Path:
-        """Write everything to `folder/step-NNNNNN`, whole or not at all; return that path."""
+        """Write everything to `folder/step-NNNNNN`, whole or not at all; return that path.
+
+        Raises CheckpointError when that cannot be done, or when another process is writing into `folder`.
+        """
         position = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {
             f"optimizer.{position[id(p)]}.{key}": value.detach().cpu().clone()
@@ -235,9 +239,12 @@ class Trainer:
             "loader": self.loader.spec(),
             "history": [list(vars(record).values()) for record in self.history],
         }
-        return save_checkpoint(
-            Path(folder) / f"step-{self.step:06d}", self.model, self.loader.tokenizer, tensors, values
-        )
+        with writing(folder):
+            for leftover in Path(folder).glob("step-??????.new"):  # of a save that was cut off
+                shutil.rmtree(leftover, ignore_errors=True)
+            return save_checkpoint(
+                Path(folder) / f"step-{self.step:06d}", self.model, self.loader.tokenizer, tensors, values
+            )
 
     @classmethod
     def load(cls, folder: Path | str, loader=None, device: str | None = None) -> "Trainer":
@@ -250,13 +257,20 @@ class Trainer:
 
         model, tokenizer = load_checkpoint(folder)
         files = verify(folder)
-        values = read_json(files, "trainer.json")
-        if loader is None:
-            loader = DataLoader(**values["loader"], tokenizer=tokenizer, **({"device": device} if device else {}))
+        values, tensors = read_json(files, "trainer.json"), read_tensors(files, "trainer.safetensors")
+        try:
+            config = TrainConfig.from_dict(values["config"])
+            if loader is None:
+                loader = DataLoader(**values["loader"], tokenizer=tokenizer, **({"device": device} if device else {}))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder} holds no training that can be gone on with: {error!r}.") from error
         if loader.tokenizer.fingerprint != tokenizer.fingerprint:
             raise CheckpointError(f"{folder} was trained with another tokenizer than this loader's.")
-        trainer = cls(model, loader, TrainConfig.from_dict(values["config"]), device)
-        trainer._restore(safetensors.torch.load(files["trainer.safetensors"].read_bytes()), values)
+        trainer = cls(model, loader, config, device)
+        try:
+            trainer._restore(tensors, values)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(f"{folder} holds no training that can be gone on with: {error!r}.") from error
         return trainer
 
     def _restore(self, tensors: dict[str, Tensor], values: dict):
@@ -266,6 +280,8 @@ class Trainer:
             if key.startswith("optimizer."):
                 name, field = key.removeprefix("optimizer.").rsplit(".", 1)
                 p = parameters[name]
+                if field != "step" and (tensor.shape != p.shape or not tensor.isfinite().all()):
+                    raise ValueError(f"the optimizer's {field} of {name} does not fit the weights")
                 state.setdefault(p, {})[field] = tensor.to(p.device)
         self.optimizer.state.update(state)
         self.loader.load_state(
@@ -274,5 +290,5 @@ class Trainer:
         torch.set_rng_state(tensors["rng.torch"])
         if self.device.startswith("cuda") and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
-        self.step, self.elapsed = values["step"], values["elapsed"]
+        self.step, self.elapsed = int(values["step"]), float(values["elapsed"])
         self.history = [Record(*row) for row in values["history"]]

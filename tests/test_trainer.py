@@ -230,7 +230,7 @@ def test_the_two_commands(text_file, tmp_path):
     assert trained.returncode == 0, trained.stderr
     for words in ("threads", "parameters", "ln V", "bits/byte", "step    20", "Saved to"):
         assert words in trained.stdout
-    assert sorted(p.name for p in (tmp_path / "runs" / "a b").iterdir()) == ["step-000010", "step-000020"]
+    assert sorted(p.name for p in (tmp_path / "runs" / "a b").glob("[!.]*")) == ["step-000010", "step-000020"]
     again = run_command("train", "--resume", "runs/a b", "--device", "cpu", cwd=tmp_path)
     assert again.returncode == 0 and "Nothing was left to train" in again.stdout
     spoken = run_command("generate", "--prompt", "The owl", "--tokens", 12, "--device", "cpu", cwd=tmp_path)
@@ -248,7 +248,7 @@ def test_the_best_checkpoint_of_an_overfitted_training_is_kept(tmp_path):
     done = run_command("train", *options, "--steps", 400, "--eval-interval", 50, "--learning-rate", 0.01, cwd=tmp_path)
     best = re.search(r"lowest at (step-\d+)", done.stdout)
     assert done.returncode == 0 and best, done.stdout
-    kept = sorted(p.name for p in (tmp_path / "run").iterdir())
+    kept = sorted(p.name for p in (tmp_path / "run").glob("[!.]*"))
     assert kept == [best[1], "step-000350", "step-000400"] and done.stdout.rstrip().endswith(best[1])
 
 
@@ -312,7 +312,7 @@ def test_resuming_keeps_what_it_finds(text_file, tmp_path):
     foreign.mkdir(parents=True)
     (foreign / "manifest.json").write_text("{}", encoding="utf-8")
     assert run_command("train", *options, "--steps", 8, "--out", "run", cwd=tmp_path).returncode == 0
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["step-000006", "step-000008", "thesis"]
+    assert sorted(p.name for p in (tmp_path / "run").glob("[!.]*")) == ["step-000006", "step-000008", "thesis"]
     shutil.rmtree(tmp_path / "run" / "step-000008")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

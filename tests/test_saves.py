@@ -1,0 +1,148 @@
+"""Saving under violence: kill -9 at random moments, flipped bits, cut files, two writers, a disk that refuses.
+
+The long form (--long) is the proof whose figures stand in benchmarks/RELIABILITY.md; the short one runs every time.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_checkpoint import TOKENIZER, model
+
+from foundry_lib import CheckpointError
+from foundry_lib.checkpoint import checkpoints, load_checkpoint, save_checkpoint, verify
+from foundry_lib.lock import writing
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
+
+
+def save_for_ever(folder, pipe: int, same: bool):
+    """Save step after step (or one step again and again), and tell the parent each one that is confirmed."""
+    made, step = model(1), 0
+    while True:
+        step += 1
+        save_checkpoint(folder / ("step-000001" if same else f"step-{step:06d}"), made, TOKENIZER, values={"n": step})
+        os.write(pipe, b"%d\n" % step)
+        for old in sorted(folder.glob("step-??????"))[:-3]:
+            shutil.rmtree(old)
+
+
+@needs_fork
+@pytest.mark.parametrize("same", [False, True], ids=["new steps", "the same step"])
+def test_a_kill_at_any_moment_loses_nothing_confirmed(tmp_path, same, request):
+    kills = 200 if request.config.getoption("--long") else 8
+    dice, unreadable, older, in_the_middle = random.Random(5), 0, 0, 0
+    for number in range(kills):
+        folder = tmp_path / f"跑 {number}"
+        folder.mkdir()
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                save_for_ever(folder, write, same)
+            finally:
+                os._exit(1)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            confirmed = int(pipe.readline())
+            time.sleep(dice.random() * 0.05)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            confirmed = max([confirmed, *map(int, pipe.read().split())])
+        found = checkpoints(folder)
+        in_the_middle += any(folder.glob("*.new"))
+        try:
+            load_checkpoint(found[-1])
+            saved = int((found[-1] / "trainer.json").read_text().split(":")[1].strip(" }\n"))
+            older += saved < confirmed
+        except (CheckpointError, IndexError):
+            unreadable += 1
+        shutil.rmtree(folder)
+    print(f"\n{kills} kills, {in_the_middle} of them in the middle of a save: {unreadable} unreadable, {older} too old")
+    assert unreadable == older == 0 and in_the_middle
+
+
+def damage(file, dice):
+    """One bit of a file, turned over."""
+    data = bytearray(file.read_bytes())
+    place = dice.randrange(8 * len(data))
+    data[place // 8] ^= 1 << place % 8
+    file.write_bytes(data)
+
+
+def test_a_flipped_bit_or_a_cut_end_is_refused_and_the_good_one_named(tmp_path, request):
+    flips = 500 if request.config.getoption("--long") else 60
+    good = save_checkpoint(tmp_path / "step-000007", model(1), TOKENIZER, values={"n": 7})
+    bad = save_checkpoint(tmp_path / "step-000008", model(2), TOKENIZER, values={"n": 8})
+    files = sorted(bad.iterdir())
+    sizes, dice = [file.stat().st_size for file in files], random.Random(3)
+    for number in range(flips):
+        file = files[number % len(files)] if number < 5 * len(files) else dice.choices(files, sizes)[0]
+        whole = file.read_bytes()
+        damage(file, dice)
+        with pytest.raises(CheckpointError, match=rf"{file.name}|outside|missing.*step-000007|is missing") as refused:
+            load_checkpoint(bad)
+        assert good.name in str(refused.value)
+        file.write_bytes(whole)
+    cuts = 0
+    for file in files:
+        whole = file.read_bytes()
+        for length in range(0, len(whole), 4096):
+            file.write_bytes(whole[:length])
+            with pytest.raises(CheckpointError, match=file.name):
+                load_checkpoint(bad)
+            cuts += 1
+        file.write_bytes(whole)
+    load_checkpoint(bad)
+    print(f"\n{flips} flipped bits and {cuts} cut files: all refused, each naming the good one")
+    shutil.rmtree(good)
+    damage(files[0], dice)
+    with pytest.raises(CheckpointError, match="no other beside it"):
+        load_checkpoint(bad)
+
+
+def test_the_earlier_one_is_found_between_the_two_renames(tmp_path):
+    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    folder.rename(tmp_path / "step-000001.old")
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000001.old"]
+    assert set(verify(folder)) and load_checkpoint(folder)
+    save_checkpoint(folder, model(2), TOKENIZER)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+
+
+SECOND = """
+import sys
+from foundry_lib.errors import CheckpointError
+from foundry_lib.lock import writing
+try:
+    with writing(sys.argv[1]):
+        print("mine")
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_a_second_process_is_refused_by_name(tmp_path):
+    def other():
+        command = [sys.executable, "-c", SECOND, str(tmp_path / "跑 1")]
+        env = dict(os.environ, PYTHONUTF8="1")
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=env).stdout
+
+    with writing(tmp_path / "跑 1"):
+        with writing(tmp_path / "跑 1"):
+            pass
+        said = other()
+        assert "跑 1 is in use" in said and str(os.getpid()) in said
+    assert other() == "mine\n"
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot be written to.*still in memory"):
+        with writing(tmp_path / "file" / "run"):
+            pass
