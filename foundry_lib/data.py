@@ -132,7 +132,8 @@ class DataLoader:
     one with `vocab_size` pieces (None: see `Tokenizer.train`), on the training part only. val_fraction: share of the
     text that is kept for validation.
     by_document: whether rows begin with a document (see above). longest_row: tokens that a model must be able to read.
-    floor: for tales, the `tales.Floor` of the validation targets, so that no loss can be mistaken; else None.
+    floor: for tales, by document, the `tales.Floor` of the validation targets, so that no loss can be mistaken; else
+    None.
     Raises CorpusError for a text that cannot be used or is too short for one row of either part.
     """
 
@@ -256,8 +257,9 @@ class DataLoader:
         }
 
     def _floor(self, documents: list[str]):
-        """The floor of the documents in the validation rows; None where no grammar is known."""
-        if self.corpus.grammar is None:
+        """The floor of the documents in the validation rows; None where no grammar is known, or where the rows are too
+        short to hold whole tales: in the middle of one a reader has not seen what the floor takes for known."""
+        if self.corpus.grammar is None or not self.by_document:
             return None
         from . import tales
 

@@ -110,3 +110,12 @@ def test_tales_of_a_grammar_of_your_own():
     assert loader.by_document and 0.3 < loader.floor.nats < 0.6
     assert read_corpus("tales-en").sha256 != corpus.sha256
     assert loader.spec()["file_path"] == "my tales"
+
+
+def test_rows_too_short_for_a_tale_have_no_floor():
+    """They begin and end in the middle of one; a training on them runs, and is compared with nothing."""
+    from foundry_lib.recipes import new_trainer
+
+    trainer = new_trainer(told("en", 300), block_size=64, dim=16, max_iters=1, eval_interval=1)
+    assert not trainer.loader.by_document and trainer.loader.floor is None
+    assert all(record.excess is None for record in trainer.run())
