@@ -25,10 +25,11 @@ def require_ints(config, names: str, minimum: int = 1):
 
 
 def require_numbers(config, names: str, low: float, high: float, low_open=False, high_open=False):
-    """Refuse what is not a finite number between `low` and `high`; *_open excludes the end itself."""
+    """Refuse what is not a number between `low` and `high`, or is beyond 1e30, where 32 bits end; *_open excludes the
+    end itself."""
     for name in names.split():
         value = getattr(config, name)
-        ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        ok = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30  # no NaN either
         ok = ok and (value > low if low_open else value >= low) and (value < high if high_open else value <= high)
         if not ok:
             left, right = "(" if low_open else "[", ")" if high_open or high == math.inf else "]"

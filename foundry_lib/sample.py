@@ -29,7 +29,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     if temperature < 1e-6:
         best = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
         return logits.masked_fill(~best, -torch.inf)
-    return logits / temperature
+    return logits / float(temperature)  # a whole number may have more digits than a tensor takes
 
 
 def apply_top_k(logits: Tensor, k: int) -> Tensor:

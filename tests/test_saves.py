@@ -85,7 +85,7 @@ def test_a_flipped_bit_or_a_cut_end_is_refused_and_the_good_one_named(tmp_path, 
         file = files[number % len(files)] if number < 5 * len(files) else dice.choices(files, sizes)[0]
         whole = file.read_bytes()
         damage(file, dice)
-        with pytest.raises(CheckpointError, match=rf"{file.name}|outside|missing.*step-000007|is missing") as refused:
+        with pytest.raises(CheckpointError, match=rf"{file.name}|is missing|no file of") as refused:
             load_checkpoint(bad)
         assert good.name in str(refused.value)
         file.write_bytes(whole)
