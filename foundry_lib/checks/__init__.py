@@ -6,12 +6,14 @@ checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
+from .experiments import bits_per_byte, equal_time_steps, verdict
 from .feed_forward import matched_width, selectivity, silu, swiglu
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
 from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
 from .sampling import temperature, top_k, top_p
 from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
+from .training import accumulation, learning_rate, mean_loss, train_step
 from .words import below, within
 
 EXERCISES = {
@@ -42,6 +44,13 @@ EXERCISES = {
         temperature,
         top_k,
         top_p,
+        verdict,
+        bits_per_byte,
+        equal_time_steps,
+        mean_loss,
+        train_step,
+        learning_rate,
+        accumulation,
     )
 }
 
