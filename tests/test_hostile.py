@@ -1,4 +1,4 @@
-"""Hostile files: whatever the bytes are, they are loaded or refused with one of our errors. Nothing is run, nothing hangs.
+"""Hostile files: whatever the bytes are, they are loaded or refused with one of our errors; nothing is run or hangs.
 
 An attacker also rewrites the manifest, so each mutation gets a fresh one here; without it the checksums refuse it
 (tests/test_saves.py). --long: 10,000 mutations of each kind; otherwise 150.

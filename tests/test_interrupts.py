@@ -1,0 +1,75 @@
+"""■ and Ctrl-C at random moments: the training ends after the present step and goes on to the same bits.
+
+--long: 200 signals, the proof; otherwise 20.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from foundry_lib.config import ModelConfig, TrainConfig
+from foundry_lib.data import DataLoader
+from foundry_lib.model import MiniLLM
+from foundry_lib.trainer import Trainer
+
+TEXT = "An owl sat in an oak. The more it saw the less it spoke.\n" * 60
+
+
+def new(path, steps: int) -> Trainer:
+    loader = DataLoader(path, batch_size=2, block_size=16, vocab_size=300)
+    config = ModelConfig(loader.vocab_size, 16, 1, 2, 1, max_seq_len=loader.longest_row)
+    return Trainer(MiniLLM(config), loader, TrainConfig(batch_size=2, max_iters=steps, eval_interval=7))
+
+
+def weights(trainer):
+    return [p.detach().clone() for p in trainer.model.parameters()]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system cannot send itself the signal")
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "a second time during the stop"])
+def test_signals_at_random_moments_change_nothing(tmp_path, twice, request):
+    signals = 200 if request.config.getoption("--long") else 20
+    path, dice, steps = tmp_path / "text.txt", random.Random(6), 12 * signals
+    path.write_text(TEXT, encoding="utf-8")
+    whole, stopped = new(path, steps), new(path, steps)
+    list(whole.run())
+    step_time = sorted(b.elapsed - a.elapsed for a, b in zip(whole.history[1:], whole.history[2:], strict=False))
+
+    sent, stops, late = 0, 0, []
+    while stopped.step < steps:
+        running, fired = threading.Event(), []
+
+        def fire(running=running, fired=fired):
+            running.wait(10)
+            time.sleep(dice.random() * 8 * step_time[len(step_time) // 2])
+            if running.is_set():
+                fired.append(stopped.step)
+                os.kill(os.getpid(), signal.SIGINT)
+                if twice:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=fire)
+        thread.start()
+        try:
+            for _ in stopped.run():
+                if sent < signals:
+                    running.set()
+            running.clear()
+            thread.join(20)
+        except KeyboardInterrupt:  # it came between two cells, where Python's own handler is back
+            thread.join(20)
+        if fired:
+            sent += 1
+            stops += stopped.interrupted
+            late.append(stopped.step - fired[0])
+            if stopped.interrupted:
+                assert f"Stopped at step {stopped.step} of {steps}" in stopped.status()
+    print(f"\n{sent} signals, {stops} stops, at most {max(late)} steps later")
+    assert sent >= signals / 2 and stops >= sent / 2 and max(late) <= 2
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(stopped), strict=True))
+    assert [r.train_loss for r in stopped.history] == [r.train_loss for r in whole.history]
