@@ -1,8 +1,15 @@
-"""How pytest runs the lessons: nbval's settings, and the environment of every kernel that it starts."""
+"""How pytest runs the lessons: nbval's settings, the environment of every kernel, and a record of each cell."""
 
+import json
 import os
+import re
+import tempfile
 import time
+from pathlib import Path
 from queue import Empty
+
+import psutil
+import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts; foundry_lib.runtime says why
 os.environ["PYTHONUTF8"] = "1"  # kernels and other children read and print UTF-8 on Windows as well
@@ -16,6 +23,7 @@ OUTPUT_TIMEOUT = 60  # seconds between two messages of a cell; nbval's own 5 are
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="the long form of the proofs that have one (minutes each)")
+    parser.addoption("--record", metavar="FILE", help="write what each cell of the lessons did to FILE (course.py check)")
 
 
 def pytest_collectstart(collector):
@@ -29,7 +37,7 @@ def pytest_collection_modifyitems(items):
             item.output_timeout = OUTPUT_TIMEOUT
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Let nbval see within a second that a kernel has died; alone it waits until the cell's time is up."""
     from nbval.kernel import RunningKernel
 
@@ -46,3 +54,78 @@ def pytest_configure():
                     raise
 
     RunningKernel.get_message = get_message
+    if "FOUNDRY_PROGRESS" not in os.environ:  # the lessons as a newcomer runs them, whoever runs the tests
+        nowhere = tempfile.TemporaryDirectory()
+        os.environ["FOUNDRY_PROGRESS"] = str(Path(nowhere.name) / "progress.json")
+        config.add_cleanup(lambda: (os.environ.pop("FOUNDRY_PROGRESS"), nowhere.cleanup()))
+
+
+# ---- The record of a lesson's run: one line of JSON a cell, for `course.py check`
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    file = item.config.getoption("--record")
+    if file and hasattr(item, "test_outputs") and (report.when == "call" or (report.when == "setup" and report.failed)):
+        found = record(item, call)
+        with open(file, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(found) + "\n")
+        if found["verdict"] in ("dies", "endless", "broken"):
+            item.session.shouldfail = found["message"]  # the cells behind it can not run
+    return report
+
+
+def record(item, call) -> dict:
+    """What one cell did: its verdict, the texts that were compared, the pictures, what it cost."""
+    code = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
+    expected, found = (compared_text(item, outputs) for outputs in (item.cell.outputs, item.test_outputs))
+    verdict, message = "ok", ""
+    if call.excinfo is not None:
+        error = call.excinfo.value
+        message = str(error)
+        dead = isinstance(error, RuntimeError) and re.search("(?i)kernel d", message)
+        words = {"outputs differ": "differs", "Timeout": "endless", "exception": "raises", "Unrun": "stripped"}
+        verdict = "dies" if dead else next((words[word] for word in words if word in message), "broken")
+        raised = [output for output in item.test_outputs or () if output.output_type == "error"]
+        if verdict == "raises" and raised:
+            message = f"{raised[-1].ename}: {raised[-1].evalue}"
+    return {
+        "cell": item.cell_num + 1,
+        "of": len(code),
+        "source": item.cell.source,
+        "counted": item.cell.execution_count == item.cell_num + 1,
+        "compared": bool(item.options["check"] and item.cell.execution_count is not None and expected.strip()),
+        "verdict": verdict,
+        "message": message,
+        "expected": expected,
+        "found": found,
+        "seconds": call.duration,
+        **cost(item.parent.kernel),
+        "pictures": [
+            output.data["image/png"] for output in item.test_outputs or () if "image/png" in output.get("data", {})
+        ],
+    }
+
+
+def compared_text(item, outputs) -> str:
+    """What is compared of a cell's outputs, in one text."""
+    texts = []
+    for output in outputs or ():
+        forms = output.get("data") or {output.get("name", "error"): output.get("text") or output.get("ename", "")}
+        texts += [item.sanitize(str(forms[kind])) for kind in forms if kind not in item.parent.skip_compare]
+    return "\n".join(text.removesuffix("\n") for text in texts)
+
+
+def cost(kernel) -> dict:
+    """Processor seconds of a lesson's kernel so far, and its greatest memory in MiB (where the system keeps it)."""
+    try:
+        process = psutil.Process(kernel.km.provisioner.pid)
+        times, memory = process.cpu_times(), process.memory_info()
+        peak = getattr(memory, "peak_wset", memory.rss)  # Windows keeps it
+        status = Path(f"/proc/{process.pid}/status")  # so does Linux
+        if status.exists():
+            peak = 1024 * int(re.search(r"VmHWM:\s*(\d+)", status.read_text()).group(1))
+        return {"processor_seconds": times.user + times.system, "memory": peak / 2**20}
+    except (psutil.Error, AttributeError, TypeError, OSError):  # the kernel has died, or never started
+        return {"processor_seconds": 0.0, "memory": 0.0}
