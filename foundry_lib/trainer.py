@@ -20,6 +20,7 @@ from .config import TrainConfig
 from .data import IGNORED
 from .errors import CheckpointError, ConfigError, FoundryError
 from .lock import writing
+from .memory import out_of_memory
 from .model import MiniLLM
 
 
@@ -145,7 +146,7 @@ class Trainer:
             while self.step < end:
                 arm()
                 started = time.perf_counter()
-                loss, grad_norm = self._train_step()
+                loss, grad_norm = self._step_that_fits()
                 seconds = time.perf_counter() - started
                 due = self.step % self.config.eval_interval == 0 or self.step == self.config.max_iters
                 losses = self.token_losses() if due else None
@@ -175,6 +176,19 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         return loss.item(), grad_norm.item()
+
+    def _step_that_fits(self) -> tuple[float, float]:
+        """`_train_step`. Where the device has no memory left for it, all is as before it, and the error says what to do."""
+        position = self.loader.state()
+        try:
+            return self._train_step()
+        except torch.OutOfMemoryError:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.loader.load_state(position)  # the batch was not learned from
+        # Out here, where the traceback no longer holds the tensors.
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        raise out_of_memory(self.model.config, self.loader.batch_size, self.loader.block_size)
 
     def _autocast(self):
         """bf16 products on CUDA; plain fp32 elsewhere."""

@@ -306,6 +306,53 @@ def test_a_diverged_training_stops_at_the_last_good_step(text_file):
     assert fingerprint(trainer) == before and trainer.step == 3
 
 
+@pytest.mark.parametrize("where", ["forward", "backward", "update"])
+def test_a_step_without_memory_changes_nothing_and_says_what_to_do(text_file, uninterrupted, where, monkeypatch):
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=3))
+    before, position = fingerprint(trainer), trainer.loader.state()
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with monkeypatch.context() as patch:
+        if where == "forward":
+            patch.setattr(trainer.model, "forward", full)
+        elif where == "backward":
+            patch.setattr(torch.Tensor, "backward", full)
+        else:
+            patch.setattr(trainer.optimizer, "step", full)
+        with pytest.raises(FoundryError, match=r"batch_size=2 \(0\.00 GiB\), block_size=8 .*or dim=16") as refused:
+            list(trainer.run())
+    assert refused.value.__context__ is None or "CUDA" not in str(refused.value)
+    assert fingerprint(trainer) == before and trainer.step == 3
+    assert all(torch.equal(position[split], now) for split, now in trainer.loader.state().items())
+    assert all(p.grad is None for p in trainer.model.parameters())
+    list(trainer.run())
+    assert fingerprint(trainer) == fingerprint(uninterrupted)
+
+
+def test_the_estimate_of_memory_is_of_the_right_size(text_file):
+    """Against what a step really allocates: the weights' share exactly, the kept activations within a half."""
+    from foundry_lib.memory import step_bytes
+
+    config = ModelConfig.preset("tiny", vocab_size=1024, max_seq_len=128)
+    model, kept = MiniLLM(config), {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    idx = torch.zeros(8, 128, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        _, loss = model(idx, idx)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    activations = sum(size for place, size in kept.items() if place not in weights)
+    estimate = step_bytes(config, 8, 128) - 16 * config.n_params
+    print(f"\nkept {activations / 2**20:.1f} MiB, estimated {estimate / 2**20:.1f} MiB")
+    assert 0.67 < estimate / activations < 1.5
+
+
 def test_resuming_keeps_what_it_finds(text_file, tmp_path):
     options = ["--data", text_file, "--block-size", 16, "--vocab-size", 400, "--device", "cpu", "--eval-interval", 2]
     foreign = tmp_path / "run" / "thesis"
