@@ -178,7 +178,7 @@ class Trainer:
         return loss.item(), grad_norm.item()
 
     def _step_that_fits(self) -> tuple[float, float]:
-        """`_train_step`. Where the device has no memory left for it, all is as before it, and the error says what to do."""
+        """`_train_step`. Where the device has no memory for it, all is as before and the error gives advice."""
         position = self.loader.state()
         try:
             return self._train_step()
