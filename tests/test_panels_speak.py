@@ -76,7 +76,7 @@ def test_the_text_is_that_of_stream(starter, voice, capsys):
     verdict = tales.parse(told, "en").message
     assert verdict in voice.reading and verdict in by_thread and verdict in voice.words.value
     tokens = len(starter[1].encode(told)) - len(starter[1].encode(PROMPT)) + 1  # the end sign counts
-    assert voice.reading.startswith(f"{tokens} tokens, ") and "tokens/s. the model ended it." in voice.reading
+    assert voice.reading.startswith(f"{tokens} tokens, ") and "tokens/s. The model ended it." in voice.reading
 
 
 def test_the_global_generator_and_other_runs_are_left_alone(voice):
@@ -117,8 +117,8 @@ def test_stop_ends_before_the_next_token(starter, voice, steps):
     steps.release(1000)
     voice.wait()
     assert steps.calls == 6 and voice.text == PROMPT + "".join(expected(starter)[:5])
-    assert voice.reading.startswith("5 tokens") and "stopped" in voice.reading
-    assert "(rule: grammar, sentence 1)" in voice.reading, "a tale that is cut off is no tale"
+    assert voice.reading.startswith("5 tokens") and ". Stopped." in voice.reading
+    assert "in sentence 1," in voice.reading and "(rule: grammar)" in voice.reading, "a tale that is cut off is no tale"
 
 
 def test_stop_ends_the_wait_of_a_slow_pace(voice):
@@ -168,7 +168,7 @@ def test_an_error_is_shown_and_the_next_press_works(voice, starter):
     assert "RuntimeError: no memory <left>" in voice.reading and "no memory &lt;left&gt;" in voice.words.value
     voice.start()
     voice.wait()
-    assert "RuntimeError" not in voice.reading and "the model ended it" in voice.reading
+    assert "RuntimeError" not in voice.reading and "The model ended it" in voice.reading
 
 
 def test_in_a_cell_an_error_is_raised(voice, starter):
@@ -184,7 +184,7 @@ def test_no_text_is_obeyed_as_html(starter):
     assert "<script>" not in voice.page.value and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;b&gt;" in (
         voice.page.value
     )
-    assert "3 tokens are the most here" in voice.reading and "parser" not in voice.reading
+    assert "3 tokens are the most that it may write" in voice.reading and "parser" not in voice.reading
 
 
 def test_what_a_model_writes_is_not_obeyed_either(voice, monkeypatch):
@@ -209,7 +209,7 @@ def test_speak_pressed_while_a_cell_speaks_stops_the_cell(starter, voice, steps)
     cell.join(20)
     pressed.join(20)
     voice.wait()
-    assert first.tokens == 3 and first.end == "stopped"
+    assert first.tokens == 3 and first.end == "Stopped"
     assert voice.run is not first and voice.text == PROMPT + "".join(expected(starter))
 
 

@@ -74,8 +74,11 @@ class SideBySide:
         texts = verdicts = ""
         for column in self.columns:
             same, other = (html.escape(half) for half in column.halves)
-            mark = f'<b style="color:#D55E00">{PARTS}</b><u>{other}</u>' if column.parts is not None else ""
-            texts += f"<td {cell}>{html.escape(self.prompt)}{same}{mark}</td>"
+            if column.parts is not None:  # what is common is faint, and the mark stands between
+                same = f'<span style="opacity:0.6">{html.escape(self.prompt)}{same}</span>'
+                texts += f'<td {cell}>{same}<b style="color:#D55E00">{PARTS}</b>{other}</td>'
+            else:
+                texts += f"<td {cell}>{html.escape(self.prompt)}{same}</td>"
             verdicts += f"<td {cell}><i>{html.escape(column.verdict)}</i></td>"
         last = f"<tr>{verdicts}</tr>" if any(column.verdict for column in self.columns) else ""
         return f"<table><tr>{names}</tr><tr>{texts}</tr>{last}</table>"

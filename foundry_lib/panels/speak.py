@@ -57,6 +57,8 @@ class Speak(ipywidgets.VBox):
             "seed": Slider(seed, 0, 99).widget("seed"),
             "pace": Slider(pace, 0, 60, label="tokens/s (0: fastest)").widget("pace"),
         }
+        for control in self.controls.values():
+            control.style.description_width = "150px"
         self.go, self.halt = ipywidgets.Button(description="Speak"), ipywidgets.Button(description="Stop")
         self.page, self.words = ipywidgets.HTML(), ipywidgets.HTML()
         self.run: Run | None = None
@@ -100,9 +102,9 @@ class Speak(ipywidgets.VBox):
                     break
                 run.text += piece
                 yield
-            run.end = "the model ended it" if run.tokens < run.n else f"{run.n} tokens are the most here"
+            run.end = "The model ended it" if run.tokens < run.n else f"{run.n} tokens are the most that it may write"
         except (Stopped, KeyboardInterrupt):
-            run.end = "stopped"
+            run.end = "Stopped"
 
     def begin(self) -> Run:
         """Wait for the end of the run before, and put a new one in its place."""
@@ -174,7 +176,7 @@ class Speak(ipywidgets.VBox):
             reading += f". {run.end}."
             if self.language is not None:
                 verdict = tales.parse(text, self.language)
-                rule = "" if verdict.valid else f" (rule: {verdict.rule}, sentence {verdict.sentence})"
+                rule = "" if verdict.valid else f" (rule: {verdict.rule})"
                 reading += f"\nThe parser: {verdict.message}{rule}."
         self.text, self.reading = text, reading
         self.paint(run.prompt, run.text)
