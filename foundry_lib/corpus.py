@@ -203,9 +203,12 @@ def told(grammar: "Grammar | str", n: int = MANY_TALES, seed: int = 0, name: str
     from . import tales
 
     grammar = tales.grammar(grammar)
-    found = tales.generate(grammar, seed, n)
-    words = tuple(part for tale in found[:2000] for part in tale.parts)
-    return Corpus(name or f"tales-{grammar.language}", tuple(tale.text for tale in found), grammar, words)
+    texts, words, once = [], [], {}
+    for number, tale in enumerate(tales.tell(grammar, seed, n)):  # one in memory at a time: a tale is many objects
+        texts.append(tale.text)
+        if number < 2000:
+            words += [once.setdefault(part, part) for part in tale.parts]
+    return Corpus(name or f"tales-{grammar.language}", tuple(texts), grammar, tuple(words))
 
 
 @cache

@@ -1,5 +1,6 @@
 """What others use: generate tales, judge a text, weigh it word by word, ask what may come next."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from random import Random
@@ -33,8 +34,14 @@ def generate(language="en", seed: int = 0, n: int = 1, held_out: bool = False) -
     held_out: False tells training tales. True tells tales in which each friend has a thing that this friend
     has in no training tale; otherwise they are the same.
     """
+    return list(tell(language, seed, n, held_out))
+
+
+def tell(language="en", seed: int = 0, n: int = 1, held_out: bool = False) -> Iterator[Tale]:
+    """The tales of `generate`, one after the other."""
     told, hand = grammar(language), Writer(Random(seed))
-    return [walk(told, hand, held_out) for _ in range(n)]
+    for _ in range(n):
+        yield walk(told, hand, held_out)
 
 
 def parse(text: str, language="en") -> Verdict:
