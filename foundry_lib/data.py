@@ -195,8 +195,9 @@ class DataLoader:
         """A row needs block_size + 1 tokens. Characters are counted before a tokenizer is trained (a token has at
         least one), tokens after."""
         if min(train, val) < self.block_size + 1:
+            text = self.corpus.name if isinstance(self.file_path, Corpus) else self.file_path
             raise CorpusError(
-                f"{self.file_path} is too short: {train} {unit} for training and {val} for validation, and each needs "
+                f"{text} is too short: {train} {unit} for training and {val} for validation, and each needs "
                 f"at least block_size + 1 = {self.block_size + 1} tokens. Use {advice}."
             )
 

@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -30,7 +31,7 @@ from .errors import CheckpointError, ConfigError, FoundryError
 from .model import MiniLLM
 from .recipes import new_trainer
 from .runs import Run, compare, load, overlay, read_run, safe, write
-from .trainer import Trainer
+from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
 CODE = "attention config corpus data feed_forward model norm recipes rope tokenizer trainer".split()
@@ -97,6 +98,7 @@ def sweep(
     time_limit: float | None = None,
     root: Path | str = "runs",
     save_every: int = 200,
+    on_step: Callable[[Record], None] = lambda record: None,
     **common,
 ) -> list[Run]:
     """Train every row with every seed and return the runs; what is done already, with the same settings, is skipped.
@@ -104,7 +106,8 @@ def sweep(
     rows: name → what differs, as `new_trainer` takes it ("text" and "preset" too). common: the same for all rows.
     time_limit: seconds of training each, evaluations not counted, instead of max_iters: how many steps fit is measured
     on some steps of a copy before the first seed of a row, and the schedule is made for that many.
-    save_every: steps between two checkpoints. ■ or Ctrl-C ends the sweep after the present step; the same call goes on.
+    save_every: steps between two checkpoints. on_step: called with the Record of every step.
+    ■ or Ctrl-C ends the sweep after the present step; the same call goes on.
 
     A training that diverges is written down as such and the sweep goes on. Raises ConfigError for names that no folder
     can have, and for a folder that holds something else.
@@ -116,11 +119,9 @@ def sweep(
         for row, changes in rows.items():
             settings = {**shared, **changes}
             source = settings["text"]
-            if not isinstance(source, Corpus):
-                if source not in corpora:
-                    corpora[source] = read_corpus(source)
-                settings["text"] = source = corpora[source]
-            folder, wanted = home / f"{row}-seed{seed}", decides(source, seed, time_limit, settings)
+            if source not in corpora:  # read for its hash, and so that a text that cannot be used is refused at once
+                corpora[source] = source if isinstance(source, Corpus) else read_corpus(source)
+            folder, wanted = home / f"{row}-seed{seed}", decides(corpora[source], seed, time_limit, settings)
             found = read_run(folder)
             if found and found.config["hash"] != hashed(wanted):
                 print(f"{folder.name}: run anew ({what_changed(found.config['decides'], wanted)}).")
@@ -135,7 +136,7 @@ def sweep(
         try:
             for folder, row, seed, settings, wanted in jobs:
                 bar.set_description_str(f"{folder.name} ")
-                if not run_one(folder, row, seed, settings, wanted, time_limit, save_every, bar):
+                if not run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step, bar):
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
@@ -143,7 +144,7 @@ def sweep(
     return [run for run in wanted_runs if run]
 
 
-def run_one(folder, row, seed, settings, wanted, time_limit, save_every, bar) -> bool:
+def run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step, bar) -> bool:
     """Begin a run, or go on with it. False when it was interrupted."""
     trainer, found = new_trainer(seed=seed, **settings), read_run(folder)
     trainer = (found and found.config["hash"] == hashed(wanted) and gone_on(folder, trainer)) or trainer
@@ -159,9 +160,12 @@ def run_one(folder, row, seed, settings, wanted, time_limit, save_every, bar) ->
     try:
         begun = trainer.step
         for record in trainer.run():
-            bar.update(1 / trainer.config.max_iters if record.step > begun else 0)
+            bar.update(min(1 / trainer.config.max_iters if record.step > begun else 0, bar.total - bar.n))
             if record.step % save_every == 0 and record.step > begun:
                 save(trainer, folder)
+            on_step(record)
+    except CheckpointError:  # the disk is full, for example
+        raise
     except FoundryError as error:
         bar.write(f"{folder.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
         write(folder / "log.jsonl", log_of(trainer))

@@ -109,7 +109,8 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
     done = [run for run in runs if run.done]
     measure = measure or ("share" if all("share" in run.result for run in done) else "bits_per_byte")
     unit, factor = UNITS[measure]
-    head = f"{'':<20} seeds  steps  seconds  {unit:>17}  lowest to highest  against the first row"
+    width = max(len(run.row) for run in runs)
+    head = f"{'':<{width}} seeds steps seconds {unit:>18} {'lowest to highest':>18}  against the first row"
     lines, base = [head], None
     for row, members in by_row(runs).items():
         values = [factor * run.result[measure] for run in members if run.done]
@@ -117,7 +118,7 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
         left = len(members) - len(values) - diverged
         notes = [f"{diverged} diverged"] * (diverged > 0) + [f"{left} not finished"] * (left > 0)
         if not values:
-            lines.append(f"{row:<20} {0:>5}  {', '.join(notes)}")
+            lines.append(f"{row:<{width}} {0:>5}  {', '.join(notes)}")
             continue
         seconds = fmean(run.result["seconds"] for run in members if run.done)
         steps = fmean(run.result["steps"] for run in members if run.done)
@@ -127,17 +128,20 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
         said = "; ".join([verdict] * bool(verdict) + notes)
         span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
         mean = f"{fmean(values):.{digits}f}"
-        lines.append(f"{row:<20} {len(values):>5}  {steps:>5.0f}  {seconds:>7.1f}  {mean:>17}  {span:>17}  {said}")
+        lines.append(f"{row:<{width}} {len(values):>5} {steps:>5.0f} {seconds:>7.1f} {mean:>18} {span:>18}  {said}")
     return "\n".join(line.rstrip() for line in lines)
 
 
 def curves(runs: list[Run], x: str = "step", y: str = "train_loss") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Row → for each seed the curve, as two arrays; a training loss is the mean of twenty steps."""
+    """Row → for each seed the curve, as two arrays; a training loss is the running mean of a tenth of its steps, at
+    most of twenty."""
     rows = {}
     for run in runs:
         known = [record for record in run.log if y in record]
         values = [record[y] for record in known]
-        values = plots.running_mean(values) if y == "train_loss" else np.array(values)
+        values = (
+            plots.running_mean(values, min(20, max(1, len(values) // 10))) if y == "train_loss" else np.array(values)
+        )
         if len(values):
             rows.setdefault(run.row, []).append((np.array([record[x] for record in known], dtype=float), values))
     return rows
@@ -152,7 +156,7 @@ def overlay(runs: list[Run], x: str = "step", y: str = "train_loss", ax=None) ->
 
         _, ax = plt.subplots()
     found = curves(runs, x, y)
-    label = "training loss, mean of 20 steps" if y == "train_loss" else "validation loss"
+    label = "training loss, running mean" if y == "train_loss" else "validation loss"
     plots.draw_runs(ax, found, "step" if x == "step" else "seconds of training", f"{label} (nats)")
     ends = [
         f"{row} {fmean(v[-1] for _, v in seeds):.2f} nats after {fmean(s[-1] for s, _ in seeds):.0f}"

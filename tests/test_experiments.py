@@ -241,13 +241,16 @@ def test_the_table_and_the_curves(tmp_path):
     assert lines[2].endswith("30.0 to 30.0  a difference") and lines[3].endswith("none that can be seen")
     assert "cannot be said" in compare([run for run in found if run.seed < 2])
     x, y = curves(found, "seconds")["base"][1]
-    assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == pytest.approx([4.0, 3.5, 10 / 3])
+    assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == [4.0, 3.0, 3.0]
+
+    smooth = curves([made_up("long", 0, 0.1, [1.0, 3.0] * 20)])["long"][0][1]
+    assert smooth[:3].tolist() == pytest.approx([1.0, 2.0, 7 / 3]) and smooth[-1] == 2.0, "the mean of four steps"
 
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
     reading = overlay(found, ax=ax)
-    assert "base 3.33 nats after 3" in reading and reading.endswith("steps.")
+    assert "base 3.00 nats after 3" in reading and reading.endswith("steps.")
     assert len(ax.lines) == 3 * 3 + 3 and len(ax.collections) == 3
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["base", "worse", "same"]
     assert len({line.get_linestyle() for line in ax.lines}) == 3
