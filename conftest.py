@@ -23,7 +23,7 @@ OUTPUT_TIMEOUT = 60  # seconds between two messages of a cell; nbval's own 5 are
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="the long form of the proofs that have one (minutes each)")
-    parser.addoption("--record", metavar="FILE", help="write what each cell of the lessons did to FILE (course.py check)")
+    parser.addoption("--record", metavar="FILE", help="write what each cell of the lessons did (course.py check)")
 
 
 def pytest_collectstart(collector):

@@ -4,7 +4,9 @@
     python3 course.py lab [--no-browser] [--port N]    open the lessons in JupyterLab
     python3 course.py test [pytest options]            run every test and every lesson
     python3 course.py test --browser                   the same, and the lessons in a real browser (Chromium)
+    python3 course.py check [lesson ...] [--html]      the lessons alone, compared: a table, and a report with pictures
     python3 course.py refresh [lesson ...]             run lessons again and store what they print and draw
+    python3 course.py faults [name ...]                put deliberate faults into copies; which check catches them?
 
 The first start installs everything into .venv; the next ones take seconds and need no network.
 """
@@ -310,6 +312,10 @@ def run_command(name, rest):
                 install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt",
                         "-e", ".[browser]")
         return execute([venv_python(), "-m", "pytest"] + rest)
+    if name == "check":
+        return execute([venv_python(), "-m", "foundry_lib.lessons_check"] + rest)
+    if name == "faults":
+        return execute([venv_python(), ROOT / "tests" / "faults" / "run.py"] + rest)
     return execute([venv_python(), "-m", "foundry_lib.lessons", "refresh"] + rest)
 
 
@@ -319,7 +325,7 @@ def main(arguments):
               f"{platform.python_version()}. Install a newer one (python.org, or your system's packages) "
               "and use it here, for example: python3.12 course.py lab", file=sys.stderr)
         return 1
-    if not arguments or arguments[0] not in ("lab", "test", "refresh"):
+    if not arguments or arguments[0] not in ("lab", "test", "check", "refresh", "faults"):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what we started is ended too

@@ -100,7 +100,7 @@ def say(*arguments, cwd=ROOT):
 def test_usage_for_no_or_an_unknown_command(arguments):
     code, text = say(*arguments)
     assert code == 2
-    assert "course.py lab" in text and "course.py test" in text and "course.py refresh" in text
+    assert all(f"course.py {name}" in text for name in ("lab", "test", "check", "refresh", "faults"))
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,18 @@ def test_a_broken_venv_is_made_anew(machine, capsys):
     course.setup()
     assert "incomplete" in capsys.readouterr().out
     assert not (course.VENV / "half").exists() and machine.ran_with(" -m venv ")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [("check", "-m foundry_lib.lessons_check 01_rms_norm"), ("faults", "run.py 01_rms_norm")],
+)
+def test_check_and_faults_are_passed_on(machine, command, program):
+    assert course.main(["test"]) == 0
+    machine.ran.clear()
+    assert course.main([command, "01_rms_norm"]) == 0
+    (line,) = machine.ran
+    assert line.endswith(program)
 
 
 def test_exit_code_of_the_tests_is_passed_on(machine):

@@ -1,0 +1,142 @@
+"""The words of the instructor's check: progress, the table, the differing cells, and the same as one HTML file."""
+
+import difflib
+import html as escaping
+import platform
+import sys
+import time
+
+VERDICTS = {
+    "ok": "green",
+    "differs": "DIFFERS",
+    "raises": "RAISES",
+    "dies": "KERNEL DIED",
+    "endless": "TIME-OUT",
+    "stripped": "STRIPPED",
+    "broken": "DID NOT RUN",
+}
+HEAD = ("lesson", "cells run", "compared", "seconds", "MiB", "computing", "header", "verdict", "first differing cell")
+LONGEST = 40  # lines of a source or a difference that are shown
+
+
+class Progress:
+    """One line that is written over; where the output is a file, a line for each lesson that has ended."""
+
+    def __init__(self, jobs: int, out=sys.stdout):
+        self.jobs, self.out, self.started, self.told, self.width = jobs, out, time.monotonic(), set(), 0
+
+    def __call__(self, runs):
+        if self.out.isatty():
+            done, cells = sum(run.done for run in runs), sum(len(run.records) for run in runs)
+            going = ", ".join(
+                f"{run.path.stem} {len(run.records)}/{run.n_cells}" for run in runs if run.seconds and not run.done
+            )
+            total = sum(run.n_cells for run in runs)
+            line = f"{done} of {len(runs)} lessons, {cells} of {total} cells, {clock(self.started)}: {going}"[:110]
+            line = "" if done == len(runs) else line
+            print("\r" + line.ljust(self.width), end="\r" if not line else "", file=self.out, flush=True)
+            self.width = len(line)
+            return
+        for run in runs:
+            if run.done and run.path not in self.told:
+                self.told.add(run.path)
+                print(f"{run.path.stem}: {verdict(run)}, {run.seconds:.0f} s", file=self.out, flush=True)
+
+
+def clock(started: float) -> str:
+    minutes, seconds = divmod(int(time.monotonic() - started), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def verdict(run) -> str:
+    return VERDICTS[run.fault["verdict"] if run.fault else "ok"]
+
+
+def row(run) -> tuple[str, ...]:
+    """The run in the columns of HEAD. `computing`: processor seconds, and what the lesson's header says of them."""
+    stated = "says none" if run.stated is None else f"says {run.stated} s"
+    return (
+        run.path.stem,
+        f"{len(run.records)}/{run.n_cells}",
+        str(run.compared),
+        f"{run.seconds:.0f}",
+        f"{run.memory:.0f}",
+        f"{run.computing:.0f} s",
+        stated + ("" if run.header in ("ok", "none") else f", {run.header}"),
+        verdict(run),
+        f"cell {run.fault['cell']}" if run.fault else "",
+    )
+
+
+def difference(fault: dict) -> str:
+    """What happened in a cell, readable: for a differing one the lines that were expected (-) and found (+)."""
+    if fault["verdict"] != "differs":
+        return shorten(fault["message"])
+    texts = (fault["expected"].splitlines(), fault["found"].splitlines())
+    lines = list(difflib.unified_diff(*texts, "expected", "found", n=2, lineterm=""))
+    return shorten("\n".join(lines)) if lines else shorten(fault["message"])
+
+
+def shorten(text: str) -> str:
+    lines = [line if len(line) <= 200 else line[:200] + " …" for line in text.splitlines()]
+    more = len(lines) - LONGEST
+    return "\n".join(lines if more <= 0 else [*lines[:LONGEST], f"… {more} lines more"])
+
+
+def indent(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())
+
+
+def summary(runs) -> str:
+    good = sum(run.fault is None for run in runs)
+    cells = sum(run.compared for run in runs)
+    return f"{good} of {len(runs)} lessons are green; {cells} cells were compared."
+
+
+def text(runs) -> str:
+    """The table, and below it the first differing cell of each lesson that has one."""
+    rows = [HEAD, *map(row, runs)]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
+    lines = ["  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    for run in runs:
+        if run.fault:
+            others = sum(record["verdict"] != "ok" for record in run.records) - 1
+            also = f" ({others} later cells differ too)" if others > 0 else ""
+            lines += ["", f"{run.path.stem}, code cell {run.fault['cell']}: {verdict(run)}{also}"]
+            lines += [indent(shorten(run.fault["source"])), "  " + "." * 20, indent(difference(run.fault))]
+    return "\n".join([*lines, "", summary(runs)])
+
+
+STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; color: #222 }
+table { border-collapse: collapse } td, th { padding: .3em .8em; border-bottom: 1px solid #ccc; text-align: left }
+pre { background: #f4f4f4; padding: .8em; overflow-x: auto } .bad { font-weight: bold; color: #a33a00 }
+figure { display: inline-block; margin: .5em; vertical-align: top } img { max-width: 32em; border: 1px solid #ddd }"""
+
+
+def html(runs) -> str:
+    """A file that needs no other: the table, the differing cells, and the pictures that were drawn now."""
+    esc = escaping.escape
+    head = "".join(f"<th>{esc(name)}</th>" for name in HEAD)
+    body = []
+    for run in runs:
+        mark = ' class="bad"' if run.fault else ""
+        body.append(f"<tr{mark}>" + "".join(f"<td>{esc(part)}</td>" for part in row(run)) + "</tr>")
+    parts = []
+    for run in runs:
+        parts.append(f"<h2>{esc(run.path.stem)}</h2>")
+        if run.fault:
+            what = f"Code cell {run.fault['cell']}: {verdict(run)}"
+            parts.append(f'<p class="bad">{esc(what)}</p><pre>{esc(shorten(run.fault["source"]))}</pre>')
+            parts.append(f"<pre>{esc(difference(run.fault))}</pre>")
+        for record in run.records:
+            for picture in record["pictures"]:
+                name = esc(f"{run.path.stem}, code cell {record['cell']}")
+                image = f'<img alt="{name}" src="data:image/png;base64,{esc("".join(picture.split()))}">'
+                parts.append(f"<figure>{image}<figcaption>{name}</figcaption></figure>")
+    when = f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()} on {platform.system()}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Check of the lessons</title>'
+        f"<style>{STYLE}</style></head><body>\n<h1>Check of the lessons</h1><p>{esc(when)}</p>"
+        f"<p>{esc(summary(runs))}</p>\n<table><tr>{head}</tr>{''.join(body)}</table>\n{''.join(parts)}\n</body></html>\n"
+    )
