@@ -235,7 +235,7 @@ def draw_strip(figure: Figure, pieces: list[str], nats, grammar=None):
         ax.barh(y, wide, 0.94, x, align="center", color=colours[index], **frame)
         known = grammar is not None and grammar[index] is not None
         numbered = nats[index] >= 1 or (known and grammar[index] >= 1)
-        middle = dict(ha="center", va="center", color=ink_on(colours[index]), zorder=4)
+        middle = dict(ha="center", va="center", color=ink_on(colours[index]), zorder=4, parse_math=False)
         ax.text(x + wide / 2, y + 0.16 * numbered, visible(pieces[index]), fontsize=8, **middle)
         if numbered:
             beside = "" if not known else " (∞)" if np.isinf(grammar[index]) else f" ({grammar[index]:.1f})"
