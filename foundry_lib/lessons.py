@@ -23,7 +23,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-README_PICTURE = ("07_training", LESSONS.parent / "data" / "lesson-07.png")  # the first picture of this lesson
+README_PICTURE = ("07_training", LESSONS.parent / "data" / "lesson-07.png")  # the first loss curve of this lesson
 CELL_TIMEOUT = 600  # seconds, as in the tests
 
 
@@ -129,9 +129,11 @@ def refresh(path: Path) -> list[int]:
 
 
 def first_picture(path: Path) -> bytes:
-    """The first picture (PNG) that is stored in a lesson."""
+    """The first picture (PNG) of a training that is stored in a lesson; where there is none, the first picture."""
     outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
-    return base64.b64decode(next(o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})))
+    data = [o.data for o in outputs if "image/png" in o.get("data", {})]
+    curves = [one for one in data if one.get("text/plain") == "<loss curve>"]
+    return base64.b64decode((curves or data)[0]["image/png"])
 
 
 def main(arguments: list[str]) -> int:

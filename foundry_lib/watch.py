@@ -44,6 +44,7 @@ class LossFigure(LiveFigure):
         self.floor = trainer.loader.floor
         super().__init__(9.5 if self.floor else 7.5, 4.2, name="loss curve")
         self.trainer, self.lines, self.total = trainer, lines, trainer.config.max_iters
+        self._moving = []
         self.figure.clear()
         if self.floor:
             grid = self.figure.add_gridspec(2, 2, width_ratios=[2, 1], height_ratios=[4, 1])
@@ -51,16 +52,16 @@ class LossFigure(LiveFigure):
         else:
             grid = self.figure.add_gridspec(2, 1, height_ratios=[4, 1])
         self.axes, self.rate_axes = self.figure.add_subplot(grid[0, 0]), self.figure.add_subplot(grid[1, 0])
-        self.update(whole=True)
+        self.update()
 
     def update(self, whole: bool = False):
-        """Show the history as it is now. whole: draw everything anew, each thing in its proper layer."""
+        """Show the history as it is now. whole: draw all of it, each thing in its layer."""
         started = time.perf_counter()
         history = self.trainer.history
         trained = [r for r in history if r.train_loss is not None]
         evaluated = [r for r in history if r.val_loss is not None]
         heights = [r.train_loss for r in trained] + [r.val_loss for r in evaluated]
-        if whole or not all(self.bottom <= height <= self.top for height in heights):
+        if not self._moving or not all(self.bottom <= height <= self.top for height in heights):
             self._lay_out(heights)
         self._move(trained, evaluated)
         if whole:
