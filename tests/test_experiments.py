@@ -244,7 +244,7 @@ def test_the_table_and_the_curves(tmp_path):
     assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == [4.0, 3.0, 3.0]
 
     smooth = curves([made_up("long", 0, 0.1, [1.0, 3.0] * 20)])["long"][0][1]
-    assert smooth[:3].tolist() == pytest.approx([1.0, 2.0, 7 / 3]) and smooth[-1] == 2.0, "the mean of four steps"
+    assert smooth[:3].tolist() == pytest.approx([1.0, 2.0, 5 / 3]) and smooth[-1] == 2.0, "the mean of four steps"
 
     from matplotlib.figure import Figure
 
