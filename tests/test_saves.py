@@ -146,3 +146,36 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be written to.*still in memory"):
         with writing(tmp_path / "file" / "run"):
             pass
+
+
+@needs_fork
+def test_a_disk_that_is_full_at_any_place_leaves_the_earlier_one(tmp_path):
+    """The operating system itself refuses to write on, after every 8 KiB of the largest file."""
+    import resource
+
+    first = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER, values={"n": 1})
+    largest, refused = max(file.stat().st_size for file in first.iterdir()), 0
+    for limit in range(0, largest, 8192):
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            code = 2
+            try:
+                save_checkpoint(tmp_path / "step-000002", model(2), TOKENIZER)
+            except CheckpointError as error:
+                code = 0 if "could not be written" in str(error) and "still in memory" in str(error) else 3
+            except BaseException:
+                code = 4
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
+        load_checkpoint(first)
+        refused += 1
+    assert refused > 5
+
+
+def test_a_removed_folder_is_made_again(tmp_path):
+    save_checkpoint(tmp_path / "run" / "step-000001", model(1), TOKENIZER)
+    shutil.rmtree(tmp_path / "run")
+    load_checkpoint(save_checkpoint(tmp_path / "run" / "step-000002", model(1), TOKENIZER))
