@@ -309,20 +309,27 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
     has its number. labels may be empty; size is theirs, in points.
     """
     ax.clear()
-    weights = np.asarray(weights, dtype=float)
     n = len(weights)
-    shown = np.ma.masked_where(np.triu(np.ones((n, n), dtype=bool), 1), weights)
-    ax.imshow(shown, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(np.zeros((n, n)), cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
     if n <= 12:
         for row in range(n):
             for column in range(row + 1):
-                value = weights[row, column]
-                colour = "black" if value > 0.55 else "white"
-                ax.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=size)
+                ax.text(column, row, "", ha="center", va="center", fontsize=size)
+    move_weights(ax, weights)
     labels = [label.replace("$", r"\$") for label in labels]
     ax.set_xticks(np.arange(n) if labels else [], labels or [], rotation=90, fontsize=size)
     ax.set_yticks(np.arange(n) if labels else [], labels or [], fontsize=size)
     ax.grid(visible=False)
+
+
+def move_weights(ax: Axes, weights):
+    """Other weights (T, T) in a picture of `draw_weights`: its image and, where there are any, its numbers."""
+    weights = np.asarray(weights, dtype=float)
+    ax.images[0].set_data(np.ma.masked_where(np.triu(np.ones(weights.shape, dtype=bool), 1), weights))
+    if len(weights) <= 12:
+        for text, (row, column) in zip(ax.texts, np.argwhere(np.tri(len(weights))), strict=False):
+            value = weights[row, column]
+            text.set(text=f"{value:.1f}", color="black" if value > 0.55 else "white")
 
 
 def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: list[tuple] = ()):

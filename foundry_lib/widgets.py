@@ -1,14 +1,31 @@
 """A picture that is redrawn in place, on a screen or on a saved page."""
 
 import base64
-import io
+import struct
 import time
+import zlib
 
 import ipywidgets
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels (height, width, 3 or more channels of 8 bits) as a PNG in red, green and blue.
+
+    It leaves out what makes a PNG slow: the search for the best filter of each line, and any effort to be small.
+    """
+    height, width = pixels.shape[:2]
+    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each line begins with its filter: 0, none
+    lines[:, 1:] = pixels[:, :, :3].reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, kind 2: red, green, blue
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 class LiveFigure(ipywidgets.Image):
@@ -16,6 +33,9 @@ class LiveFigure(ipywidgets.Image):
 
     Draw on `.axes`, then call `redraw()`. Where there is no live front end (a saved page, the regression check) the
     same output shows the picture as a PNG. It uses a canvas of its own and no pyplot, so any thread may draw it.
+
+    What moves often can be an artist with animated=True: `redraw()` keeps the pixels of all the rest, and after a
+    change of such artists `repaint()` puts them on those pixels, which costs a tenth of drawing everything.
     """
 
     def __init__(self, width: float = 7, height: float = 3, name: str = "live figure"):
@@ -27,13 +47,23 @@ class LiveFigure(ipywidgets.Image):
         super().__init__(format="png", layout=ipywidgets.Layout(width=f"{round(100 * width)}px", max_width="100%"))
 
     def redraw(self):
-        """Send the figure as it is now."""
+        """Send the figure as it is now, all of it drawn anew."""
         started = time.perf_counter()
-        file = io.BytesIO()
-        self.canvas.draw()
-        # not print_png, which would draw everything a second time
-        imsave(file, np.asarray(self.canvas.buffer_rgba()), format="png", pil_kwargs={"compress_level": 1})
-        self.value = file.getvalue()
+        self.canvas.draw()  # all but the animated artists
+        self.still = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.moving = sorted(self.figure.findobj(Artist.get_animated), key=lambda artist: artist.zorder)
+        self._send_pixels(started)
+
+    def repaint(self):
+        """Send the figure with its animated artists as they are now and all the rest as `redraw` left it."""
+        started = time.perf_counter()
+        self.canvas.restore_region(self.still)
+        self._send_pixels(started)
+
+    def _send_pixels(self, started: float):
+        for artist in self.moving:
+            artist.draw(self.canvas.get_renderer())
+        self.value = png(np.asarray(self.canvas.buffer_rgba()))
         self.seconds_to_draw = time.perf_counter() - started
 
     def _repr_mimebundle_(self, **options):

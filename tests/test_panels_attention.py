@@ -24,7 +24,7 @@ def test_the_explorer_says_what_is_measured(parts):
     model, tokenizer, found, text = parts
     ids = torch.tensor([tokenizer.encode(text, bos=True)[:30]])
     text = tokenizer.decode(ids[0].tolist())
-    said = head_explorer.draw(Figure(), text, (1, 2), True, model, tokenizer, found)
+    said = head_explorer.Explorer(model, tokenizer, found).draw(Figure(), text=text, head=(1, 2), silent=True)
     weight, place = look.attention_weights(model, ids)[1, 2, -1].max(0)
     word = head_explorer.names_of(tokenizer, ids[0].tolist())[place]
     assert f"looks most at ‘{word}’ ({weight:.2f})" in said and look.label(found, 1, 2) in said
@@ -77,7 +77,7 @@ def test_the_cache_is_as_large_as_a_real_one(kv_heads):
     config = cache_quality.STARTER.with_(n_kv_heads=kv_heads)
     real = KVCache(config, max_len=48, dtype=torch.float16).n_bytes
     assert cache_quality.cache_bytes(kv_heads, 48) == real
-    assert f"{real:,} bytes" in cache_quality.draw(Figure(), kv_heads, 48)
+    assert f"{real:,} bytes" in cache_quality.Price().draw(Figure(), kv_heads=kv_heads, tokens=48)
 
 
 def test_the_panel_has_the_shape_of_the_table():
@@ -91,16 +91,16 @@ def test_the_panel_has_the_shape_of_the_table():
 
 def test_the_quality_is_that_of_the_table():
     runs = [100 * run["share"] for run in ablations.measured()["one kv head"]]
-    said = cache_quality.draw(Figure(), 1, 256)
+    said = cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
     assert f"{sum(runs) / 3:.1f} % above the floor, seeds {min(runs):.1f} to {max(runs):.1f}" in said
     assert "25% of what 4 need" in said and "1 kv head," in said
-    assert "not measured" in cache_quality.draw(Figure(), 4, 256)
+    assert "not measured" in cache_quality.Price().draw(Figure(), kv_heads=4, tokens=256)
 
 
 def test_noise_is_called_noise(monkeypatch):
     def with_seeds(two, one):
         monkeypatch.setattr(cache_quality, "seeds", lambda heads: {2: two, 1: one}[heads])
-        return cache_quality.draw(Figure(), 1, 256)
+        return cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
 
     assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
     assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])

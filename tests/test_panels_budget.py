@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from foundry_lib import MiniLLM, ModelConfig, ablations
 from foundry_lib.panels import budget as module
-from foundry_lib.panels.budget import budget, draw, short, training_seconds
+from foundry_lib.panels.budget import Budget, budget, short, training_seconds
 
 
 def test_the_reading_counts_the_guides_model_as_by_hand():
     vocabulary = 2 * 8192 * 256
     attention, feed_forward, norms = 4 * (2 * 256 * 256 + 2 * 256 * 128), 4 * 3 * 256 * 704, 9 * 256
     total = vocabulary + attention + feed_forward + norms
-    reading = draw(Figure())
+    reading = Budget().draw(Figure())
     assert f"{total:,} parameters, {total - 8192 * 256:,} tied" in reading
     shares = [round(100 * n / total) for n in (vocabulary, attention, feed_forward)]
     assert "embedding and head hold {} %, attention {} %, feed-forward {} %".format(*shares) in reading
@@ -22,20 +22,23 @@ def test_the_reading_counts_the_guides_model_as_by_hand():
 
 
 def test_the_reading_counts_as_the_tensors_do():
-    reading = draw(Figure(), "tiny", 1536, 2)
+    reading = Budget().draw(Figure(), preset="tiny", vocab_size=1536, n_kv_heads=2)
     for tied in (False, True):
         model = MiniLLM(ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=tied))
         assert f"{sum(p.numel() for p in model.parameters()):,}" in reading
 
 
 def test_the_bars_are_the_counts():
-    figure = Figure()
-    draw(figure)
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
-    assert widths[:5] == [*ModelConfig(tie_embeddings=True).params_by_part.values()]
-    assert widths[5:10] == [*ModelConfig().params_by_part.values()]
-    cache = [bar.get_width() for bar in figure.axes[2].patches]
-    assert cache == [2048, 2048]
+    figure, most = Figure(), ModelConfig().n_params
+    Budget().draw(figure)
+    for patch, part in zip(figure.axes[0].patches, ModelConfig().params_by_part, strict=True):
+        ends = [box.vertices[:4, 0] * most for box in patch.get_path()._iter_connected_components()]
+        counts = [config.params_by_part.get(part, 0) for config in (ModelConfig(tie_embeddings=True), ModelConfig())]
+        assert [end.max() - end.min() for end in ends] == pytest.approx(counts), part
+    assert [bar.get_width() for bar in figure.axes[2].patches] == [1, 1]
+    Budget().draw(figure := Figure(), preset="tiny", vocab_size=8192, n_kv_heads=1)
+    tiny = ModelConfig.preset("tiny", n_kv_heads=1).kv_cache_bytes_per_token / ModelConfig().kv_cache_bytes_per_token
+    assert [bar.get_width() for bar in figure.axes[2].patches] == [1, pytest.approx(tiny)]
 
 
 @pytest.mark.parametrize("change", [{"preset": "medium"}, {"vocab_size": 512}, {"n_kv_heads": 1}], ids=str)

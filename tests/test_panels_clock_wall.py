@@ -26,7 +26,7 @@ def complex_score(m: int, n: int) -> float:
 
 @pytest.mark.parametrize("m, n, shift", [(12, 5, 0), (0, 0, 0), (100, 3, 200), (4, 90, 17)])
 def test_the_wall_tells_the_score_of_the_formula(m, n, shift):
-    reading = wall.draw(Figure(), m, n, shift)
+    reading = wall.Wall().draw(Figure(), m=m, n=n, shift=shift)
     assert f"Query at {m + shift}, key at {n + shift}, distance {m - n}: score {complex_score(m, n):.3f}." in reading
     assert "at most 0.00000." in reading
 
@@ -34,10 +34,10 @@ def test_the_wall_tells_the_score_of_the_formula(m, n, shift):
 def test_both_hands_move_and_their_angle_stays():
     def angles(**places):
         figure = Figure()
-        wall.draw(figure, **places)
-        hands = [line for line in figure.axes[0].lines if line.get_label() in ("query", "key")]
-        ends = [(x[1] - x[0], y[1] - y[0]) for x, y in (line.get_data() for line in hands)]
-        return [math.atan2(y, x) for x, y in ends]  # key and query of pair 0, of pair 1, …
+        wall.Wall().draw(figure, **places)
+        keys, queries = (hands.get_segments() for hands in figure.axes[0].collections)
+        both = [segment for pair in zip(keys, queries, strict=True) for segment in pair]
+        return [math.atan2(*(end - start)[::-1]) for start, end in both]  # key and query of pair 0, of pair 1, …
 
     before, after = angles(m=12, n=5), angles(m=12, n=5, shift=50)
     assert len(before) == 2 * PAIRS
@@ -64,16 +64,16 @@ def test_a_broken_table_would_be_seen(monkeypatch):
     q, k = (word.expand(wall.PLACES, -1) for word in wall.words())
     backwards = torch.stack((table[0], -table[1]))
     monkeypatch.setattr(wall, "turned", lambda base=wall.BASE: (rotate(q, table), rotate(k, backwards)))
-    found = re.search(r"at most ([\d.]+)\.$", wall.draw(Figure()))
+    found = re.search(r"at most ([\d.]+)\.$", wall.Wall().draw(Figure()))
     assert float(found[1]) > 1
 
 
 def test_the_hands_are_counted():
-    reading = wall.draw_hands(Figure(), base=10.0, context=512)
+    reading = wall.Hands().draw(Figure(), base=10.0, context=512)
     slowest = 512 * 10 ** (-14 / 16) / (2 * math.pi)
     assert f"8 of 8 hands go round. The slowest makes {slowest:.3g} turns" in reading
     assert "needs 47 places for one" in reading
-    assert "5 of 8" in wall.draw_hands(Figure(), base=500.0, context=256)
+    assert "5 of 8" in wall.Hands().draw(Figure(), base=500.0, context=256)
     assert wall.turns(10000.0, 512)[0].item() == pytest.approx(512 / (2 * math.pi))
 
 
@@ -95,7 +95,7 @@ def test_the_sliders_ends_stay_on_the_wall():
         assert f"Query at {ends['m'] + 200}, key at {ends['n'] + 200}" in one.reading
     assert one.controls["m"].max + 2 * wall.SHIFTS >= wall.PLACES  # a move past the wall is refused in words:
     with pytest.raises(ValueError, match="places 0 to 300"):
-        wall.draw(Figure(), m=301)
+        wall.Wall().draw(Figure(), m=301)
 
 
 # ---- The checks of lesson 02

@@ -109,7 +109,7 @@ def test_the_controls_change_the_reading(read, capsys):
 def test_the_share_that_nearly_nothing_passes_at(read):
     neurons = read[2]
     neuron, chosen = neurons.most_selective("colours")[0], neurons.kinds["colours"]
-    reading = gl.draw(Figure(), neurons, "colours", 1, "ReLU")
+    reading = gl.Landscape(neurons).draw(Figure(), kind="colours", rank=1, activation="ReLU")
     products = neurons.gate[:, neuron].relu() * neurons.value[:, neuron]
     shares = [100 * sum(abs(p) < 0.1 for p in products[group].tolist()) / group.sum() for group in (chosen, ~chosen)]
     found = [int(number) for number in re.findall(r"(\d+) % of", reading)]

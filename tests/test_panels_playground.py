@@ -32,7 +32,7 @@ def test_the_bars_and_the_reading_are_the_filters(starter):
     model, tokenizer, language = starter
     prompt = "".join(tales.generate(language, 11)[0].parts[:4])
     play, figure = Playground(model, tokenizer, language), Figure()
-    reading = play.draw(figure, prompt, temperature=1.5, top_k=6)
+    reading = play.draw(figure, prompt=prompt, temperature=1.5, top_k=6)
     with torch.no_grad():
         logits = model(torch.tensor([tokenizer.encode(prompt, bos=True)]))[0][0, -1]
     after = next_token_distribution(logits, SampleConfig(temperature=1.5, top_k=6))
@@ -66,4 +66,4 @@ def test_a_slider_runs_no_model(starter):
 
 def test_without_a_grammar_there_is_no_truth(starter):
     model, tokenizer, _ = starter
-    assert "grammar" not in Playground(model, tokenizer).draw(Figure(), "By")
+    assert "grammar" not in Playground(model, tokenizer).draw(Figure(), prompt="By")

@@ -30,15 +30,32 @@ def test_moving_the_controls_changes_the_reading(capsys):
     panel.set(text="  ")
     assert panel.reading == "Write a sentence, and press Enter."
     with pytest.raises(TokenizerError):
-        ruler.draw(Figure(), " ")
+        ruler.Ruler().draw(Figure(), text=" ")
 
 
 def test_a_long_sentence_is_cut_and_nothing_leaves_the_ruler():
     figure = Figure(figsize=(9.5, 2.8))
-    assert f"for {ruler.CHARACTERS} characters" in ruler.draw(figure, "wide sentence of words " * 40, "characters")
+    said = ruler.Ruler().draw(figure, text="wide 猫 sentence of words " * 40, vocabulary="characters")
+    assert f"for {ruler.CHARACTERS} characters" in said
     left = figure.axes[0]
-    assert all(bar.get_x() + bar.get_width() <= ruler.PER_LINE + 1e-6 for bar in left.patches)
-    assert all(bar.get_y() >= left.get_ylim()[0] for bar in left.patches)
+    for pieces in left.patches:
+        x, y = pieces.get_path().vertices.T
+        assert 0 <= x.min() and x.max() <= ruler.PER_LINE and left.get_ylim()[0] <= y.min() and y.max() <= 0.6
+
+
+def test_the_boxes_lie_where_the_pieces_are_in_the_text():
+    text = "The function returns 猫 and naïve 🙂" * 2
+    characters = ruler.slots(text)
+    for name, tokenizer in ruler.rulers().items():
+        found, at = ruler.boxes(text, tokenizer), 0
+        assert len(found) == len(tokenizer.encode(text)), name
+        for token, places in zip(tokenizer.encode(text), found, strict=True):
+            mine = characters[at : at + len(tokenizer.token_bytes(token))]
+            at += len(mine)
+            assert places[0][:2] == mine[0][:2] and places[-1][2] == pytest.approx(mine[-1][1] + mine[-1][2])
+            assert len(places) == len({slot[0] for slot in mine})
+        assert at == len(text.encode())
+    assert ruler.slots("a猫")[1:] == [(0, 1 + 2 * byte / 3, 2 / 3) for byte in range(3)]
 
 
 def test_chinese_is_drawn():

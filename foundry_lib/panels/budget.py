@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..config import PRESETS, ModelConfig
-from .panel import Choice, Panel
+from .panel import Boxes, Choice, Panel, Picture
 
 # part → (colour, hatch); the hatch says the same thing a second time
 LOOK = {
@@ -33,71 +33,92 @@ def short(number: float) -> str:
     return f"{number:.3g}"
 
 
-def draw_parts(ax, configs: dict[str, ModelConfig]):
-    """A stacked bar for each configuration; a number on every part wide enough to hold it."""
-    widest = max(config.n_params for config in configs.values())
-    for row, config in enumerate(configs.values()):
-        left = 0
-        for part, count in config.params_by_part.items():
-            colour, hatch = LOOK[part]
-            ax.barh(row, count, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.62,
-                    label=NAMES.get(part, part) if row == 0 else None)  # fmt: skip
-            if count > 0.07 * widest:
-                box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none", alpha=0.9)
-                ax.text(left + count / 2, row, short(count), ha="center", va="center", fontsize=8, bbox=box)
-            left += count
-        ax.text(left + 0.01 * widest, row, short(left), va="center", fontsize=9)
-    ax.set_yticks(range(len(configs)), configs)
-    ax.set(xlim=(0, 1.12 * widest), ylim=(-0.5, 2.15), xlabel="parameters")
-    ax.xaxis.set_major_formatter(lambda value, _: short(value) if value else "0")
-    ax.grid(visible=False, axis="y")
-    ax.set_axisbelow(True)
-    ax.legend(fontsize=8, ncols=5, loc="upper left", columnspacing=1.0, handlelength=1.4)
+COSTS = (  # title, cost of a configuration, how it is written
+    ("operations for one token", lambda config: config.flops_per_token, short),
+    ("KV cache, bytes a token", lambda config: config.kv_cache_bytes_per_token, "{:,}".format),
+    ("training, estimated minutes", lambda config: training_seconds(config) / 60, "{:.0f}".format),
+)
+ROWS = ("tied", "own head")
 
 
-def draw_costs(axes, config: ModelConfig):
-    """Three costs, each beside that of the guide's model as it is."""
-    guide = ModelConfig()
-    for ax, title, cost, written in (
-        (axes[0], "operations for one token", lambda c: c.flops_per_token, short),
-        (axes[1], "KV cache, bytes a token", lambda c: c.kv_cache_bytes_per_token, "{:,}".format),
-        (axes[2], "training, estimated minutes", lambda c: training_seconds(c) / 60, "{:.0f}".format),
-    ):
-        values = [cost(guide), cost(config)]
-        ax.barh([0, 1], values, color=[plots.GREY, plots.BLUE], hatch=["///", ""], edgecolor="white")
-        for row, value in enumerate(values):
-            ax.text(value + 0.03 * max(values), row, written(value), va="center", fontsize=8)
-        ax.set(xlim=(0, 1.45 * max(values)), xticks=[], yticks=[0, 1], yticklabels=["the guide's", "this one"])
+class Budget(Picture):
+    """Left: parameters by part, head tied and not. Right: what a token and a training cost, beside the guide's model.
+
+    Lengths are parts of the longest bar, so that axes and names stand still; what they mean is written on the bars.
+    """
+
+    def build(self, figure: Figure, **values):
+        margins = dict(left=0.085, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
+        grid = figure.add_gridspec(3, 2, width_ratios=[2.3, 1], **margins)
+        self.build_parts(figure.add_subplot(grid[:, 0]))
+        self.costs = [self.build_cost(figure.add_subplot(grid[row, 1]), *cost) for row, cost in enumerate(COSTS)]
+
+    def build_parts(self, ax):
+        """A bar for each part of each row; numbers on those of a row that the row before does not have."""
+        self.parts = {
+            part: ax.add_patch(Boxes(fc=colour, hatch=hatch, ec="white", animated=True, label=NAMES.get(part, part)))
+            for part, (colour, hatch) in LOOK.items()
+        }
+        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none", alpha=0.9)
+        beside = dict(ha="center", va="center", fontsize=8, bbox=box, animated=True)
+        numbered = ("embedding", "attention", "feed_forward", "head")
+        self.numbers = {part: ax.text(0, part == "head", "", **beside) for part in numbered}
+        self.totals = [ax.text(0, y, "", va="center", fontsize=9, animated=True) for y in range(len(ROWS))]
+        ax.set_yticks(range(len(ROWS)), ROWS)
+        ax.set(xlim=(0, 1.12), ylim=(-0.5, 2.15), xticks=[], title="parameters")
+        ax.grid(visible=False)
+        ax.legend(fontsize=8, ncols=5, loc="upper left", columnspacing=1.0, handlelength=1.4)
+
+    def build_cost(self, ax, title, cost, written):
+        """The guide's bar and this one's, which stands below; the guide's number does not move."""
+        look = dict(color=[plots.GREY, plots.BLUE], hatch=["///", ""], edgecolor="white", animated=True)
+        bars = ax.barh([0, 1], [0, 0], **look)
+        ax.text(1.42, 0, written(cost(ModelConfig())), ha="right", va="center", fontsize=8)
+        ax.set(xlim=(0, 1.45), ylim=(1.5, -0.5), xticks=[], yticks=[0, 1], yticklabels=["the guide's", "this one"])
         ax.set_title(title, fontsize=9)
         ax.tick_params(axis="y", labelsize=8)
         ax.grid(visible=False)
+        return bars, ax.text(1.42, 1, "", ha="right", va="center", fontsize=8, animated=True)
 
+    def move(self, preset: str = "small", vocab_size: int = 8192, n_kv_heads: int = 4) -> str:
+        own, tied = (
+            ModelConfig.preset(preset, vocab_size=vocab_size, n_kv_heads=n_kv_heads, tie_embeddings=tie)
+            for tie in (False, True)
+        )
+        boxes = {part: [] for part in LOOK}
+        for y, (total, config) in enumerate(zip(self.totals, (tied, own), strict=True)):
+            left = 0.0
+            for part, count in config.params_by_part.items():
+                width = count / own.n_params
+                boxes[part].append((left, y - 0.31, width, 0.62))
+                if part in self.numbers:  # both rows have the same, but for the head
+                    self.numbers[part].set(x=left + width / 2, text=short(count), visible=width > 0.07)
+                left += width
+            total.set(x=left + 0.01, text=short(config.n_params))
+        for part, patch in self.parts.items():
+            patch.put(boxes[part])
+        for (bars, number), (_, cost, written) in zip(self.costs, COSTS, strict=True):
+            pair = cost(ModelConfig()), cost(own)
+            for bar, value in zip(bars, pair, strict=True):
+                bar.set_width(value / max(pair))
+            number.set_text(written(pair[1]))
 
-def draw(figure: Figure, preset: str = "small", vocab_size: int = 8192, n_kv_heads: int = 4) -> str:
-    """Left: parameters by part, head tied and not. Right: what a token and a training cost."""
-    own, tied = (
-        ModelConfig.preset(preset, vocab_size=vocab_size, n_kv_heads=n_kv_heads, tie_embeddings=tie)
-        for tie in (False, True)
-    )
-    grid = figure.add_gridspec(3, 2, width_ratios=[2.3, 1])
-    draw_parts(figure.add_subplot(grid[:, 0]), {"tied": tied, "own head": own})
-    draw_costs([figure.add_subplot(grid[row, 1]) for row in range(3)], own)
-    parts = own.params_by_part
-    vocabulary = parts["embedding"] + parts["head"]
-    shares = [100 * n / own.n_params for n in (vocabulary, parts["attention"], parts["feed_forward"])]
-    return (
-        f"{preset}, vocabulary {vocab_size:,}, kv heads {n_kv_heads}: {own.n_params:,} parameters, "
-        f"{tied.n_params:,} tied. Of the {own.n_params:,}, embedding and head hold {shares[0]:.0f} %, attention "
-        f"{shares[1]:.0f} %, feed-forward {shares[2]:.0f} %. One token costs {own.flops_per_token / 1e6:.1f} million "
-        f"operations and {own.kv_cache_bytes_per_token:,} bytes of cache; {STEPS:,} steps of {BATCH} × {CONTEXT} "
-        f"tokens take about {training_seconds(own) / 60:.0f} minutes on one thread."
-    )
+        parts = own.params_by_part
+        vocabulary = parts["embedding"] + parts["head"]
+        shares = [100 * n / own.n_params for n in (vocabulary, parts["attention"], parts["feed_forward"])]
+        return (
+            f"{preset}, vocabulary {vocab_size:,}, kv heads {n_kv_heads}: {own.n_params:,} parameters, "
+            f"{tied.n_params:,} tied. Of the {own.n_params:,}, embedding and head hold {shares[0]:.0f} %, attention "
+            f"{shares[1]:.0f} %, feed-forward {shares[2]:.0f} %. One token costs {own.flops_per_token / 1e6:.1f} "
+            f"million operations and {own.kv_cache_bytes_per_token:,} bytes of cache; {STEPS:,} steps of {BATCH} × "
+            f"{CONTEXT} tokens take about {training_seconds(own) / 60:.0f} minutes on one thread."
+        )
 
 
 def budget() -> Panel:
     """The panel: one of the guide's three sizes, the vocabulary, and the number of key/value heads."""
     return Panel(
-        draw,
+        Budget(),
         width=10,
         height=3.5,
         name="budget",

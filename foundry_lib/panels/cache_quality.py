@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from .. import ablations, plots
 from ..config import ModelConfig
-from .panel import Choice, Panel, Slider
+from .panel import Choice, Panel, Picture, Slider
 
 STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape of the rows in the table
 ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the table that was trained with them
@@ -30,49 +30,63 @@ def inside_the_noise() -> bool:
     return abs(means[0] - means[1]) < max(max(seeds(heads)) - min(seeds(heads)) for heads in ROWS)
 
 
-def draw(figure: Figure, kv_heads: int = 2, tokens: int = 256) -> str:
+class Price(Picture):
     """Left: the cache of each choice, exact. Right: the trained rows, each seed a dot."""
-    left, right = figure.subplots(1, 2)
-    names, places = [f"{heads} kv" for heads in HEADS], range(len(HEADS))
-    for place, heads in enumerate(HEADS):
-        kib = cache_bytes(heads, tokens) / 1024
-        chosen = heads == kv_heads
-        left.bar(
-            place, kib, color=plots.BLUE if chosen else plots.SKY, hatch="" if chosen else "///", edgecolor="white"
-        )
-        left.annotate(f"{kib:,.0f}", (place, kib), ha="center", va="bottom")
-    left.set_xticks(places, names)
-    left.set(ylabel="KiB at 16 bits", title=f"cache of {tokens:,} tokens")
-    left.margins(y=0.15)
-    for place, heads in enumerate(HEADS):
-        if heads in ROWS:
-            found = seeds(heads)
-            marker = "o" if heads == 2 else "s"
-            right.plot([place] * len(found), found, marker, color=plots.BLUE if heads == kv_heads else plots.SKY)
-            right.plot([place - 0.2, place + 0.2], 2 * [sum(found) / len(found)], color=plots.ORANGE, lw=2)
-        else:
-            right.text(place, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
-    right.set_xticks(places, names)
-    right.set(xlim=(-0.5, len(HEADS) - 0.5), ylabel="% above the floor", title="three seeds each, bar = mean")
-    right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
 
-    taken, most = cache_bytes(kv_heads, tokens), cache_bytes(STARTER.n_heads, tokens)
-    reading = f"{kv_heads} kv head{'s' * (kv_heads > 1)}, {tokens:,} tokens: {taken:,} bytes, "
-    reading += f"{taken / most:.0%} of what {STARTER.n_heads} need. "
-    if kv_heads not in ROWS:
-        return reading + "Its quality was not measured."
-    found = seeds(kv_heads)
-    reading += (
-        f"Measured: {sum(found) / len(found):.1f} % above the floor, seeds {min(found):.1f} to {max(found):.1f}. "
-    )
-    verdict = "inside" if inside_the_noise() else "outside"
-    return reading + f"The difference between 2 and 1 kv heads is {verdict} the spread of the seeds."
+    def build(self, figure: Figure, **values):
+        margins = dict(left=0.05, right=0.98, bottom=0.1, top=0.89, wspace=0.2)
+        left, right = figure.subplots(1, 2, gridspec_kw=margins)
+        names, places = [f"{heads} kv" for heads in HEADS], range(len(HEADS))
+        # the heights stand to each other as the bytes do at any length of the text; their numbers stand on them
+        heights = [cache_bytes(heads, 1) / cache_bytes(HEADS[0], 1) for heads in HEADS]
+        self.bars = left.bar(places, heights, edgecolor="white", animated=True)
+        self.numbers = [
+            left.text(place, height + 0.01, "", ha="center", va="bottom", animated=True)
+            for place, height in zip(places, heights, strict=True)
+        ]
+        left.set_xticks(places, names)
+        left.set(ylim=(0, 1.15), yticks=[], ylabel="KiB at 16 bits", title="cache of the whole text")
+
+        self.marks = {}
+        for place, heads in enumerate(HEADS):
+            if heads in ROWS:
+                found = seeds(heads)
+                marker = "o" if heads == 2 else "s"
+                (self.marks[heads],) = right.plot([place] * len(found), found, marker, animated=True)
+                right.plot(
+                    [place - 0.2, place + 0.2], 2 * [sum(found) / len(found)], color=plots.ORANGE, lw=2, animated=True
+                )
+            else:
+                right.text(place, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
+        right.set_xticks(places, names)
+        right.set(xlim=(-0.5, len(HEADS) - 0.5), ylabel="% above the floor", title="three seeds each, bar = mean")
+        right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
+
+    def move(self, kv_heads: int = 2, tokens: int = 256) -> str:
+        for heads, bar, number in zip(HEADS, self.bars, self.numbers, strict=True):
+            chosen = heads == kv_heads
+            bar.set(facecolor=plots.BLUE if chosen else plots.SKY, hatch="" if chosen else "///")
+            number.set_text(f"{cache_bytes(heads, tokens) / 1024:,.0f}")
+        for heads, mark in self.marks.items():
+            mark.set_color(plots.BLUE if heads == kv_heads else plots.SKY)
+
+        taken, most = cache_bytes(kv_heads, tokens), cache_bytes(STARTER.n_heads, tokens)
+        reading = f"{kv_heads} kv head{'s' * (kv_heads > 1)}, {tokens:,} tokens: {taken:,} bytes, "
+        reading += f"{taken / most:.0%} of what {STARTER.n_heads} need. "
+        if kv_heads not in ROWS:
+            return reading + "Its quality was not measured."
+        found = seeds(kv_heads)
+        reading += (
+            f"Measured: {sum(found) / len(found):.1f} % above the floor, seeds {min(found):.1f} to {max(found):.1f}. "
+        )
+        verdict = "inside" if inside_the_noise() else "outside"
+        return reading + f"The difference between 2 and 1 kv heads is {verdict} the spread of the seeds."
 
 
 def cache_quality() -> Panel:
     """The panel: kv heads 4, 2 or 1, and the length of the text."""
     return Panel(
-        draw,
+        Price(),
         width=8.5,
         height=3.2,
         name="kv heads",

@@ -5,12 +5,13 @@ from functools import cache
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from .. import plots
 from ..rope import rotate
-from .panel import Choice, Panel, Slider
+from .panel import Choice, Panel, Picture, Slider
 
 HEAD_DIM, BASE, SHIFTS, PLACES = 16, 10000.0, 200, 301  # places 0 to 300
 
@@ -70,50 +71,67 @@ def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
     ax.grid(visible=False)
 
 
-def draw_clock(ax: Axes, x: float, y: float, label: str, angles: dict[str, float]):
-    """A dial of radius 1 at (x, y), a hand for the query and one for the key; angle 0 points to the right."""
-    ax.add_patch(Circle((x, y), 1, fill=False, ec=plots.GREY))
-    ax.text(x, y + 1.08, label, ha="center", va="bottom", fontsize=8)
-    styles = {"key": dict(color=plots.ORANGE, lw=3.2, ls="--"), "query": dict(color=plots.BLUE, lw=2)}
-    for word, style in styles.items():
-        angle = angles[word]
-        ax.plot([x, x + 0.92 * math.cos(angle)], [y, y + 0.92 * math.sin(angle)], label=word, **style)
-
-
-def draw(figure: Figure, m: int = 12, n: int = 5, shift: int = 0) -> str:
+class Wall(Picture):
     """Left: a clock for each pair, a hand for each word. Right: their score while both words move."""
-    m, n = m + shift, n + shift
-    if not all(0 <= place - shift <= place < PLACES for place in (m, n)):
-        raise ValueError(f"The wall has places 0 to {PLACES - 1}; query at {m} and key at {n} do not fit.")
-    left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
-    for pair, speed in enumerate(speeds(BASE).tolist()):
-        draw_clock(left, 2.5 * (pair % 4), -2.75 * (pair // 4), f"pair {pair}", {"query": m * speed, "key": n * speed})
-    left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-4.8, 1.6))
-    left.axis("off")
-    left.legend(*(found[:2] for found in left.get_legend_handles_labels()), fontsize=8, loc="lower center", ncols=2)
-    grids = {kind: score_grid(kind) for kind in ("rope", "added")}
-    start_m, start_n = m - shift, n - shift
-    for kind, label, style in (
-        ("added", "a vector added for each place", dict(color=plots.ORANGE, ls="--", lw=1)),
-        ("rope", "RoPE", dict(color=plots.BLUE, lw=2)),
-    ):
-        scores = [grids[kind][start_m + s, start_n + s].item() for s in range(SHIFTS + 1)]
-        right.plot(range(SHIFTS + 1), scores, label=label, **style)
-    score = grids["rope"][m, n].item()
-    right.plot([shift], [score], "o", color=plots.BLUE, ms=8, mec="white")
-    right.set(xlabel="both words moved right by", title="score q · k", ylim=(-14, 14))
-    right.legend(fontsize=8, loc="upper right")
-    spread = max(scores) - min(scores)
-    return (
-        f"Query at {m}, key at {n}, distance {m - n}: score {score:.3f}. "
-        f"Over all {SHIFTS} moves of both, the score changes by at most {spread:.5f}."
-    )
+
+    def build(self, figure: Figure, **values):
+        margins = dict(left=0.01, right=0.98, bottom=0.14, top=0.91, wspace=0.12)
+        left, right = figure.subplots(1, 2, width_ratios=[1.35, 1], gridspec_kw=margins)
+        self.centres = [(2.5 * (pair % 4), -2.75 * (pair // 4)) for pair in range(HEAD_DIM // 2)]
+        for pair, (x, y) in enumerate(self.centres):
+            left.add_patch(Circle((x, y), 1, fill=False, ec=plots.GREY))
+            left.text(x, y + 1.08, f"pair {pair}", ha="center", va="bottom", fontsize=8)
+        left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-4.8, 1.6))
+        left.axis("off")
+        self.hands = {}
+        for word, style in (
+            ("key", dict(color=plots.ORANGE, lw=3.2, ls="--")),
+            ("query", dict(color=plots.BLUE, lw=2)),
+        ):
+            left.plot([], [], label=word, **style)  # for the legend
+            self.hands[word] = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
+        left.legend(fontsize=8, loc="lower center", ncols=2)
+
+        self.curves = {}
+        for kind, label, style in (
+            ("added", "a vector added for each place", dict(color=plots.ORANGE, ls="--", lw=1)),
+            ("rope", "RoPE", dict(color=plots.BLUE, lw=2)),
+        ):
+            (self.curves[kind],) = right.plot([], [], label=label, animated=True, **style)
+        (self.dot,) = right.plot([], [], "o", color=plots.BLUE, ms=8, mec="white", animated=True)
+        right.set(xlabel="both words moved right by", title="score q · k", xlim=(-10, SHIFTS + 10), ylim=(-14, 14))
+        right.legend(fontsize=8, loc="upper right")
+
+    def move(self, m: int = 12, n: int = 5, shift: int = 0) -> str:
+        places = {"query": m + shift, "key": n + shift}
+        if not all(0 <= place - shift <= place < PLACES for place in places.values()):
+            raise ValueError(
+                f"The wall has places 0 to {PLACES - 1}; query at {m + shift} and key at {n + shift} do not fit."
+            )
+        for word, hand in self.hands.items():
+            angles = (places[word] * speeds(BASE)).tolist()
+            hand.set_segments(
+                [
+                    [(x, y), (x + 0.92 * math.cos(angle), y + 0.92 * math.sin(angle))]
+                    for (x, y), angle in zip(self.centres, angles, strict=True)
+                ]
+            )
+        for kind, curve in self.curves.items():
+            scores = score_grid(kind).diagonal(n - m)[min(m, n) :][: SHIFTS + 1]
+            curve.set_data(range(len(scores)), scores)
+        score = scores[shift].item()
+        self.dot.set_data([shift], [score])
+        spread = (scores.max() - scores.min()).item()
+        return (
+            f"Query at {m + shift}, key at {n + shift}, distance {m - n}: score {score:.3f}. "
+            f"Over all {SHIFTS} moves of both, the score changes by at most {spread:.5f}."
+        )
 
 
 def clock_wall() -> Panel:
     """The panel: the places of query and key, and how far both are moved."""
     return Panel(
-        draw,
+        Wall(),
         width=9.5,
         height=3.6,
         name="clock wall",
@@ -131,43 +149,74 @@ def turns(base: float, context: int, head_dim: int = HEAD_DIM) -> torch.Tensor:
     return context * speeds(base, head_dim) / (2 * math.pi)
 
 
-def draw_hands(figure: Figure, base: float = 10000.0, context: int = 512) -> str:
+def course(turns: float) -> tuple[list[float], list[float]]:
+    """Where a hand stands along the context, in turns from 0 to 1: the corners of a line; it breaks at each turn."""
+    rounds = math.floor(turns)
+    x, y = [], []
+    for done in range(rounds):
+        x += [done / turns, (done + 1) / turns, (done + 1) / turns]
+        y += [0, 1, math.nan]
+    return [*x, rounds / turns, 1], [*y, 0, turns - rounds]
+
+
+class Hands(Picture):
     """Left: how often each hand goes round in the context. Right: where two of the hands stand at each distance."""
-    found = turns(base, context)
-    left, right = figure.subplots(1, 2)
-    for fast, colour, hatch, label in (
-        (True, plots.ORANGE, "///", "goes round"),
-        (False, plots.BLUE, "", "never goes round"),
-    ):
-        chosen = [i for i, value in enumerate(found.tolist()) if (value >= 1) == fast]
-        left.bar(chosen, found[chosen].tolist(), color=colour, hatch=hatch, edgecolor="white", label=label)
-    left.axhline(1, color=plots.GREY, ls="--", lw=1)
-    left.set(yscale="log", ylim=(1e-4, 1e4), xlabel="pair", title=f"turns in {context:,} places")
-    left.set_xticks(range(len(found)))
-    left.set_axisbelow(True)
-    left.minorticks_off()
-    left.legend(fontsize=8, loc="upper right")
-    places = torch.linspace(0, context, 2001, dtype=torch.float64)
-    for pair, style in ((HEAD_DIM // 4, dict(color=plots.ORANGE, ls="--", lw=1)), (-1, dict(color=plots.BLUE, lw=2))):
-        part = (places * found[pair] / context) % 1
-        part[1:][part.diff() < 0] = math.nan  # no line back from 1 to 0
-        right.plot(places, part, label=f"pair {pair % len(found)}", **style)
-    right.set(xlabel="distance", ylim=(0, 1), title="where the hand stands, in turns")
-    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    rounds, slowest = int((found >= 1).sum()), found[-1].item()
-    return (
-        f"Base {base:,.0f}, {context:,} places: {rounds} of {len(found)} hands go round. The slowest makes "
-        f"{slowest:.3g} turns; it needs {context / slowest:,.0f} places for one."
-    )
+
+    PAIRS = HEAD_DIM // 2
+    BOTTOM = 1e-4  # of the axis
+
+    def build(self, figure: Figure, **values):
+        margins = dict(left=0.06, right=0.88, bottom=0.17, top=0.9, wspace=0.16)
+        left, right = figure.subplots(1, 2, gridspec_kw=margins)
+        self.bars = {}  # goes round → a bar for each pair; one of the two has no height
+        for fast, colour, hatch, label in (
+            (True, plots.ORANGE, "///", "goes round"),
+            (False, plots.BLUE, "", "never goes round"),
+        ):
+            look = dict(color=colour, hatch=hatch, edgecolor="white", label=label)
+            self.bars[fast] = left.bar(range(self.PAIRS), [0] * self.PAIRS, animated=True, **look)
+        left.axhline(1, color=plots.GREY, ls="--", lw=1)
+        left.set(yscale="log", ylim=(self.BOTTOM, 1e4), xlabel="pair", title="turns in the context")
+        left.set_xticks(range(self.PAIRS))
+        left.minorticks_off()
+        left.legend(fontsize=8, loc="upper right")
+        self.lines = {}
+        for pair, style in (
+            (self.PAIRS // 2, dict(color=plots.ORANGE, ls="--", lw=1)),
+            (self.PAIRS - 1, dict(color=plots.BLUE, lw=2)),
+        ):
+            (self.lines[pair],) = right.plot([], [], label=f"pair {pair}", animated=True, **style)
+        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="where the hand stands, in turns")
+        right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", ""])
+        self.end = right.text(1, -0.027, "", ha="center", va="top", transform=right.transAxes, animated=True)
+        right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+    def move(self, base: float = 10000.0, context: int = 512) -> str:
+        found = turns(base, context).tolist()
+        for pair, value in enumerate(found):
+            for fast, bars in self.bars.items():
+                bars[pair].set(visible=(value >= 1) == fast, y=self.BOTTOM, height=max(0.0, value - self.BOTTOM))
+        for pair, line in self.lines.items():
+            line.set_data(*course(found[pair]))
+        self.end.set_text(f"{context:,}")
+        rounds, slowest = sum(value >= 1 for value in found), found[-1]
+        return (
+            f"Base {base:,.0f}, {context:,} places: {rounds} of {len(found)} hands go round. The slowest makes "
+            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} places for one."
+        )
+
+
+# 10, 20, 50, 100, … a million: on a slider of powers a value like 500 would fall between two stops
+BASES = [float(first * 10**power) for power in range(1, 6) for first in (1, 2, 5)] + [1e6]
 
 
 def hands() -> Panel:
     """The panel: base from 10 to a million, and the length of the context."""
     return Panel(
-        draw_hands,
+        Hands(),
         width=9.5,
         height=3.2,
         name="fast and slow hands",
-        base=Slider(10000.0, 10.0, 1e6, log=True),
+        base=Choice(10000.0, {f"{base:,.0f}": base for base in BASES}),
         context=Choice(512, {f"{places:,} places": places for places in (64, 256, 512, 2048, 8192)}),
     )

@@ -1,19 +1,19 @@
 """The gate landscape of lesson 04: what a pair (gate, value) gives, and where one neuron's words stand on that map."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from .. import plots
 from ..tales import grammar
-from .panel import Choice, Panel, Slider
+from .panel import Choice, Panel, Picture, Slider
 
 GATES = {"SiLU": F.silu, "GELU": F.gelu, "ReLU": F.relu}
 LEVELS = (-16, -8, -4, -2, -1, -0.3, 0.3, 1, 2, 4, 8, 16)
@@ -74,13 +74,26 @@ class Neurons:
         """The neurons, the most selective for this kind first."""
         return self.selectivity(kind).argsort(descending=True, stable=True).tolist()
 
+    @cached_property
+    def dictionary(self) -> tuple[list[str], Tensor]:
+        """The different words, and (N,) the place of each word among them."""
+        places = {word: place for place, word in enumerate(dict.fromkeys(self.words))}
+        return list(places), torch.tensor([places[word] for word in self.words])
+
     def top_words(self, neuron: int, n: int = 5) -> list[str]:
         """The words that open this neuron most, by the mean of its gate; rare ones are left out."""
-        total, count = Counter(), Counter(self.words)
-        for word, gate in zip(self.words, self.gate[:, neuron].tolist(), strict=True):
-            total[word] += gate
-        often = [word for word in count if count[word] >= OFTEN]
-        return sorted(often, key=lambda word: total[word] / count[word], reverse=True)[:n]
+        words, places = self.dictionary
+        count = places.bincount(minlength=len(words))
+        mean = torch.zeros(len(words), dtype=torch.float64).index_add(0, places, self.gate[:, neuron].double()) / count
+        order = mean.argsort(descending=True, stable=True).tolist()
+        return [words[place] for place in order if count[place] >= OFTEN][:n]
+
+    @cached_property
+    def extents(self) -> list[tuple[float, float]]:
+        """Largest |gate| and |value|: of nine in ten neurons, and of all."""
+        largest = torch.stack((self.gate.abs().amax(0), self.value.abs().amax(0)))
+        most = largest.quantile(torch.tensor([0.9, 1.0]), dim=1)
+        return [(max(1.0, gate), max(1.0, value)) for gate, value in most.tolist()]
 
 
 @torch.no_grad()
@@ -159,43 +172,77 @@ def spread(values: Tensor) -> tuple[float, float, float]:
     return tuple(torch.quantile(values, torch.tensor([0.1, 0.5, 0.9])).tolist())
 
 
-def draw(figure: Figure, neurons: Neurons, kind: str, rank: int, activation: str = "SiLU") -> str:
+class Landscape(Picture):
     """Left: the map with one neuron's words on it. Right: how far the gate opens for each kind of words."""
-    neuron, chosen = neurons.most_selective(kind)[rank - 1], neurons.kinds[kind]
-    gate, value = neurons.gate[:, neuron], neurons.value[:, neuron]
-    figure.set_layout_engine("none")  # places by hand: a layout that is worked out draws everything twice
-    places = dict(left=0.06, right=0.98, bottom=0.13, top=0.86, wspace=0.22)
-    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1], gridspec_kw=places)
 
-    draw_contours(left, *(1.1 * max(1.0, axis.abs().max().item()) for axis in (gate, value)), activation)
-    groups = ((~chosen, plots.GREY, "o", 6, "other words"), (chosen, plots.ORANGE, "^", 20, kind))
-    for members, colour, marker, size, label in groups:
-        at = few(members)
-        left.scatter(gate[at], value[at], s=size, color=colour, marker=marker, lw=0, alpha=0.75, label=label, zorder=3)
-    left.set_title(f"{activation}(gate) · value, layer {neurons.layer}, neuron {neuron}", fontsize=9)
-    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2, handletextpad=0.2)
+    def __init__(self, neurons: Neurons):
+        self.neurons = neurons
+        self.ranking = {kind: neurons.most_selective(kind) for kind in neurons.kinds}
+        self.wins = {kind: neurons.selectivity(kind).tolist() for kind in neurons.kinds}
+        rest = ~torch.stack(list(neurons.kinds.values())).any(0)
+        self.rows = {**neurons.kinds, "all the rest": rest} if rest.any() else dict(neurons.kinds)
 
-    rest = ~torch.stack(list(neurons.kinds.values())).any(0)
-    rows = {**neurons.kinds, "all the rest": rest} if rest.any() else neurons.kinds
-    for y, (name, members) in enumerate(rows.items()):
-        low, middle, high = spread(gate[members])
-        colour, marker = (plots.ORANGE, "^") if name == kind else (plots.GREY, "o")
-        right.plot([low, high], [y, y], color=colour, lw=3)
-        right.plot(middle, y, marker, color=colour, ms=8, mec="white")
-    right.axvline(0, color=plots.GREY, lw=0.8)
-    right.set_yticks(range(len(rows)), list(rows), fontsize=8)
-    right.invert_yaxis()
-    right.grid(visible=False, axis="y")
-    right.set(xlabel="gate: the middle word, and 10 to 90 % of them")
+    def extent(self, kind: str, rank: int) -> tuple[float, float]:
+        """Half width and half height of the map: the same for most neurons, so that they can be compared."""
+        neuron, neurons = self.ranking[kind][rank - 1], self.neurons
+        gate, value = (part[:, neuron].abs().max().item() for part in (neurons.gate, neurons.value))
+        small, large = neurons.extents
+        return small if gate <= small[0] and value <= small[1] else large
 
-    small = product(gate, value, activation).abs() < 0.1
-    wins = neurons.selectivity(kind)[neuron].item()
-    return (
-        f"Layer {neurons.layer}, neuron {neuron}, number {rank} for {kind}: {kind} open its gate wider than other "
-        f"words in {100 * wins:.0f} of 100 pairs. Widest open for: {', '.join(neurons.top_words(neuron))}. With "
-        f"{activation} next to nothing (below 0.1) passes at {100 * small[chosen].double().mean():.0f} % of the "
-        f"{kind} and {100 * small[~chosen].double().mean():.0f} % of the other words."
-    )
+    def still(self, kind: str, rank: int, activation: str = "SiLU"):
+        return activation, self.extent(kind, rank)
+
+    def build(self, figure: Figure, kind: str, rank: int, activation: str = "SiLU"):
+        margins = dict(left=0.06, right=0.98, bottom=0.13, top=0.86, wspace=0.22)
+        left, right = figure.subplots(1, 2, width_ratios=[1.3, 1], gridspec_kw=margins)
+        extent = self.extent(kind, rank)
+        draw_contours(left, *(1.1 * size for size in extent), activation)
+        self.points = []
+        for colour, marker, size, label in (
+            (plots.GREY, "o", 2.4, "other words"),
+            (plots.ORANGE, "^", 4.5, "this kind"),
+        ):
+            look = dict(color=colour, marker=marker, ms=size, mew=0, ls="", alpha=0.75, label=label)
+            self.points += left.plot([], [], animated=True, **look)
+        above = dict(fontsize=9, transform=left.transAxes)
+        title = f"{activation}(gate) · value, layer {self.neurons.layer}, neuron "
+        left.text(0.7, 1.02, title, ha="right", **above)
+        self.number = left.text(0.7, 1.02, "", animated=True, **above)
+        left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2, handletextpad=0.2)
+
+        self.ranges = right.add_collection(LineCollection([], lw=3, animated=True), autolim=False)
+        self.middles = []
+        for colour, marker in ((plots.GREY, "o"), (plots.ORANGE, "^")):
+            self.middles += right.plot([], [], marker, color=colour, ms=8, mec="white", animated=True)
+        right.axvline(0, color=plots.GREY, lw=0.8)
+        right.set_yticks(range(len(self.rows)), list(self.rows), fontsize=8)
+        right.set(xlim=(-extent[0], extent[0]), ylim=(len(self.rows) - 0.5, -0.5))
+        right.grid(visible=False, axis="y")
+        right.set(xlabel="gate: the middle word, and 10 to 90 % of them")
+
+    def move(self, kind: str, rank: int, activation: str = "SiLU") -> str:
+        neurons, neuron = self.neurons, self.ranking[kind][rank - 1]
+        chosen, gate, value = neurons.kinds[kind], neurons.gate[:, neuron], neurons.value[:, neuron]
+        for points, members in zip(self.points, (~chosen, chosen), strict=True):
+            at = few(members)
+            points.set_data(gate[at], value[at])
+        self.number.set_text(f"{neuron}")
+
+        spreads = {name: spread(gate[members]) for name, members in self.rows.items()}
+        self.ranges.set_segments([[(low, y), (high, y)] for y, (low, _, high) in enumerate(spreads.values())])
+        self.ranges.set_color([plots.ORANGE if name == kind else plots.GREY for name in spreads])
+        for dots, mine in zip(self.middles, (False, True), strict=True):
+            found = [(middle, y) for y, (name, (_, middle, _)) in enumerate(spreads.items()) if (name == kind) == mine]
+            dots.set_data(*zip(*found, strict=True))
+
+        small = product(gate, value, activation).abs() < 0.1
+        return (
+            f"Layer {neurons.layer}, neuron {neuron}, number {rank} for {kind}: {kind} open its gate wider than other "
+            f"words in {100 * self.wins[kind][neuron]:.0f} of 100 pairs. Widest open for: "
+            f"{', '.join(neurons.top_words(neuron))}. With {activation} next to nothing (below 0.1) passes at "
+            f"{100 * small[chosen].double().mean():.0f} % of the {kind} and "
+            f"{100 * small[~chosen].double().mean():.0f} % of the other words."
+        )
 
 
 def gate_landscape(neurons: Neurons, kind: str = "colours") -> Panel:
@@ -203,7 +250,7 @@ def gate_landscape(neurons: Neurons, kind: str = "colours") -> Panel:
     if kind not in neurons.kinds:
         raise ValueError(f"The texts have no {kind}; there are {', '.join(neurons.kinds)}.")
     return Panel(
-        lambda figure, **values: draw(figure, neurons, **values),
+        Landscape(neurons),
         width=9.5,
         height=4,
         name="gate landscape",

@@ -1,5 +1,7 @@
 """The head explorer of lesson 03: where a head looks in your own sentence, and what the model says without it."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -8,9 +10,10 @@ from .. import plots
 from ..errors import ConfigError
 from ..look import attention_weights, label, silenced
 from ..tokenizer import BOS_ID
-from .panel import Choice, Panel, Tick, Words
+from .panel import Choice, Panel, Picture, Tick, Words
 
 MOST = 48  # tokens whose names can still be read
+SAID = 6  # next words shown
 SENTENCE = (
     "By the sea lived Clever Leo with his red hat. His best friend was Grumpy Puppy with its white mirror. They had "
     "always wished to free the snow bird. Clever Leo packed his red hat and Grumpy Puppy packed its"
@@ -30,52 +33,95 @@ def next_words(model, ids: torch.Tensor) -> torch.Tensor:
     return model(ids)[0][0, -1].softmax(-1)
 
 
-def draw(figure: Figure, text: str, head: tuple[int, int], silent: bool, model, tokenizer, found: dict) -> str:
+class Text:
+    """A text as one model reads it: its tokens, what all heads look at, and the next words; each is worked out once."""
+
+    def __init__(self, text: str, model, tokenizer):
+        if not text.strip():
+            raise ConfigError("There is no text: write some words.")
+        self.text, self.model = text, model
+        self.ids = torch.tensor([tokenizer.encode(text, bos=True)])
+        self.names = names_of(tokenizer, self.ids[0].tolist())
+        if len(self.names) > MOST:
+            raise ConfigError(f"The picture has room for {MOST} tokens, found {len(self.names)}; shorten the text.")
+        self.without: dict[tuple[int, int], torch.Tensor] = {}
+
+    @cached_property
+    def weights(self) -> torch.Tensor:
+        return attention_weights(self.model, self.ids)
+
+    @cached_property
+    def before(self) -> torch.Tensor:
+        return next_words(self.model, self.ids)
+
+    def after(self, head: tuple[int, int]) -> torch.Tensor:
+        """The next words when this head is silent."""
+        if head not in self.without:
+            with silenced(self.model, *head):
+                self.without[head] = next_words(self.model, self.ids)
+        return self.without[head]
+
+
+class Explorer(Picture):
     """Left: the weights of one head (layer, head). Right: the next words, with the head and without it.
 
     found: the measurement `look.looks`, which gives the head its label.
     """
-    if not text.strip():
-        raise ConfigError("There is no text: write some words.")
-    ids = torch.tensor([tokenizer.encode(text, bos=True)])
-    names = names_of(tokenizer, ids[0].tolist())
-    if len(names) > MOST:
-        raise ConfigError(f"The picture has room for {MOST} tokens, found {len(names)}; shorten the text.")
-    layer, number = head
-    weights, before = attention_weights(model, ids)[layer, number], next_words(model, ids)
-    with silenced(model, layer, number):
-        after = next_words(model, ids)
-    shown = (torch.maximum(before, after) if silent else before).topk(6).indices
 
-    figure.set_layout_engine("none")  # fixed margins: with this many labels the automatic ones take as long again
-    left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
-    plots.draw_weights(left, weights, names, size=8 if len(names) <= 30 else 6)
-    left.set(title=f"layer {layer}, head {number}", xlabel="is looked at", ylabel="looks")
-    said = names_of(tokenizer, shown.tolist())
-    y = np.arange(len(said))
-    width = 0.4 if silent else 0.7
-    right.barh(y - 0.2 * silent, before[shown].numpy(), width, color=plots.BLUE, label="whole model")
-    if silent:
-        right.barh(
-            y + 0.2,
-            after[shown].numpy(),
-            width,
-            color=plots.ORANGE,
-            hatch="///",
-            edgecolor="white",
-            label="head silent",
-        )
-        right.legend(fontsize=8, loc="lower right")
-    right.set_yticks(y, [word.replace("$", r"\$") for word in said])
-    right.invert_yaxis()
-    right.set(xlim=(0, 1), xlabel="probability", title="the next word")
-    right.grid(visible=False, axis="y")
+    def __init__(self, model, tokenizer, found: dict):
+        self.model, self.tokenizer, self.found, self.read = model, tokenizer, found, None
 
-    share, place = weights[-1].max(0)
-    reading = f"Head {layer}·{number}, measured on tales: {label(found, layer, number)}. "
-    reading += f"Here ‘{names[-1]}’ looks most at ‘{names[place]}’ ({share:.2f}). "
-    reading += f"The model says {likeliest(tokenizer, before)}"
-    return reading + (f"; without the head {likeliest(tokenizer, after)}." if silent else ".")
+    def still(self, text: str, silent: bool, **values):
+        return text, silent
+
+    def build(self, figure: Figure, text: str, silent: bool, **values):
+        if self.read is None or self.read.text != text:
+            self.read = Text(text, self.model, self.tokenizer)
+        names = self.read.names
+        # with this many labels the automatic margins would take as long again
+        self.left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
+        plots.draw_weights(self.left, self.read.weights[0, 0], names, size=8 if len(names) <= 30 else 6)
+        self.left.set(xlabel="is looked at", ylabel="looks")
+        moving = [*self.left.images, *self.left.texts]
+        above = dict(fontsize=12, transform=self.left.transAxes)
+        self.left.text(0.56, 1.02, "layer · head ", ha="right", **above)
+        self.title = self.left.text(0.56, 1.02, "", **above)
+        y, width = np.arange(SAID), 0.4 if silent else 0.7
+        zeros, self.bars = np.zeros(SAID), []
+        self.bars.append(right.barh(y - 0.2 * silent, zeros, width, color=plots.BLUE, label="whole model"))
+        if silent:
+            hatched = dict(color=plots.ORANGE, hatch="///", edgecolor="white", label="head silent")
+            self.bars.append(right.barh(y + 0.2, zeros, width, **hatched))
+            right.legend(fontsize=8, loc="lower right")
+        right.set_yticks(y, [""] * SAID)
+        beside = dict(ha="right", va="center", transform=right.get_yaxis_transform())
+        self.words = [right.text(-0.025, place, "", **beside) for place in y]
+        if silent:
+            moving += self.words  # without a silent head they are the same for all heads
+        right.set(xlim=(0, 1), ylim=(SAID - 0.4, -0.6), xlabel="probability", title="the next word")
+        right.grid(visible=False, axis="y")
+        right.spines.left.set_visible(False)  # the bars would lie on it
+        for artist in (*moving, self.title, *(bar for bars in self.bars for bar in bars)):
+            artist.set_animated(True)
+
+    def move(self, head: tuple[int, int], silent: bool, **values) -> str:
+        weights, before, (layer, number) = self.read.weights[head], self.read.before, head
+        after = self.read.after(head) if silent else before
+        plots.move_weights(self.left, weights)
+        self.title.set_text(f"{layer} · {number}")
+        shown = torch.maximum(before, after).topk(SAID).indices
+        for bars, probabilities in zip(self.bars, (before, after), strict=False):
+            for bar, chance in zip(bars, probabilities[shown].tolist(), strict=True):
+                bar.set_width(chance)
+        for text, word in zip(self.words, names_of(self.tokenizer, shown.tolist()), strict=True):
+            text.set_text(word.replace("$", r"\$"))
+
+        share, place = weights[-1].max(0)
+        names = self.read.names
+        reading = f"Head {layer}·{number}, measured on tales: {label(self.found, layer, number)}. "
+        reading += f"Here ‘{names[-1]}’ looks most at ‘{names[place]}’ ({share:.2f}). "
+        reading += f"The model says {likeliest(self.tokenizer, before)}"
+        return reading + (f"; without the head {likeliest(self.tokenizer, after)}." if silent else ".")
 
 
 def likeliest(tokenizer, probabilities: torch.Tensor) -> str:
@@ -88,7 +134,7 @@ def head_explorer(model, tokenizer, found: dict, text: str = SENTENCE) -> Panel:
     layers, heads = range(model.config.n_layers), range(model.config.n_heads)
     names = {f"layer {layer}, head {head}": (layer, head) for layer in layers for head in heads}
     return Panel(
-        lambda figure, **values: draw(figure, **values, model=model, tokenizer=tokenizer, found=found),
+        Explorer(model, tokenizer, found),
         width=9.5,
         height=5.2,
         name="head explorer",

@@ -1,5 +1,6 @@
 """The playground of lesson 08: the next token's distribution, reshaped by the filters, beside the grammar's own."""
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -11,9 +12,10 @@ from ..sample import next_token_distribution
 from ..tales import prefix_distribution
 from ..tales.walk import MARKS
 from ..tokenizer import EOS_ID
-from .panel import Panel, Slider, Words
+from .panel import Boxes, Panel, Picture, Slider, Words
 
 SHOWN = 24  # bars
+TOPS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # where the axis may end
 AT_REST = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0)
 
 
@@ -36,9 +38,12 @@ def entropy(probs: Tensor) -> float:
     return torch.special.entr(probs).sum().item()
 
 
-class Playground:
-    """Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once;
-    moving a slider only reshapes the scores that are kept."""
+class Playground(Picture):
+    """Bars of the likeliest tokens: before (outline), removed (hatched), after (full); diamonds are the truth.
+
+    Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once;
+    moving a slider only reshapes the scores that are kept.
+    """
 
     def __init__(self, model, tokenizer, language: str | None = None):
         self.model, self.tokenizer, self.language = model, tokenizer, language
@@ -55,15 +60,48 @@ class Playground:
             self.read = prompt, logits, ids, true
         return self.read[1:]
 
-    def draw(self, figure: Figure, prompt: str, **settings) -> str:
-        """Bars of the likeliest tokens: before (outline), removed (hatched), after (full); diamonds are the truth."""
+    def distributions(self, prompt: str, **settings) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """The next token's probabilities before the filters, after them, in truth, (V,) each; the tokens shown."""
         logits, ids, true = self.scores(prompt)
         before = logits.softmax(-1)
         after = next_token_distribution(logits, SampleConfig(**settings), seen=ids)
-        top = before.topk(min(SHOWN, len(before))).indices
+        return before, after, true, before.topk(min(SHOWN, len(before))).indices
+
+    def still(self, prompt: str, **settings):
+        *all_three, top = self.distributions(prompt, **settings)
+        largest = max(probs[top].max().item() for probs in all_three if probs is not None)
+        return prompt, next((end for end in TOPS if largest <= end), 1.0)
+
+    def build(self, figure: Figure, prompt: str, **settings):
+        before, _, true, top = self.distributions(prompt, **settings)
+        _, end = self.still(prompt, **settings)
         labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in top.tolist()]
-        ax = figure.subplots()
-        plots.draw_distribution(ax, labels, after[top], kept=after[top] > 0, outline=before[top])
+        x = np.arange(len(labels))
+        ax = figure.add_axes((0.07, 0.27, 0.92, 0.71))
+        grey = dict(facecolor="#dddddd", edgecolor=plots.GREY, hatch="///", lw=0.5, label="removed")
+        self.removed = ax.add_patch(Boxes(animated=True, **grey))
+        self.bars = ax.bar(x, np.zeros(len(x)), color=plots.BLUE, label="kept", animated=True)
+        steps = np.append(before[top], before[top[-1]])
+        ax.step(
+            np.append(x - 0.5, x[-1] + 0.5), steps, where="post", color=plots.ORANGE, lw=1.2, label="before",
+            animated=True,
+        )  # fmt: skip
+        if true is not None:
+            look = dict(color="black", mec="white", ms=5, ls="", label="grammar's own")
+            ax.plot(x, true[top], "D", animated=True, **look)
+        ax.legend(loc="upper right", fontsize=8)
+        ax.set_xticks(x, [label.replace("$", r"\$") for label in labels], rotation=60, ha="right", fontsize=8)
+        ax.set(ylabel="probability", xlim=(-0.6, len(x) - 0.4), ylim=(0, 1.05 * end))
+        ax.grid(visible=False, axis="x")
+
+    def move(self, prompt: str, **settings) -> str:
+        before, after, true, top = self.distributions(prompt, **settings)
+        columns = []
+        for x, (bar, old, new) in enumerate(zip(self.bars, before[top].tolist(), after[top].tolist(), strict=True)):
+            bar.set(visible=new > 0, height=new)
+            if new == 0:
+                columns.append((x - 0.4, 0, 0.8, old))
+        self.removed.put(columns)
         changed = [f"{name.replace('_', '-')} {value:g}" for name, value in settings.items() if value != AT_REST[name]]
         held = before[after > 0].sum()
         reading = (
@@ -72,8 +110,6 @@ class Playground:
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )
         if true is not None:
-            ax.plot(range(len(top)), true[top], "D", color="black", mec="white", ms=5, ls="", label="grammar's own")
-            ax.legend(loc="upper right", fontsize=8)
             legal = true > 0
             reading += (
                 f" The grammar allows {int(legal.sum())}; {int((legal & (after == 0)).sum())} of them are removed, and "
@@ -88,7 +124,7 @@ class Playground:
 def playground(model, tokenizer, prompt: str, language: str | None = None) -> Panel:
     """The panel. language: "en" or "zh" draws the truth of the tales beside it; None for any other text."""
     return Panel(
-        Playground(model, tokenizer, language).draw,
+        Playground(model, tokenizer, language),
         width=9,
         height=3.4,
         name="playground",

@@ -8,7 +8,7 @@ from .. import plots
 from ..corpus import Corpus, read_corpus
 from ..errors import TokenizerError
 from ..tokenizer import SMALLEST_VOCAB, Tokenizer
-from .panel import Choice, Panel, Words
+from .panel import Boxes, Choice, Panel, Picture, Words
 
 SIZES = (1024, 2048, 4096, 8192)
 TALES = 1500
@@ -42,50 +42,89 @@ def cut(text: str, tokenizer: Tokenizer) -> list[str]:
     return pieces
 
 
-def width(piece: str) -> float:
-    """How wide a piece is drawn, in the width of a Latin letter; a Chinese character takes about two."""
-    return sum(1.9 if ord(character) > 0x2E7F else 1.0 for character in plots.visible(piece)) + 0.5
-
-
-PER_LINE = 64  # letters
+PER_LINE = 48  # Latin letters
 CHARACTERS = 110  # longer sentences would not be readable
 
 
-def draw(figure: Figure, text: str = "", vocabulary: str = "1,024 pieces") -> str:
-    """The pieces as boxes on a ruler, and beside it how many tokens each vocabulary needs for the sentence."""
-    if not text.strip():
-        raise TokenizerError("Write a sentence, and press Enter.")
-    text = text[:CHARACTERS]
-    counts = {name: len(tokenizer.encode(text)) for name, tokenizer in rulers().items()}
-    pieces = cut(text, rulers()[vocabulary])
-    left, right = figure.subplots(1, 2, width_ratios=[2.6, 1])
-    x = line = 0
-    for index, piece in enumerate(pieces):
-        if x + width(piece) > PER_LINE:
-            x, line = 0, line + 1
-        colour, hatch = ((plots.SKY, ""), (plots.YELLOW, ".."))[index % 2]
-        left.barh(-line, width(piece), 0.72, x, color=colour, hatch=hatch, edgecolor="white", alpha=0.75)
-        left.text(x + width(piece) / 2, -line, plots.visible(piece), ha="center", va="center", fontsize=8)
-        x += width(piece)
-    left.set(xlim=(0, PER_LINE), ylim=(-max(line, 2) - 0.6, 0.6), title=f"{len(pieces)} tokens")
-    left.axis("off")
-    chosen = [name == vocabulary for name in counts]
-    bars = right.barh(range(len(counts)), counts.values(), color=plots.SKY)
-    for bar, mine, count in zip(bars, chosen, counts.values(), strict=True):
-        bar.set(hatch="///" if mine else "", edgecolor="white", color=plots.BLUE if mine else plots.SKY)
-        right.annotate(str(count), (count, bar.get_y() + 0.4), xytext=(3, 0), textcoords="offset points", va="center")
-    right.set_yticks(range(len(counts)), counts, fontsize=8)
-    right.set(xlim=(0, 1.2 * max(counts.values())), xlabel="tokens for this sentence")
-    right.invert_yaxis()
-    per_character = len(pieces) / len(text)
-    return f"With {vocabulary}: {len(pieces)} tokens for {len(text)} characters, {per_character:.2f} a character."
+def slots(text: str) -> list[tuple[int, float, float]]:
+    """Line, left end and width of every byte of the text as it is drawn, in the width of a Latin letter.
+
+    A Chinese character is twice as wide; the bytes of one character share its place.
+    """
+    found, line, x = [], 0, 0.0
+    for character in text:
+        width, size = (2.0 if ord(character) > 0x2E7F else 1.0), len(character.encode())
+        if x + width > PER_LINE:
+            line, x = line + 1, 0.0
+        found += [(line, x + width * byte / size, width / size) for byte in range(size)]
+        x += width
+    return found
+
+
+def boxes(text: str, tokenizer: Tokenizer) -> list[list[tuple[int, float, float]]]:
+    """For each token where it lies: line, left and right end; two such places where it goes on in the next line."""
+    free, found = iter(slots(text)), []
+    for token in tokenizer.encode(text):
+        mine = [next(free) for _ in tokenizer.token_bytes(token)]
+        lines = [[slot for slot in mine if slot[0] == line] for line in dict.fromkeys(slot[0] for slot in mine)]
+        found.append([(part[0][0], part[0][1], part[-1][1] + part[-1][2]) for part in lines])
+    return found
+
+
+class Ruler(Picture):
+    """The sentence stands still and the cuts move; beside it how many tokens each vocabulary needs for it."""
+
+    def still(self, text: str, **values):
+        return text
+
+    def build(self, figure: Figure, text: str, **values):
+        if not text.strip():
+            raise TokenizerError("Write a sentence, and press Enter.")
+        text = text[:CHARACTERS]
+        self.counts = {name: len(tokenizer.encode(text)) for name, tokenizer in rulers().items()}
+        margins = dict(left=0.01, right=0.98, bottom=0.19, top=0.9, wspace=0.28)
+        left, right = figure.subplots(1, 2, width_ratios=[2.6, 1], gridspec_kw=margins)
+        places = iter(slots(text))
+        for character in text:
+            mine = [next(places) for _ in character.encode()]
+            line, middle = mine[0][0], (mine[0][1] + mine[-1][1] + mine[-1][2]) / 2
+            left.text(
+                middle, -line, plots.visible(character).replace("$", r"\$"), ha="center", va="center", fontsize=11
+            )
+        left.set(xlim=(0, PER_LINE), ylim=(-max(mine[0][0], 2) - 0.6, 0.6), title="the sentence, cut into tokens")
+        left.axis("off")
+        self.pieces = [
+            left.add_patch(Boxes(lw=1, alpha=0.3, animated=True, **look))
+            for look in (
+                dict(facecolor=plots.SKY, edgecolor=plots.BLUE),
+                dict(facecolor=plots.YELLOW, edgecolor=plots.RED, hatch=".."),
+            )
+        ]
+        y = range(len(self.counts))
+        self.bars = right.barh(y, self.counts.values(), edgecolor="white", animated=True)
+        for place, count in zip(y, self.counts.values(), strict=True):
+            right.annotate(str(count), (count, place), xytext=(3, 0), textcoords="offset points", va="center")
+        right.set_yticks(y, self.counts, fontsize=8)
+        right.set(xlim=(0, 1.2 * max(self.counts.values())), xlabel="tokens for this sentence")
+        right.invert_yaxis()
+
+    def move(self, text: str = "", vocabulary: str = "1,024 pieces") -> str:
+        text = text[:CHARACTERS]
+        found = boxes(text, rulers()[vocabulary])
+        for kind, pieces in enumerate(self.pieces):
+            pieces.put([(x, -line - 0.36, end - x, 0.72) for box in found[kind::2] for line, x, end in box])
+        for bar, name in zip(self.bars, self.counts, strict=True):
+            mine = name == vocabulary
+            bar.set(hatch="///" if mine else "", facecolor=plots.BLUE if mine else plots.SKY)
+        per_character = len(found) / len(text)
+        return f"With {vocabulary}: {len(found)} tokens for {len(text)} characters, {per_character:.2f} a character."
 
 
 def token_ruler(text: str) -> Panel:
     """The panel: a sentence of your own, in English or Chinese, and the vocabulary that cuts it."""
     names = list(rulers())
     return Panel(
-        draw,
+        Ruler(),
         width=9.5,
         height=2.8,
         name="token ruler",

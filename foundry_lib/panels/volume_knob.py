@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..norm import rms_norm
-from .panel import Panel, Slider
+from .panel import Panel, Picture, Slider
 
 CHANNELS, DEPTH = 8, 32
 
@@ -29,31 +29,48 @@ def stream(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0) -> li
     return found
 
 
-def draw(figure: Figure, gain: float = 1.0, offset: float = 0.0) -> str:
+class Knob(Picture):
     """Left: one token's channels before and after. Right: the stream's RMS over 32 layers, with norm and without."""
-    x = gain * (torch.randn(CHANNELS, generator=torch.Generator().manual_seed(3)) + offset)
-    y = rms_norm(x, torch.ones(CHANNELS))
-    before, after = rms(x).item(), rms(y).item()
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
-    for ax, values, title, colour in ((left, x, "before", plots.ORANGE), (middle, y, "after RMSNorm", plots.BLUE)):
-        ax.bar(range(CHANNELS), values.tolist(), color=colour)
-        ax.axhline(0, color=plots.GREY, lw=0.8)
-        ax.set(title=f"{title}: RMS {rms(values).item():.3g}", xlabel="channel", xticks=range(CHANNELS))
-    middle.set_ylim(-3, 3)
-    without, with_norm = stream(False), stream(True)
-    layers = range(1, DEPTH + 1)
-    right.plot(layers, without, color=plots.ORANGE, ls="--", label="layers read the stream as it is")
-    right.plot(layers, with_norm, color=plots.BLUE, label="layers read it normed")
-    right.set(yscale="log", xlabel="layer", title="RMS of the stream")
-    right.minorticks_off()
-    right.legend(fontsize=8)
-    return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {before:.3g} before, {after:.3f} after."
+
+    def build(self, figure: Figure, **values):
+        margins = dict(left=0.075, right=0.98, bottom=0.18, top=0.89, wspace=0.22)
+        before, after, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3], gridspec_kw=margins)
+        self.bars, self.rms = [], []
+        for ax, title, colour in ((before, "before: RMS ", plots.ORANGE), (after, "after RMSNorm: RMS ", plots.BLUE)):
+            self.bars.append(ax.bar(range(CHANNELS), [0] * CHANNELS, color=colour, animated=True))
+            ax.axhline(0, color=plots.GREY, lw=0.8)
+            ax.set(xlabel="channel", xticks=range(CHANNELS))
+            beside = dict(fontsize=10, transform=ax.transAxes)
+            ax.text(0.78, 1.03, title, ha="right", **beside)
+            self.rms.append(ax.text(0.78, 1.03, "", animated=True, **beside))
+        # the bars of the left half are drawn in parts of its largest number, which stands at the axis
+        before.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], yticklabels=["", "0", ""])
+        beside = dict(fontsize=10, ha="right", va="center", transform=before.get_yaxis_transform(), animated=True)
+        self.ends = [before.text(-0.03, sign, "", **beside) for sign in (-1, 1)]
+        after.set_ylim(-3, 3)
+        layers = range(1, DEPTH + 1)
+        right.plot(layers, stream(False), color=plots.ORANGE, ls="--", label="layers read the stream as it is")
+        right.plot(layers, stream(True), color=plots.BLUE, label="layers read it normed")
+        right.set(yscale="log", xlabel="layer", title="RMS of the stream")
+        right.minorticks_off()
+        right.legend(fontsize=8)
+
+    def move(self, gain: float = 1.0, offset: float = 0.0) -> str:
+        x = gain * (torch.randn(CHANNELS, generator=torch.Generator().manual_seed(3)) + offset)
+        y = rms_norm(x, torch.ones(CHANNELS))
+        largest = x.abs().max().item()
+        for bars, heights in zip(self.bars, (x / (largest or 1), y), strict=True):
+            for bar, height in zip(bars, heights.tolist(), strict=True):
+                bar.set_height(height)
+        for text, number in zip((*self.rms, *self.ends), (rms(x), rms(y), -largest, largest), strict=True):
+            text.set_text(f"{number:.3g}".replace("-", "−"))
+        return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {rms(x).item():.3g} before, {rms(y).item():.3f} after."
 
 
 def volume_knob() -> Panel:
     """The panel: gain from 0.001 to 1,000, offset from −2 to 2."""
     return Panel(
-        draw,
+        Knob(),
         width=9.5,
         height=3,
         name="volume knob",
