@@ -12,6 +12,9 @@ PRESETS = {
 }
 
 
+LARGEST = 2**62  # a whole number from here on fits no tensor and no generator's seed
+
+
 def _is_int(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -20,7 +23,7 @@ def require_ints(config, names: str, minimum: int = 1):
     """Raise ConfigError for a field of `config` that is not a whole number of at least `minimum`."""
     for name in names.split():
         value = getattr(config, name)
-        if not _is_int(value) or value < minimum:
+        if not _is_int(value) or not minimum <= value < LARGEST:
             raise ConfigError(f"{name} must be a whole number of at least {minimum}, found {value!r}.")
 
 

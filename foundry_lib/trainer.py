@@ -283,7 +283,7 @@ class Trainer:
         trainer = cls(model, loader, config, device)
         try:
             trainer._restore(tensors, values)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise CheckpointError(f"{folder} holds no training that can be gone on with: {error!r}.") from error
         return trainer
 
