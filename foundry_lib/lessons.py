@@ -16,6 +16,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from .lessons_report import difference, indent
+
 LESSONS = Path(__file__).resolve().parent.parent / "notebooks"
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -110,8 +112,9 @@ def text_outputs(cell) -> str:
     return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
-def refresh(path: Path) -> list[int]:
-    """Run one lesson and store its outputs; returns the numbers of the code cells whose text changed.
+def refresh(path: Path) -> dict[int, str]:
+    """Run one lesson and store its outputs; returns what moved: number of a code cell whose text changed → the lines
+    before (-) and now (+).
 
     The file is replaced only after the whole lesson has run: an error leaves it as it was.
     """
@@ -124,8 +127,8 @@ def refresh(path: Path) -> list[int]:
     temporary = path.with_suffix(".ipynb.new")
     temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
     os.replace(temporary, path)
-    texts = zip(map(text_outputs, old), map(text_outputs, new), strict=True)
-    return [number for number, (text_before, text_now) in enumerate(texts, 1) if text_before != text_now]
+    texts = enumerate(zip(map(text_outputs, old), map(text_outputs, new), strict=True), 1)
+    return {number: difference(*pair, "before", "now") for number, pair in texts if pair[0] != pair[1]}
 
 
 def first_picture(path: Path) -> bytes:
@@ -159,6 +162,8 @@ def main(arguments: list[str]) -> int:
             README_PICTURE[1].write_bytes(first_picture(path))
         changes = f"text changed in code cells {cells}" if moved else "same text as before"
         print(f"{seconds:.0f} s, {size:.0f} KiB, {changes}", flush=True)
+        for number, lines in moved.items():
+            print(f"  code cell {number}\n{indent(lines)}", flush=True)
     return 0
 
 

@@ -68,13 +68,19 @@ def row(run) -> tuple[str, ...]:
     )
 
 
-def difference(fault: dict) -> str:
-    """What happened in a cell, readable: for a differing one the lines that were expected (-) and found (+)."""
-    if fault["verdict"] != "differs":
-        return shorten(fault["message"])
-    texts = (fault["expected"].splitlines(), fault["found"].splitlines())
-    lines = list(difflib.unified_diff(*texts, "expected", "found", n=2, lineterm=""))
-    return shorten("\n".join(lines)) if lines else shorten(fault["message"])
+def difference(old: str, new: str, old_name: str, new_name: str) -> str:
+    """The lines of two texts that differ, with two around them, at most LONGEST; empty where none do."""
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, n=2, lineterm="")
+    return shorten("\n".join(lines))
+
+
+def what_happened(fault: dict) -> str:
+    """Readable: for a differing cell the lines that were expected (-) and found (+), for others the message."""
+    if fault["verdict"] == "differs":
+        lines = difference(fault["expected"], fault["found"], "expected", "found")
+        if lines:
+            return lines
+    return shorten(fault["message"])
 
 
 def shorten(text: str) -> str:
@@ -104,7 +110,7 @@ def text(runs) -> str:
             others = sum(record["verdict"] != "ok" for record in run.records) - 1
             also = f" ({others} later cells differ too)" if others > 0 else ""
             lines += ["", f"{run.path.stem}, code cell {run.fault['cell']}: {verdict(run)}{also}"]
-            lines += [indent(shorten(run.fault["source"])), "  " + "." * 20, indent(difference(run.fault))]
+            lines += [indent(shorten(run.fault["source"])), "  " + "." * 20, indent(what_happened(run.fault))]
     return "\n".join([*lines, "", summary(runs)])
 
 
@@ -128,7 +134,7 @@ def html(runs) -> str:
         if run.fault:
             what = f"Code cell {run.fault['cell']}: {verdict(run)}"
             parts.append(f'<p class="bad">{esc(what)}</p><pre>{esc(shorten(run.fault["source"]))}</pre>')
-            parts.append(f"<pre>{esc(difference(run.fault))}</pre>")
+            parts.append(f"<pre>{esc(what_happened(run.fault))}</pre>")
         for record in run.records:
             for picture in record["pictures"]:
                 name = esc(f"{run.path.stem}, code cell {record['cell']}")

@@ -266,6 +266,13 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
     assert code == 0 and "same text as before" in said, said
     assert path.read_bytes() == before
 
+    text = before.decode("utf-8").replace("['here.txt'] 的", "['there.txt'] 的")
+    path.write_text(text, encoding="utf-8", newline="\n")
+    code, said = run_tool("refresh", path)
+    assert code == 0 and "text changed in code cells 3\n" in said, said
+    assert "  code cell 3\n" in said and "    -['there.txt'] 的\n    +['here.txt'] 的\n" in said, "what moved is shown"
+    assert path.read_bytes() == before
+
 
 def frame(value: int) -> bytes:
     names = {}

@@ -104,6 +104,15 @@ def test_rms_norm_equals_pytorch():
     assert rms_norm(x.bfloat16() * 1e20, weight.bfloat16()).isfinite().all()  # the square alone would overflow
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rms_norm_takes_its_mean_in_32_bits(dtype):
+    """In 16 bits the squares of values over 256 overflow, and a mean over many channels keeps two or three digits."""
+    x = (torch.randn(8, 512, generator=torch.Generator().manual_seed(2)) * 300).to(dtype)
+    ones = torch.ones(512)
+    ours, exact = rms_norm(x, ones.to(dtype)), rms_norm(x.double(), ones.double())
+    assert torch.equal(ours, exact.to(dtype)), "right to the last bit that 16 have"
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_first_loss_is_ln_v(tied):
     for name in ("tiny", "small"):

@@ -3,10 +3,11 @@
 Each fault of table.py is put into a scratch copy of the course, and two sides look for it, each until its first catch:
 the unit tests (the most likely modules first, then the others) and the lessons that use the code. Without a name all
 faults that benchmarks/faults.jsonl does not hold yet are tried (--again: all), and at last a copy without a fault, in
-which nothing may be caught. The course itself is never touched.
+which nothing may be caught. The course itself is never touched; Ctrl-C and the same command again go on.
 """
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -68,9 +69,10 @@ def ignore_shown_source(lesson: Path):
 def pytest(course: Path, *arguments) -> tuple[int, str]:
     """Run pytest in a copy, on the library of that copy; exit code and output."""
     environment = dict(os.environ, PYTHONPATH=str(course), OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *map(str, arguments)]
+    arguments = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *map(str, arguments)]
+    begin = forked if hasattr(os, "fork") else started_anew
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        process = subprocess.Popen(command, cwd=course, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = begin(course, arguments, environment, output)
         try:
             code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -80,6 +82,42 @@ def pytest(course: Path, *arguments) -> tuple[int, str]:
             end(process)
         output.seek(0)
         return code, output.read()
+
+
+def started_anew(course, arguments, environment, output):
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.Popen(command, cwd=course, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
+def forked(course, arguments, environment, output):
+    """The same in a fork of this process, which has PyTorch already: its import costs more than most catches."""
+    import pytest
+    import torch  # noqa: F401
+
+    def run():
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
+        os.chdir(course)
+        os.environ.update(environment)
+        for name in list(sys.modules):
+            if name.partition(".")[0] in ("foundry_lib", "conftest", "table"):
+                del sys.modules[name]
+        sys.path[:2] = [str(course)]
+        sys.exit(int(pytest.main(arguments)))
+
+    class Child(multiprocessing.get_context("fork").Process):
+        def wait(self, seconds=None):
+            self.join(seconds)
+            if self.exitcode is None:
+                raise subprocess.TimeoutExpired("pytest", seconds)
+            return self.exitcode
+
+        def poll(self):
+            return self.exitcode
+
+    child = Child(target=run)
+    child.start()
+    return child
 
 
 def by_unit_tests(course: Path, fault: Fault) -> str | None:
@@ -115,45 +153,49 @@ def by_lessons(course: Path, fault: Fault) -> str | None:
     return None
 
 
-def find(fault: Fault, sides: str = "unit lessons") -> dict:
-    """Put a fault into a scratch copy and let both sides look for it."""
+SIDES = {"unit": by_unit_tests, "lesson": by_lessons}
+
+
+def find(fault: Fault, side: str) -> dict:
+    """Put a fault into a scratch copy and let one side look for it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        course = scratch_copy(Path(folder), fault)
-        unit = by_unit_tests(course, fault) if "unit" in sides else None
-        lesson = by_lessons(course, fault) if "lessons" in sides else None
-    return dict(kind=fault.kind, name=fault.name, unit=unit, lesson=lesson, seconds=round(time.monotonic() - started))
+        caught = SIDES[side](scratch_copy(Path(folder), fault), fault)
+    seconds = round(time.monotonic() - started)
+    return {"name": fault.name, "kind": fault.kind, "side": side, "caught": caught, "seconds": seconds}
 
 
-def known() -> dict[str, dict]:
-    """What has been found before, by name; of two lines the later counts."""
+def known() -> dict[tuple[str, str], dict]:
+    """What has been found before, by name and side; of two lines the later counts."""
     lines = FOUND.read_text(encoding="utf-8").splitlines() if FOUND.exists() else []
-    return {found["name"]: found for found in map(json.loads, lines)}
+    return {(found["name"], found["side"]): found for found in map(json.loads, lines)}
 
 
-def write_table():
-    found = known()
-    rows = [found[fault.name] for fault in [*FAULTS, NOTHING] if fault.name in found]
+def table(found: dict[tuple[str, str], dict]) -> str:
+    """The measured table as Markdown."""
     lines = [
         "# Deliberate faults, and which check caught each",
         "",
-        "`python3 course.py faults`, one thread; each fault of `tests/faults/table.py` in a scratch copy.",
-        "A side stops at its first catch; of the lessons only those that use the patched code were run. A cell that",
-        "only prints the library's source is no catch.",
+        "`python3 course.py faults`; each fault of `tests/faults/table.py` in a scratch copy of the course. A side",
+        "stops at its first catch; of the lessons only those that use the patched code are run, and a cell that only",
+        'prints the library\'s source is no catch. "3 of 4" means that four were tried and three caught.',
         "",
-        "| kind | faults | caught by a unit test | caught by a lesson | by neither |",
-        "| --- | --- | --- | --- | --- |",
+        "| faults in | in the list | caught by a unit test | caught by a lesson |",
+        "| --- | --- | --- | --- |",
     ]
-    for kind in [*dict.fromkeys(fault.kind for fault in FAULTS), "all of the library"]:
-        of_kind = [r for r in rows if r["kind"] == kind or (kind[:3] == "all" and r["kind"] not in ("lesson", "none"))]
-        counts = [sum(bool(row[side]) for row in of_kind) for side in ("unit", "lesson")]
-        neither = sum(not row["unit"] and not row["lesson"] for row in of_kind)
-        lines.append(f"| {kind} | {len(of_kind)} | {counts[0]} | {counts[1]} | {neither} |")
-    lines += ["", "| kind | fault | unit test | lesson |", "| --- | --- | --- | --- |"]
-    for row in rows:
-        unit = (row["unit"] or "nothing").removeprefix("tests/")
-        lines.append(f"| {row['kind']} | {row['name']} | {unit} | {row['lesson'] or 'nothing'} |")
-    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    kinds = dict.fromkeys(fault.kind for fault in FAULTS)
+    for kind in [*kinds, "the library"]:
+        names = [f.name for f in FAULTS if f.kind == kind or (kind == "the library" and f.kind != "lesson")]
+        cells = []
+        for side in SIDES:
+            tried = [found[name, side]["caught"] for name in names if (name, side) in found]
+            cells.append(f"{sum(map(bool, tried))} of {len(tried)}")
+        lines.append(f"| {kind} | {len(names)} | {' | '.join(cells)} |")
+    lines += ["", "| in | fault | unit test | lesson |", "| --- | --- | --- | --- |"]
+    for fault in [*FAULTS, NOTHING]:
+        said = [found.get((fault.name, side), {"caught": "not tried"})["caught"] or "nothing" for side in SIDES]
+        lines.append(f"| {fault.kind} | {fault.name} | {said[0].removeprefix('tests/')} | {said[1]} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -164,27 +206,23 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"There is no fault {unknown[0]!r}; the faults are: {', '.join(every)}.", file=sys.stderr)
         return 2
-    todo = [every[name] for name in names or every if again or names or name not in known()]
+    todo = [(every[name], side) for side in SIDES for name in names or every]
+    todo = [(fault, side) for fault, side in todo if again or names or (fault.name, side) not in known()]
     started = time.monotonic()
-    for number, fault in enumerate(todo, 1):
-        print(f"{number} of {len(todo)} · {fault.kind}: {fault.name} ... ", end="", flush=True)
-        found = find(fault)
-        FOUND.parent.mkdir(exist_ok=True)
+    for number, (fault, side) in enumerate(todo, 1):
+        print(f"{number} of {len(todo)} · {side} · {fault.kind}: {fault.name} ... ", end="", flush=True)
+        found = find(fault, side)
         with open(FOUND, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(found, ensure_ascii=False) + "\n")
         left = (time.monotonic() - started) / number * (len(todo) - number) / 60
-        print(
-            f"{found['unit'] or 'nothing'} | {found['lesson'] or 'nothing'} · {found['seconds']} s, "
-            f"about {left:.0f} min left",
-            flush=True,
-        )
-        write_table()
-    found = known()
-    missed = [f.name for f in FAULTS if f.name in found and not (found[f.name]["unit"] or found[f.name]["lesson"])]
-    false = NOTHING.name in found and (found[NOTHING.name]["unit"] or found[NOTHING.name]["lesson"])
-    print(f"{len(FAULTS) - len(missed)} of {len(FAULTS)} faults are caught." + (f" Not: {missed}" if missed else ""))
+        print(f"{found['caught'] or 'nothing'} · {found['seconds']} s, about {left:.0f} min left", flush=True)
+        TABLE.write_text(table(known()), encoding="utf-8", newline="\n")
+    found = {name: [known().get((name, side), {}).get("caught") for side in SIDES] for name in names or every}
+    false = any(found.pop(NOTHING.name, ()))
+    missed = [name for name, caught in found.items() if not any(caught)]
+    print(f"{len(found) - len(missed)} of {len(found)} faults are caught.", *(f"Not: {name}." for name in missed))
     if false:
-        print(f"Without any fault this failed: {false}")
+        print("Something fails in a copy without a fault; see benchmarks/faults.md.")
     return 1 if missed or false else 0
 
 

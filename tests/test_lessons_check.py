@@ -1,0 +1,219 @@
+"""The instructor's check on small lessons: what it sees, what it says, its exit codes, and that no kernel is left."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from foundry_lib import lessons, lessons_check, lessons_report
+
+ROOT = Path(__file__).resolve().parent.parent
+SLIDER = """\
+import ipywidgets
+slider = ipywidgets.IntSlider()
+slider.observe(lambda change: 1 / 0, 'value')
+slider.value = 3"""
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+FIGURE = new_output("display_data", {"text/plain": "<Figure size 640x480 with 1 Axes>"})
+
+
+def cell(source, printed="", **more):
+    outputs = [new_output("stream", name="stdout", text=printed)] if printed else []
+    return new_code_cell(source, outputs=outputs, **more)
+
+
+def write_lesson(path: Path, *cells, header="# A lesson\n\n**Time**: 1 minute (3 s of computing).") -> Path:
+    for count, one in enumerate(cells, 1):
+        one.setdefault("execution_count", None)
+        one.execution_count = count if one.execution_count is None else one.execution_count
+    nbformat.write(new_notebook(cells=[new_markdown_cell(header), *cells], metadata=lessons.METADATA), path)
+    return path
+
+
+def course_folder(folder: Path) -> Path:
+    """A course with our settings and no lesson."""
+    for name in ("conftest.py", "pyproject.toml", "tests/sanitize.cfg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "notebooks").mkdir()
+    return folder
+
+
+LONG = "for i in range(300): print(i)"
+LESSONS = {
+    "green": [cell("print(1)", "1\n"), cell("import time; print(f'{time.time() % 9:.3f} s')", "0.5 s\n")],
+    "number": [cell("print(1)", "1\n"), cell("print('a\\nb\\n<b>4.5678</b>')", "a\nb\n<b>4.5679</b>\n")],
+    "long": [cell(LONG, "\n".join(map(str, range(1, 301))) + "\n")],
+    "raises": [cell("print(1)", "1\n"), cell("raise ValueError('<i>six</i> is wanted')"), cell("print(3)", "3\n")],
+    "dies": [cell("print(1)", "1\n"), cell("import os; os._exit(1)"), cell("print(3)", "3\n")],
+    "endless": [cell("print(1)", "1\n"), cell("while True: pass"), cell("print(3)", "3\n")],
+    "stripped": [new_code_cell("print(1)", execution_count=0), new_code_cell("print(2)", execution_count=0)],
+    "nothing compared": [cell("x = 1")],
+    "callback": [cell(SLIDER)],
+    "picture": [new_code_cell(PLOT, outputs=[FIGURE]), new_code_cell("x = 1", outputs=[FIGURE])],
+}
+EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
+    "green": (None, None, ""),
+    "number": ("differs", 2, "-<b>4.5679</b>\n+<b>4.5678</b>"),
+    "long": ("differs", 1, "+0"),
+    "raises": ("raises", 2, "ValueError: <i>six</i> is wanted"),
+    "dies": ("dies", 2, "the kernel died in this cell"),
+    "endless": ("endless", 2, "Timeout of 8 seconds exceeded"),
+    "stripped": ("stripped", 1, "not run from top to bottom"),
+    "nothing compared": ("stripped", 1, "No cell of the lesson is compared"),
+    "callback": ("raises", 1, "ZeroDivisionError"),
+    "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
+    "no notebook": ("broken", 1, "NotJSONError"),
+}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """All of them in one check: lesson → Run, and the seconds of the whole."""
+    course = course_folder(tmp_path_factory.mktemp("course 课程"))
+    paths = [write_lesson(course / "notebooks" / f"{name}.ipynb", *cells) for name, cells in LESSONS.items()]
+    for stripped in nbformat.read(paths[6], 4).cells[1:]:
+        assert stripped.execution_count == 0
+    text = paths[6].read_text(encoding="utf-8").replace('"execution_count": 0', '"execution_count": null')
+    paths[6].write_text(text, encoding="utf-8")
+    paths.append(course / "notebooks" / "no notebook.ipynb")
+    paths[-1].write_text("{ a half", encoding="utf-8")
+    seen, before = [], set(psutil.Process().children(recursive=True))
+    runs = lessons_check.check(paths, root=course, jobs=2, timeout=8, say=lambda runs: seen.append(len(runs)))
+    assert seen and set(psutil.Process().children(recursive=True)) <= before, "a kernel is left"
+    return {run.path.stem: run for run in runs}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_verdict_cell_and_difference(checked, name):
+    verdict, number, words = EXPECTED[name]
+    fault = checked[name].fault
+    assert (fault and fault["verdict"]) == verdict
+    if verdict:
+        assert fault["cell"] == number
+        assert words in lessons_report.what_happened(fault)
+        assert len(lessons_report.what_happened(fault).splitlines()) <= lessons_report.LONGEST + 1, "never 200 lines"
+
+
+def test_a_dead_kernel_is_reported_within_seconds(checked):
+    assert sum(record["seconds"] for record in checked["dies"].records) < 10
+    assert len(checked["dies"].records) == 2, "what can not run is not tried"
+
+
+def test_costs_and_counts(checked):
+    run = checked["green"]
+    assert len(run.records) == run.n_cells == run.compared == 2
+    assert 20 < run.memory < 500 and 0 < run.computing < 30 and 0 < run.seconds < 120
+    assert len(checked["raises"].records) == 3, "the cells behind an error are run too"
+    assert checked["stripped"].compared == 0
+    assert len(checked["picture"].records[0]["pictures"]) == 1 and not checked["picture"].records[1]["pictures"]
+
+
+def test_the_table_and_the_report(checked):
+    runs = list(checked.values())
+    text = lessons_report.text(runs)
+    for words in (
+        "green",
+        "DIFFERS",
+        "RAISES",
+        "KERNEL DIED",
+        "TIME-OUT",
+        "STRIPPED",
+        "DID NOT RUN",
+        "1 of 11 lessons",
+    ):
+        assert words in text
+    assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
+    page = lessons_report.html(runs)
+    assert "<b>4.56" not in page and "&lt;b&gt;4.5678" in page and "<i>six" not in page, "all text is escaped"
+    assert page.count('src="data:image/png;base64,iVBOR') == 1 and 'alt="picture, code cell 1"' in page
+    assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
+
+
+@pytest.mark.parametrize(
+    ("stated", "computing", "says"),
+    [(10, 10, "ok"), (10, 19, "ok"), (10, 21, "too low"), (10, 6, "ok"), (10, 4, "too high"), (None, 4, "none")],
+)
+def test_a_header_holds_to_a_factor_of_two(stated, computing, says):
+    run = lessons_check.Run(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
+    assert run.header == says
+
+
+def test_the_time_is_read_from_the_header(tmp_path):
+    path = write_lesson(tmp_path / "a.ipynb", cell("1"))
+    assert lessons_check.begin(path).stated == 3
+    assert lessons_check.begin(write_lesson(path, cell("1"), header="# A lesson")).stated is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no-such-lesson"], "There is no lesson"),
+        (["--jobs", "0"], "at least 1"),
+        (["--timeout", "x"], "invalid int"),
+        (["--html", "01_rms_norm"], "ends in .html"),
+        (["--all"], "unrecognized"),
+    ],
+)
+def test_wrong_use_is_2(arguments, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        lessons_check.main(arguments)
+    assert stopped.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "code"), [("green", 0), ("number", 1)])
+def test_exit_code_and_report(name, code, checked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lessons_check, "check", lambda *_, **__: [checked[name]])
+    file = tmp_path / "made" / "report.html"
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert lessons_check.main(["--html", str(file)]) == code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert name in file.read_text(encoding="utf-8") and name in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
+    course = course_folder(tmp_path)
+    path = write_lesson(
+        course / "notebooks" / "slow.ipynb", cell("print(1)", "1\n"), cell("import time; time.sleep(99)")
+    )
+    program = "import sys; from foundry_lib import lessons_check as check; sys.exit(check.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, str(path)]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=ROOT)
+    family, deadline = [], time.monotonic() + 90
+    while not any("ipykernel" in " ".join(one.cmdline()) for one in family):
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        family = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.3)
+    process.send_signal(sent)
+    assert process.wait(20) == code
+    _, left = psutil.wait_procs(family, 5)
+    assert not left
+    assert b"Traceback" not in process.stderr.read()
+
+
+def test_progress_is_one_line_on_a_screen_and_one_a_lesson_elsewhere(checked):
+    written = []
+    out = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
+    going = lessons_check.Run(Path("02_rope.ipynb"), None, 35, checked["green"].records, seconds=2.0)
+    lessons_report.Progress(1, out)([checked["green"], going])
+    assert "1 of 2 lessons, 4 of 37 cells" in "".join(written) and "02_rope 2/35" in "".join(written)
+    written.clear()
+    out.isatty = lambda: False
+    progress = lessons_report.Progress(1, out)
+    progress([checked["number"], going])
+    progress([checked["number"], going])
+    assert "".join(written).count("number: DIFFERS") == 1 and "rope" not in "".join(written)
