@@ -1,0 +1,97 @@
+"""What looking costs: the training loop with and without `watch`, in turn, in one process.
+
+    OMP_NUM_THREADS=1 python benchmarks/live_figure.py > benchmarks/live_figure.md
+
+Each pair of blocks starts from the same saved training, so both compute the same numbers; who goes first alternates.
+Both the processor's time and the clock's are measured: on a machine that others use, the first is the steadier. The
+second table counts the parts, from which the cost in a whole training follows.
+"""
+
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from foundry_lib import Trainer, watch
+from foundry_lib.baselines import reference_lines
+from foundry_lib.recipes import new_trainer
+
+BEGIN, STEPS, PAIRS = 20, 120, 3  # the lesson has one evaluation, and with it one text, in every 100 steps
+WHOLE = 1600  # steps of the lesson
+PROMPT = "Behind the moon lived"
+spent: dict[str, list[float]] = {"picture": [], "text": []}  # processor seconds of each
+
+
+def timed(what: str, function):
+    def call(*given, **named):
+        began = time.process_time()
+        result = function(*given, **named)
+        spent[what].append(time.process_time() - began)
+        return result
+
+    return call
+
+
+def block(folder: Path, loader, lines, watched: bool, steps: int = STEPS) -> dict[str, float]:
+    trainer = Trainer.load(folder, loader)
+    run = trainer.run
+    trainer.run = lambda: run(BEGIN + steps)  # watch trains to the end; the block ends before
+    clock, processor = time.perf_counter(), time.process_time()
+    if watched:
+        with contextlib.redirect_stdout(io.StringIO()):
+            watch.watch(trainer, lines, PROMPT)
+    else:
+        list(trainer.run())
+    return dict(clock=time.perf_counter() - clock, processor=time.process_time() - processor)
+
+
+def main():
+    trainer = new_trainer("tales-en")
+    lines, watch.display = reference_lines(trainer.loader), lambda view: None
+    watch.LossFigure.update, watch.say = timed("picture", watch.LossFigure.update), timed("text", watch.say)
+    list(trainer.run(BEGIN))
+    rows, ends, moving = {False: [], True: []}, [], []
+    with tempfile.TemporaryDirectory() as folder:
+        saved = trainer.save(folder)
+        block(saved, trainer.loader, lines, True, steps=3)  # warms up fonts; not counted
+        spent["text"].clear()
+        for pair in range(PAIRS):
+            for watched in (pair % 2 == 0, pair % 2 == 1):
+                spent["picture"].clear()
+                rows[watched].append(block(saved, trainer.loader, lines, watched))
+                if watched:
+                    first, *between, last = spent["picture"]
+                    ends.append(first + last)
+                    moving.extend(between)
+    plain, seen = ({k: statistics.median(row[k] for row in rows[w]) for k in rows[w][0]} for w in (False, True))
+    two, text, picture = (statistics.median(values) for values in (ends, spent["text"], moving))
+    training = plain["processor"] * WHOLE / STEPS
+    must = (two + (WHOLE / 100 + 1) * text) / training
+    print("# What watching a training costs\n")
+    print(
+        f"Made by `python benchmarks/live_figure.py`: medians of {PAIRS} blocks of {STEPS} steps of the tales' recipe,"
+    )
+    print("with and without `watch`, in turn in one process, each pair from the same saved training; one thread.\n")
+    print("| seconds a block | without | with | more |\n| --- | --- | --- | --- |")
+    for key in ("processor", "clock"):
+        print(f"| {key} | {plain[key]:.2f} | {seen[key]:.2f} | {seen[key] / plain[key] - 1:+.1%} |")
+    print("\n| part | processor, ms |\n| --- | --- |")
+    print(f"| first and last picture together, drawn whole | {1000 * two:.0f} |")
+    print(f"| a picture between, only what moves | {1000 * picture:.0f} |")
+    print(f"| a text, at most {watch.LENGTH} tokens, and its verdict | {1000 * text:.0f} |")
+    most = max(must, watch.SHARE) + picture / training
+    print(
+        f"\nA whole training of {WHOLE} steps takes {training:.0f} s of the processor. Two whole pictures and a text in"
+    )
+    print(f"every 100 steps are {must:.1%} of it. Pictures between are drawn only while looking has cost less than")
+    print(f"{watch.SHARE:.0%} so far: together at most {most:.1%}. A short block bears the two whole pictures alone,")
+    print("so it costs more than a training does.")
+
+
+if __name__ == "__main__":
+    main()
