@@ -179,6 +179,18 @@ def test_streamed_text_is_the_generated_text():
     assert sample_text(model, tokenizer, "the cat", 10, seed=2).startswith("the cat")
 
 
+@pytest.mark.parametrize(("stop_at_end", "text"), [(True, "the cat"), (False, "the cat sat")])
+def test_a_text_ends_with_the_end_sign(stop_at_end, text, monkeypatch):
+    """Behind the end sign another document begins, which is not part of the answer."""
+    tokenizer = Tokenizer.train("the cat sat on the mat. " * 60, 280)
+    drawn = [*tokenizer.encode("the cat", eos=True), *tokenizer.encode(" sat")]
+    monkeypatch.setattr(
+        "foundry_lib.sample.generate_tokens", lambda *_: (torch.tensor([[token]]) for token in drawn)
+    )
+    model = random_model(CONFIG.with_(vocab_size=tokenizer.vocab_size))
+    assert "".join(stream(model, tokenizer, "", 60, stop_at_end=stop_at_end)) == text
+
+
 def test_two_filters_follow_each_other_in_the_order_that_is_promised():
     """top-k before top-p, temperature before min-p, by hand; another order would keep other tokens."""
     x = torch.log(torch.tensor([[0.4, 0.2, 0.15, 0.1, 0.1, 0.05]]))

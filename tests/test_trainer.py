@@ -112,6 +112,17 @@ def test_resumed_is_uninterrupted(text_file, uninterrupted, tmp_path, stops):
     assert fingerprint(trainer) == fingerprint(uninterrupted)
 
 
+def test_random_numbers_go_on_where_they_stood(text_file, tmp_path):
+    """A part of one's own may draw from torch's generator, as dropout does."""
+    trainer = make_trainer(text_file)
+    torch.manual_seed(5)
+    folder = trainer.save(tmp_path)
+    expected = torch.rand(3)
+    torch.manual_seed(6)
+    Trainer.load(folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_resumed_in_another_process(text_file, uninterrupted, tmp_path):
     trainer = make_trainer(text_file)
     list(trainer.run(until=13))

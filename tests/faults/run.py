@@ -26,7 +26,7 @@ from foundry_lib.lessons_check import end, first_fault, read_records  # noqa: E4
 
 FOUND, TABLE = ROOT / "benchmarks" / "faults.jsonl", ROOT / "benchmarks" / "faults.md"
 # Not about the library, or slow.
-LEFT_OUT = "browser course download environment faults interrupts kernels lessons lessons_check lessons_run".split()
+LEFT_OUT = "browser course download environment faults interrupts kernels lessons lessons_check lessons_run package"
 SKIP = (".git", ".venv", "runs", "downloads", "__pycache__", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints")
 PATIENCE = 900  # seconds; a fault that makes the tests hang is caught by this
 NOTHING = Fault("none", "nothing changed", (), "", "*")
@@ -127,11 +127,11 @@ def by_unit_tests(course: Path, fault: Fault) -> str | None:
     else:
         likely = [f"tests/test_{name}.py" for name in fault.tests.split()]
         every = [path.relative_to(course).as_posix() for path in sorted(course.glob("tests/test_*.py"))]
-        left_out = {f"tests/test_{name}.py" for name in LEFT_OUT}
+        left_out = {f"tests/test_{name}.py" for name in LEFT_OUT.split()}
         runs = [*([path] for path in likely), [path for path in every if path not in likely and path not in left_out]]
     for files in filter(None, runs):
         code, output = pytest(course, "-o", "addopts=", *files)
-        failed = re.search(r"(?m)^(?:FAILED|ERROR) (\S+)", output)
+        failed = re.search(r"(?m)^(?:FAILED|ERROR) (.+?)(?: - |$)", output)
         if code == 1 and failed:
             return failed[1]
         if code != 0:
