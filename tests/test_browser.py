@@ -1,154 +1,198 @@
-"""The lessons in JupyterLab, in a headless Chromium: run from the menu, every control of every panel moved by keyboard.
+"""The lessons in JupyterLab, in a headless Chromium: run from the menu, every control of every panel moved by keyboard
+and by mouse, storms, interrupt, and text that streams.
 
     python3 course.py test --browser        # installs the driver (Playwright); Chromium must be there already
 
 Skipped with a sentence where either is missing.
 """
 
-import os
 import re
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-import course  # noqa: E402
+from in_browser import CHROMIUM, IDLE, ROOT, first_panel, launch, panels, press, run_all, running_lab, settled, state
 
 WITH_PANELS = sorted(
     path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if "foundry_lib.panels" in path.read_text("utf-8")
 )
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no Playwright: `python3 course.py test --browser` installs it", exc_type=ImportError
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine, so no browser test")
-IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 CONTROLS = ".noUi-handle, input[type=checkbox], input[type=text]"
 KEYS = {"checkbox": ["Space"], "text": ["End", "Space", "a", "Enter"], "": ["ArrowLeft"]}  # "" is a slider
 BACK = {"checkbox": ["Space"], "": ["ArrowRight"]}
+# Between key and repaint, on a machine that may be busy with other tests: only a sign that something is badly wrong.
+# The promise (median 100 ms, worst of 50 at 250 ms) is measured on a quiet machine by benchmarks/latency.py.
+SANE = 3.0
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab on loopback over a copy of the course, in a folder with a space and Chinese characters in its name."""
-    copy = tmp_path_factory.mktemp("lab") / "课程 copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = course.lab_command(sys.executable, port, browser=False)
-    command = [part.replace(str(ROOT / "notebooks"), str(copy / "notebooks")) for part in command]
-    settings = copy / "settings"
-    quiet = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    quiet.parent.mkdir(parents=True)
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
-    env = dict(os.environ, PYTHONPATH=str(copy), JUPYTERLAB_SETTINGS_DIR=str(settings), OMP_WAIT_POLICY="PASSIVE")
-    log = copy / "lab.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=copy)
-    try:
-        for _ in range(600):
-            found = re.search(rf"http://127\.0\.0\.1:{port}/lab\?token=(\w+)", log.read_text())
-            if found:
-                break
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}.ipynb?token={found[1]}&reset"
-    finally:
-        server.terminate()
-        server.wait(30)
+    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        chromium = launch(driver)
         yield chromium
         chromium.close()
 
 
-def run_all(page, address: str):
-    """Open a lesson and choose Run → Run All Cells, as a learner does."""
-    page.goto(address, wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=120_000)
-    page.wait_for_selector(IDLE, timeout=120_000, state="attached")
-    for _ in range(5):  # the menu may not answer while JupyterLab is still loading
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        try:
-            page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=4000, state="attached")
-            break
-        except playwright.TimeoutError:
-            page.keyboard.press("Escape")
-    page.wait_for_selector(IDLE, timeout=300_000, state="attached")
-
-
-def panels(page):
-    """Each panel of the open lesson once, scrolled into view: JupyterLab keeps only what is near the window."""
-    height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
-    seen = set()
-    for top in range(0, int(height), 600):
-        page.evaluate(f"document.querySelector('.jp-WindowedPanel-outer').scrollTop = {top}")
-        page.wait_for_timeout(500)
-        for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
-            cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
-            if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():
-                seen.add(cell)
-                yield cell, box
-
-
-def state(box) -> tuple[str, str]:
-    """The reading and the address of the picture, which is another one after each redraw."""
-    return box.locator(".widget-html-content p").inner_text(), box.locator("img").first.get_attribute("src")
-
-
-def press(page, box, control, keys) -> float | None:
-    """Press keys on a focused control; seconds until the picture is another one, None if it stays for 6 s."""
-    before, started = state(box), time.perf_counter()
-    control.focus()
-    for key in keys:
-        page.keyboard.press(key)
-    while time.perf_counter() - started < 6:
-        if state(box)[1] != before[1]:
-            return time.perf_counter() - started
-        page.wait_for_timeout(10)
-    return None
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("lesson", WITH_PANELS)
-def test_a_lesson_runs_and_every_control_moves_by_keyboard(lab, browser, lesson, record_property):
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    try:
-        run_all(page, lab.format(lesson))
-        seconds, found = [], 0
-        for cell, box in panels(page):
-            found += 1
-            for control in box.locator(CONTROLS).all():
-                kind = control.evaluate("e => e.type || ''")
-                before = state(box)
-                keys, back = KEYS[kind], BACK.get(kind)
+def test_a_lesson_runs_and_every_control_moves_by_keyboard(lab, page, lesson, record_property):
+    run_all(page, lab.address(lesson))
+    seconds, found = [], 0
+    for cell, box in panels(page):
+        found += 1
+        for control in box.locator(CONTROLS).all():
+            kind = control.evaluate("e => e.type || ''")
+            before = state(box)
+            keys, back = KEYS[kind], BACK.get(kind)
+            took = press(page, box, control, keys)
+            if took is None and back:  # it stood at that end
+                keys, back = back, keys
                 took = press(page, box, control, keys)
-                if took is None and back:  # it stood at that end
-                    keys, back = back, keys
-                    took = press(page, box, control, keys)
-                assert took is not None, f"{lesson}, cell {cell}: a {kind or 'slider'} does not move the picture"
-                page.wait_for_timeout(200)
-                assert state(box)[0] != before[0], f"{lesson}, cell {cell}: the reading stays when a control moves"
-                seconds.append(took)
-                if back:  # as it was: at top-k 1, for example, no other slider would change anything
-                    press(page, box, control, back)
-        assert found, f"{lesson} has no panel with a reading"
-        assert not errors and not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count(), errors
-        record_property("median seconds from key to picture", round(statistics.median(seconds), 3))
-        print(f"\n{lesson}: {found} panels, {len(seconds)} controls, key to picture {statistics.median(seconds):.2f} s")
-    finally:
-        page.close()
+            assert took is not None, f"{lesson}, cell {cell}: a {kind or 'slider'} does not move the picture"
+            page.wait_for_timeout(200)
+            assert state(box)[0] != before[0], f"{lesson}, cell {cell}: the reading stays when a control moves"
+            seconds.append(took)
+            if back:  # as it was: at top-k 1, for example, no other slider would change anything
+                press(page, box, control, back)
+    assert found, f"{lesson} has no panel with a reading"
+    assert not page.errors and not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count(), page.errors
+    record_property("median seconds from key to picture", round(statistics.median(seconds), 3))
+    print(f"\n{lesson}: {found} panels, {len(seconds)} controls, key to picture {statistics.median(seconds):.2f} s")
+    assert statistics.median(seconds) < SANE
+
+
+def test_mouse_storm_and_a_text_that_looks_like_html(lab, page):
+    name = lab.write(
+        "hands_on",
+        [
+            "from foundry_lib.checkpoint import load_checkpoint\n"
+            "from foundry_lib.panels.playground import playground\n"
+            'playground(*load_checkpoint("../data/starter-en"), "By the sea lived", "en")'
+        ],
+    )
+    run_all(page, lab.address(name))
+    box = first_panel(page)
+    temperature = box.locator(".widget-hslider").first
+    track, handle = temperature.locator(".noUi-target"), temperature.locator(".noUi-handle")
+    number = temperature.locator(".widget-readout")
+    place = track.bounding_box()
+
+    before = state(box)
+    page.mouse.click(place["x"] + 0.8 * place["width"], place["y"] + place["height"] / 2)  # on the track
+    clicked = settled(page, box)
+    assert clicked[1] != before[1] and f"temperature {float(number.inner_text()):g}:" in clicked[0]
+
+    grip = handle.bounding_box()
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(25):
+        page.mouse.move(x - 3 * step, y)
+        page.wait_for_timeout(16)
+    page.mouse.up()
+    dragged = settled(page, box)
+    assert dragged[1] != clicked[1] and f"temperature {float(number.inner_text()):g}:" in dragged[0]
+    assert 0.5 < float(number.inner_text()) < 2.2
+
+    handle.focus()  # a key that is held down
+    for _ in range(30):
+        page.keyboard.down("ArrowRight")
+        page.wait_for_timeout(15)
+    page.keyboard.up("ArrowRight")
+    after = settled(page, box)
+    assert f"temperature {float(number.inner_text()):g}:" in after[0] and after[1] != dragged[1]
+
+    prompt = box.locator("input[type=text]").first
+    prompt.fill("<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>")
+    prompt.press("Enter")
+    assert "No tale begins like this" in settled(page, box)[0]
+    assert page.evaluate("window.hacked") is None and not page.errors
+
+
+def test_interrupt_ends_a_training_and_the_next_cells_go_on(lab, page):
+    seen = []
+
+    def keep(number, source):  # up to the first cell that watches a training, and a cell of our own after it
+        seen.append("watch(trainer" in source)
+        return sum(seen[:-1]) == 0
+
+    name = lab.cut("07_training", "07_cut", keep)
+    book = lab.notebooks / f"{name}.ipynb"
+    text = book.read_text("utf-8")
+    last = lab.write("after", ["print('goes on', 6 * 7, trainer.step < trainer.config.max_iters)"])
+    import nbformat
+
+    both = nbformat.reads(text, as_version=4)
+    both.cells += nbformat.read(lab.notebooks / f"{last}.ipynb", as_version=4).cells
+    nbformat.write(both, book)
+
+    run_all(page, lab.address(name), wait=False)
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 1e7")
+    for _ in range(600):
+        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 1e7")
+        if page.locator(".jp-OutputArea-output img").count() and page.get_by_text(re.compile("tokens/s")).count():
+            break
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(1500)
+    page.locator('[data-command="notebook:interrupt-kernel"], [title^="Interrupt the kernel"]').first.click()
+    page.get_by_text("goes on 42 True").wait_for(timeout=60_000)
+    page.wait_for_selector(IDLE, timeout=60_000, state="attached")
+    assert page.get_by_text(re.compile(r"[Ss]topped at step \d+")).count()
+    assert not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() and not page.errors
+
+
+def test_speak_streams_follows_a_slider_and_stops(lab, page):
+    """The cells of lesson 08 up to its speaking panel, and the playground below it."""
+    spoken = []
+
+    def keep(number, source):
+        spoken.append(bool(re.search(r"= speak\(", source)))
+        return sum(spoken[:-1]) == 0 or "play = playground(" in source
+
+    opened = time.perf_counter()
+    run_all(page, lab.address(lab.cut("08_sampling", "08_cut", keep)), wait=False)
+    page.get_by_text(re.compile(r"Once there was \w+ \w+")).first.wait_for(timeout=60_000)
+    first_text = time.perf_counter() - opened
+    print(f"\nfrom opening lesson 08 to its first text: {first_text:.1f} s")
+    page.wait_for_selector(IDLE, timeout=120_000, state="attached")
+
+    voice = page.locator(".foundry-speak").first
+    voice.scroll_into_view_if_needed()
+    text, reading = voice.locator(".foundry-text"), voice.locator(".foundry-reading")
+    voice.get_by_role("button", name="Speak").click()
+    lengths = []
+    for _ in range(8):
+        page.wait_for_timeout(250)
+        lengths.append(len(text.inner_text()))
+    assert lengths == sorted(lengths) and lengths[-1] > lengths[0] + 10, lengths
+
+    handle = voice.locator(".widget-hslider .noUi-handle").first  # temperature, while the text streams
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    play = first_panel(page)
+    took = [press(page, play, play.locator(".noUi-handle").first, ["ArrowRight"]) for _ in range(5)]
+    print(f"a slider of the playground while text streams: {statistics.median(took):.2f} s")
+    voice.scroll_into_view_if_needed()
+    voice.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(600)
+    stopped = text.inner_text()
+    page.wait_for_timeout(800)
+    assert text.inner_text() == stopped and re.search("[Ss]topped|ended", reading.inner_text())
+    assert None not in took and statistics.median(took) < SANE and not page.errors

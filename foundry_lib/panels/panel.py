@@ -29,12 +29,12 @@ from matplotlib.path import Path
 
 from ..widgets import LiveFigure
 
-WIDE = ipywidgets.Layout(width="420px", max_width="100%")
+WIDE = ipywidgets.Layout(width="450px", max_width="100%")
 
 
 def named(label: str) -> dict:
     """What all sliders share."""
-    return dict(description=label, layout=WIDE, style={"description_width": "120px"})
+    return dict(description=label, layout=WIDE, style={"description_width": "150px"})
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Words:
 
     def widget(self, name: str):
         wide = ipywidgets.Layout(width="640px", max_width="100%")
-        style = {"description_width": "120px"}
+        style = {"description_width": "150px"}
         return ipywidgets.Text(
             self.value, description=self.label or name, continuous_update=False, layout=wide, style=style
         )
