@@ -63,6 +63,23 @@ def assigned_names(source: str) -> set[str]:
     return names
 
 
+def drawn_without_a_word(notebook) -> list[int]:
+    """The code cells with a picture and no sentence beside it: none printed, none in words in the cell's own text
+    form, and none in the next cell, printed or written."""
+    found, number = [], 0
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        number += 1
+        beside = [cell, *notebook.cells[place + 1 : place + 2]]
+        said = [o for one in beside for o in one.get("outputs", []) if o.get("name") == "stdout"]
+        said += [o for o in cell.outputs if not o.get("data", {}).get("text/plain", "<Figure").startswith("<Figure")]
+        written = beside[-1].cell_type == "markdown" and not beside[-1].source.startswith("#")
+        if any("image/png" in o.get("data", {}) for o in cell.outputs) and not (said or written):
+            found.append(number)
+    return found
+
+
 def faults(notebook) -> list[str]:
     """What is wrong with a stored lesson, a sentence for each."""
     found = []
@@ -84,6 +101,7 @@ def faults(notebook) -> list[str]:
         found.append(f"compared: only {len(printing)} cells print something that is compared, not 5")
     if code and statistics.median(cell.source.count("\n") + 1 for cell in code) > 6:
         found.append("median: half of the code cells have more than 6 lines")
+    found += [f"plot: code cell {number} has no sentence beside it" for number in drawn_without_a_word(notebook)]
     for number, cell in enumerate(code, 1):
         if len(cell.source.splitlines()) > 25:
             found.append(f"long: code cell {number} has over 25 lines")
@@ -134,7 +152,12 @@ def set_source(source):
 
 
 def set_output(*outputs):
-    return lambda notebook: notebook.cells[3].update(outputs=list(outputs))
+    def change(notebook):
+        notebook.cells[3].update(outputs=list(outputs))
+        if "image/png" in outputs[0].get("data", {}):
+            notebook.cells[4].update(outputs=[])  # the next cell says nothing either
+
+    return change
 
 
 def printed(text):
@@ -161,6 +184,10 @@ FAULTS = {
     "function redefined": (set_source("%time\ndef generate():\n    pass"), "redefines"),
     "name assigned": (set_source("for MiniLLM in []:\n    pass"), "redefines"),
     "name imported": (set_source("from torch.nn import RMSNorm as RMSNorm"), "redefines"),
+    "picture without a word": (
+        set_output(new_output("display_data", {"image/png": "", "text/plain": "<Figure size 640x480>"})),
+        "plot: code cell 3",
+    ),
     "error": (
         set_output(new_output("error", ename="ValueError", evalue="", traceback=[])),
         "raised ValueError",
