@@ -84,13 +84,14 @@ def main():
     print(f"| first and last picture together, drawn whole | {1000 * two:.0f} |")
     print(f"| a picture between, only what moves | {1000 * picture:.0f} |")
     print(f"| a text, at most {watch.LENGTH} tokens, and its verdict | {1000 * text:.0f} |")
-    most = max(must, watch.SHARE) + picture / training
+    most = sum(watch.SHARES.values()) + (two + text + picture) / training
     print(
         f"\nA whole training of {WHOLE} steps takes {training:.0f} s of the processor. Two whole pictures and a text in"
     )
-    print(f"every 100 steps are {must:.1%} of it. Pictures between are drawn only while looking has cost less than")
-    print(f"{watch.SHARE:.0%} so far: together at most {most:.1%}. A short block bears the two whole pictures alone,")
-    print("so it costs more than a training does.")
+    texts, pictures = watch.SHARES["texts"], watch.SHARES["pictures"]
+    print(f"every 100 steps are {must:.1%} of it. Pictures between are drawn while they have cost less than")
+    print(f"{pictures:.1%} so far, texts {texts:.1%}: together at most {most:.1%}. A short block bears the two whole")
+    print("pictures alone, so it costs more than a training does.")
 
 
 if __name__ == "__main__":

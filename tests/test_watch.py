@@ -171,6 +171,10 @@ def test_looking_waits_while_it_has_cost_too_much(monkeypatch):
     texts = watch.watch(trainer, LINES, prompt="x")
     assert texts[0].step == 0 and texts[-1].step == 450
     assert calls["text"] <= 3 and calls["picture"] <= 4, calls
+    calls |= {"picture": 0, "text": 0}
+    monkeypatch.setattr(watch, "SHARES", {"texts": 1.0, "pictures": 0.0})
+    watch.watch(FakeTrainer(450, seconds=0.002), LINES, prompt="x")
+    assert calls["text"] == 10, "a text at each evaluation, however much the pictures have taken"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to itself on Windows")
