@@ -23,8 +23,7 @@ from in_browser import CHROMIUM, first_panel, launch, press, run_all, running_la
 
 PRESSES, MEDIAN, WORST = 50, 100, 250
 START = """
-import ipywidgets, sys, time
-sys.path.insert(0, "..")
+import ipywidgets
 from foundry_lib import look, tales
 from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.panels.budget import budget
@@ -32,19 +31,11 @@ from foundry_lib.panels.cache_quality import cache_quality
 from foundry_lib.panels.clock_wall import clock_wall, hands
 from foundry_lib.panels.gate_landscape import gate_landscape, gather
 from foundry_lib.panels.head_explorer import head_explorer
-from foundry_lib.panels.panel import Panel
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
 model, pieces = load_checkpoint("../data/starter-en")
 told = tales.generate("en", 5, 8)
-spent = []                      # kernel CPU milliseconds of every redraw
-whole = Panel.redraw
-def timed(panel):
-    before = time.thread_time()
-    whole(panel)
-    spent.append(1000 * (time.thread_time() - before))
-Panel.redraw = timed
 """
 FLOOR = """
 from foundry_lib.widgets import png
@@ -55,7 +46,7 @@ words = ipywidgets.HTML("<p>floor</p>")
 slider.observe(lambda change: setattr(picture, "value", tiny[change.new % 2]), "value")
 ipywidgets.VBox([slider, picture, words])
 """
-# name → the cell; which slider; its first key, and the key that goes back when the end is reached
+# name → the cell, and which of its sliders
 PANELS = {
     "floor of the path": (FLOOR, 0),
     "volume knob": ("volume_knob()", 0),
@@ -124,16 +115,18 @@ def main():
     busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, sync_playwright() as driver:
         browser = launch(driver)
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        window = {"width": 1280, "height": 1400}
         if options.pictures:
-            pictures(page, lab)
+            pictures(browser.new_page(viewport=window), lab)
             return
         rows, bad = [], []
         for name, (cell, slider) in PANELS.items():
-            book = lab.write("latency", [START, cell, "before = len(spent)"])
+            page = browser.new_page(viewport=window)  # a page with an unsaved notebook would not be left
+            book = lab.write(name.replace(" ", "_"), [START, cell])
             run_all(page, lab.address(book))
             box = first_panel(page)
             found, after = measure(page, box, slider), storm(page, box, slider)
+            page.close()
             median, worst = statistics.median(found), max(found)
             rows.append(f"| {name} | {median:.0f} | {worst:.0f} | {len(found)} | {after:.0f} |")
             print(rows[-1], flush=True)
