@@ -98,12 +98,12 @@ class ModelConfig(_Config):
             object.__setattr__(self, "hidden_dim", -(-8 * self.dim // 3 // 32) * 32)
         require_ints(self, "hidden_dim")
         require_numbers(self, "norm_eps", 0, 1)
-        require_numbers(self, "rope_theta", 1, math.inf, low_open=True)
+        require_numbers(self, "rope_theta", 1, 1e12, low_open=True)
         if not isinstance(self.tie_embeddings, bool):
             raise ConfigError(f"tie_embeddings must be True or False, found {self.tie_embeddings!r}.")
         for name in ("embedding_std", "matrix_std"):
             if getattr(self, name) is not None:
-                require_numbers(self, name, 0, math.inf, low_open=True)
+                require_numbers(self, name, 0, 100, low_open=True)
         if self.dim % (2 * self.n_heads):
             step = 2 * self.n_heads
             near = sorted({max(1, self.dim // step) * step, (self.dim // step + 1) * step})
