@@ -1,4 +1,4 @@
-"""What one kernel keeps: generations and stops must not add up. --long: 1,000 and 200 of them; otherwise 150 and 20.
+"""What one kernel keeps: generations and stops must not add up. --long: 1,000 and 200 of them; otherwise 150 and 20."""
 
 import gc
 
