@@ -7,7 +7,6 @@ that is more than its share.
 """
 
 import base64
-import io
 import math
 import time
 import weakref
@@ -17,7 +16,6 @@ from html import escape
 import ipywidgets
 import numpy as np
 from IPython.display import display
-from matplotlib.image import imsave
 
 from . import plots, tales
 from .config import SampleConfig
@@ -55,28 +53,17 @@ class LossFigure(LiveFigure):
         self.axes, self.rate_axes = self.figure.add_subplot(grid[0, 0]), self.figure.add_subplot(grid[1, 0])
         self.update()
 
-    def update(self, whole: bool = False):
-        """Show the history as it is now. whole: draw all of it, each thing in its layer."""
-        started = time.perf_counter()
+    def update(self):
+        """Show the history as it is now."""
         history = self.trainer.history
         trained = [r for r in history if r.train_loss is not None]
         evaluated = [r for r in history if r.val_loss is not None]
         heights = [r.train_loss for r in trained] + [r.val_loss for r in evaluated]
-        if not self._moving or not all(self.bottom <= height <= self.top for height in heights):
+        outgrown = not self._moving or not all(self.bottom <= height <= self.top for height in heights)
+        if outgrown:
             self._lay_out(heights)
         self._move(trained, evaluated)
-        if whole:
-            self._animate(False)
-            self.canvas.draw()
-            self._animate(True)
-        else:
-            self.canvas.restore_region(self._still)
-            for artist in self._moving:
-                artist.axes.draw_artist(artist)
-        file = io.BytesIO()
-        imsave(file, np.asarray(self.canvas.buffer_rgba()), format="png", pil_kwargs={"compress_level": 1})
-        self.value = file.getvalue()
-        self.seconds_to_draw = time.perf_counter() - started
+        self.redraw() if outgrown else self.repaint()
 
     def _lay_out(self, heights: list[float]):
         """Draw what stays: axes that have room for `heights`, known lines, the planned learning rate, rules."""
@@ -118,13 +105,8 @@ class LossFigure(LiveFigure):
             self._beyond = [self.owed_axes.text(0.98 * right, y, "", **inside) for y in range(len(self._bars))]
             self._owed_title = self.owed_axes.set_title("what is still owed", fontsize=9)
             self._moving += [*self._bars, marks, *self._beyond, self._owed_title]
-        self._animate(True)
-        self.canvas.draw()
-        self._still = self.canvas.copy_from_bbox(self.figure.bbox)
-
-    def _animate(self, moving: bool):
         for artist in self._moving:
-            artist.set_animated(moving)
+            artist.set_animated(True)
 
     def _move(self, trained: list, evaluated: list):
         """Give curves, bars and titles the history's numbers."""
@@ -234,6 +216,6 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[S
             view.figure.update()
             spent["pictures"] += time.perf_counter() - drawn
     view.tick()
-    view.figure.update(whole=True)
+    view.figure.update()
     print(trainer.status())
     return said if prompt is not None else None

@@ -154,10 +154,10 @@ def test_looking_waits_while_it_has_cost_too_much(monkeypatch):
     calls = {"picture": 0, "text": 0}
     draw = LossFigure.update
 
-    def slow_update(figure, whole=False):
+    def slow_update(figure):
         calls["picture"] += 1
         time.sleep(0.04)
-        draw(figure, whole)
+        draw(figure)
 
     def slow_say(trainer, prompt):
         calls["text"] += 1
