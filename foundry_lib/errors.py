@@ -39,6 +39,10 @@ class TokenizerError(FoundryError):
     """A tokenizer that is broken, or that belongs to another text."""
 
 
+class DivergedError(FoundryError):
+    """A training whose loss or gradient is no longer a number; the weights are those of the last good step."""
+
+
 class CheckpointError(FoundryError):
     """A checkpoint that is incomplete, damaged, or does not fit what it is loaded into."""
 

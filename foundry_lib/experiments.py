@@ -15,9 +15,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import torch
 from tqdm import tqdm
@@ -27,21 +29,22 @@ from .baselines import bits_per_byte
 from .checkpoint import checkpoints
 from .config import ModelConfig, TrainConfig
 from .corpus import Corpus, read_corpus
-from .errors import CheckpointError, ConfigError, FoundryError
+from .errors import CheckpointError, ConfigError, DivergedError
 from .model import MiniLLM
 from .recipes import new_trainer
 from .runs import Run, compare, load, overlay, read_run, safe, write
 from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
-CODE = "attention config corpus data feed_forward model norm recipes rope tokenizer trainer".split()
+CODE = "attention baselines config corpus data feed_forward model norm recipes rope tokenizer trainer".split()
 
 
 @cache
 def code_hash() -> str:
-    """Of the library's own files that shape a training: after a change in one of them nothing old is skipped."""
+    """Of the library's own files that shape a training or its floor: after a change in one nothing old is skipped."""
     here = Path(__file__).parent
-    return hashlib.sha256("\0".join((here / f"{name}.py").read_text("utf-8") for name in CODE).encode()).hexdigest()
+    files = [here / f"{name}.py" for name in CODE] + sorted((here / "tales").glob("*.py"))
+    return hashlib.sha256("\0".join(file.read_text("utf-8") for file in files).encode()).hexdigest()
 
 
 def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:
@@ -164,9 +167,7 @@ def run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step
             if record.step % save_every == 0 and record.step > begun:
                 save(trainer, folder)
             on_step(record)
-    except CheckpointError:  # the disk is full, for example
-        raise
-    except FoundryError as error:
+    except DivergedError as error:  # anything else, such as a full memory or disk, says nothing of the settings
         bar.write(f"{folder.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
         write(folder / "log.jsonl", log_of(trainer))
         write(folder / "result.json", json.dumps({"status": "diverged", "steps": trainer.step, "why": str(error)}))
@@ -202,18 +203,18 @@ def save(trainer: Trainer, folder: Path):
 
 
 def steps_in(trainer: Trainer, seconds: float) -> int:
-    """How many steps of this training take so long, measured on a copy of it; the trainer stays as it is."""
+    """How many steps of this training take so long, measured on a copy of it; the trainer stays as it is. Where the
+    copy diverges, what it did until then is the measure: the training itself will say so."""
     before = trainer.loader.state()
     probe = Trainer(MiniLLM(trainer.model.config), trainer.loader, trainer.config, trainer.device)
-    for _ in range(3):  # the first steps are slow
-        probe._train_step()
-    begun, steps = time.perf_counter(), 0
-    while steps < 10 or time.perf_counter() - begun < seconds / 20:
-        probe._train_step()
-        steps += 1
-    each = (time.perf_counter() - begun) / steps
+    ends = [time.perf_counter()]
+    with suppress(DivergedError):
+        while len(ends) <= 13 or ends[-1] - ends[3] < seconds / 20:
+            probe._train_step()
+            ends.append(time.perf_counter())
     trainer.loader.load_state(before)
-    return max(1, round(seconds / each))
+    each = [end - begun for begun, end in pairwise(ends[3:] if len(ends) > 4 else ends)]  # the first steps are slow
+    return max(1, round(seconds / median(each))) if each else 1  # a machine that is busy for a moment moves a mean
 
 
 def steps_of_sibling(folder: Path, wanted: dict) -> int | None:

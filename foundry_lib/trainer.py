@@ -18,7 +18,7 @@ from torch import Tensor
 from .checkpoint import load_checkpoint, read_json, read_tensors, save_checkpoint, verify
 from .config import TrainConfig
 from .data import IGNORED
-from .errors import CheckpointError, ConfigError, FoundryError
+from .errors import CheckpointError, ConfigError, DivergedError
 from .lock import writing
 from .memory import out_of_memory
 from .model import MiniLLM
@@ -136,7 +136,7 @@ class Trainer:
     def run(self, until: int | None = None) -> Iterator[Record]:
         """Train to step `until` (None: to the end) and yield a Record after each step.
 
-        Raises FoundryError when the loss is no longer a number; the weights are then those of the last good step.
+        Raises DivergedError when the loss is no longer a number; the weights are then those of the last good step.
         """
         end = min(self.config.max_iters, self.config.max_iters if until is None else until)
         self.interrupted = False
@@ -168,7 +168,7 @@ class Trainer:
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         if not (loss.isfinite() and grad_norm.isfinite()):
-            raise FoundryError(
+            raise DivergedError(
                 f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()} in step {self.step + 1}: the "
                 f"training has diverged. Load an earlier checkpoint, or start anew with a lower learning_rate than "
                 f"{self.config.learning_rate:g}."

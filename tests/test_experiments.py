@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from foundry_lib import ConfigError, ablations, experiments, runs
+from foundry_lib import ConfigError, FoundryError, ablations, experiments, runs
 from foundry_lib.corpus import told
 from foundry_lib.experiments import sweep
 from foundry_lib.runs import beyond_noise, compare, curves, load, overlay
@@ -129,6 +129,25 @@ def test_a_divergence_is_written_down_and_the_sweep_goes_on(tmp_path, capsys):
     assert "1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in capsys.readouterr().out
     sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
     assert "wild-seed0: diverged before, skipped" in capsys.readouterr().out
+
+
+def test_a_divergence_while_the_steps_are_measured_is_written_down_too(tmp_path):
+    settings = {name: value for name, value in SMALL.items() if name != "max_iters"}
+    rows = {"wild": {"learning_rate": 1e9, "warmup_iters": 0}, "calm": {}}
+    wild, calm = sweep("lr", rows, seeds=(0,), time_limit=0.5, root=tmp_path, **settings)
+    assert wild.result["status"] == "diverged" and calm.done
+
+
+def test_a_full_memory_is_no_divergence(tmp_path, monkeypatch):
+    def full(trainer):
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(experiments.Trainer, "_train_step", full)
+        with pytest.raises(FoundryError, match="no memory left"):
+            sweep("full", {"a": {}}, seeds=(0,), root=tmp_path, **SMALL)
+    (run,) = sweep("full", {"a": {}}, seeds=(0,), root=tmp_path, **SMALL)
+    assert run.done
 
 
 def test_equal_time_fits_the_schedule_and_all_seeds_get_as_many_steps(tmp_path):
