@@ -93,14 +93,18 @@ def run_all(page, address: str, wait: bool = True):
     page.goto(address, wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=120_000)
     page.wait_for_selector(IDLE, timeout=120_000, state="attached")
-    for _ in range(5):  # the menu may not answer while JupyterLab is still loading
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    for _ in range(8):  # while JupyterLab is still loading the menu may not answer, and a dialog may ask for a kernel
         try:
+            for accept in page.locator("dialog.jp-Dialog .jp-mod-accept").all():
+                accept.click(timeout=4000)
+            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=4000)
+            page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=4000)
             page.wait_for_selector(BUSY, timeout=4000, state="attached")
             break
         except Exception:  # Playwright's TimeoutError, which this file does not import
             page.keyboard.press("Escape")
+    else:
+        raise AssertionError(f"Run All did not start: {page.locator('dialog.jp-Dialog').all_inner_texts()}")
     if wait:
         page.wait_for_selector(IDLE, timeout=300_000, state="attached")
 
