@@ -95,14 +95,16 @@ def run_all(page, address: str, wait: bool = True):
     page.wait_for_selector(IDLE, timeout=120_000, state="attached")
     for _ in range(8):  # while JupyterLab is still loading the menu may not answer, and a dialog may ask for a kernel
         try:
-            for accept in page.locator("dialog.jp-Dialog .jp-mod-accept").all():
-                accept.click(timeout=4000)
+            for dialog in page.locator("dialog.jp-Dialog").all():
+                dialog.locator("select").first.select_option(label="Python 3 (ipykernel)", timeout=4000)
+                dialog.locator(".jp-mod-accept").click(timeout=4000)
             page.get_by_role("menuitem", name="Run", exact=True).click(timeout=4000)
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=4000)
-            page.wait_for_selector(BUSY, timeout=4000, state="attached")
+            page.wait_for_selector(BUSY, timeout=8000, state="attached")
             break
         except Exception:  # Playwright's TimeoutError, which this file does not import
-            page.keyboard.press("Escape")
+            if not page.locator("dialog.jp-Dialog").count():  # Escape in that dialog would choose to have no kernel
+                page.keyboard.press("Escape")
     else:
         raise AssertionError(f"Run All did not start: {page.locator('dialog.jp-Dialog').all_inner_texts()}")
     if wait:
