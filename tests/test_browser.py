@@ -62,13 +62,14 @@ def test_a_lesson_runs_and_every_control_moves_by_keyboard(lab, page, lesson, re
             before = state(box)
             keys, back = KEYS[kind], BACK.get(kind)
             took = press(page, box, control, keys)
-            if took is None and back:  # it stood at that end
+            if took is None and back and state(box)[0] == before[0]:  # it stood at that end
                 keys, back = back, keys
                 took = press(page, box, control, keys)
-            assert took is not None, f"{lesson}, cell {cell}: a {kind or 'slider'} does not move the picture"
             page.wait_for_timeout(200)
-            assert state(box)[0] != before[0], f"{lesson}, cell {cell}: the reading stays when a control moves"
-            seconds.append(took)
+            # a weak penalty, for example, changes a number of the reading and no pixel of the picture
+            assert state(box)[0] != before[0], f"{lesson}, cell {cell}: a {kind or 'slider'} moves nothing"
+            if took is not None:
+                seconds.append(took)
             if back:  # as it was: at top-k 1, for example, no other slider would change anything
                 press(page, box, control, back)
     assert found, f"{lesson} has no panel with a reading"
