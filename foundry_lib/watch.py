@@ -63,7 +63,10 @@ class LossFigure(LiveFigure):
         if outgrown:
             self._lay_out(heights)
         self._move(trained, evaluated)
-        self.redraw() if outgrown else self.repaint()
+        if outgrown:
+            self.redraw()
+        else:
+            self.repaint()
 
     def _lay_out(self, heights: list[float]):
         """Draw what stays: axes that have room for `heights`, known lines, the planned learning rate, rules."""

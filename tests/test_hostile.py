@@ -7,14 +7,13 @@ An attacker also rewrites the manifest, so each mutation gets a fresh one here; 
 import json
 import pickle
 import random
-import resource
 import time
 
 import pytest
 import torch
 from test_checkpoint import TOKENIZER, model
 
-from foundry_lib import CheckpointError, FoundryError
+from foundry_lib import CheckpointError, FoundryError, next_token_distribution
 from foundry_lib import checkpoint as module
 from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
@@ -23,6 +22,7 @@ from foundry_lib.data import DataLoader
 from foundry_lib.tokenizer import Tokenizer
 from foundry_lib.trainer import Trainer
 
+resource = pytest.importorskip("resource", reason="this system does not tell a process its greatest memory")
 TEXT = "An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 60
 
 
@@ -275,15 +275,9 @@ def test_random_sampling_settings_are_refused_or_give_a_token(request):
             assert any(name in str(error) for name in values), error
             continue
         drawn += 1
-        probs = module_distribution(logits, settings)
+        probs = next_token_distribution(logits, settings, seen=torch.tensor([1, 7, 9]))
         assert probs.isfinite().all() and abs(probs.sum() - 1) < 1e-4 and (probs >= 0).all()
         token = torch.multinomial(probs, 1).item()
         assert 0 <= token < len(logits) and probs[token] > 0
     print(f"\n{number} settings: {drawn} drew a token, the others refused by name")
     assert drawn > number / 4
-
-
-def module_distribution(logits, settings):
-    from foundry_lib import next_token_distribution
-
-    return next_token_distribution(logits, settings, seen=torch.tensor([1, 7, 9]))
