@@ -116,14 +116,46 @@ def test_the_share_that_nearly_nothing_passes_at(read):
     assert found == [round(share.item()) for share in shares], reading
 
 
-def test_the_map_has_a_line_where_the_formula_says():
+@pytest.mark.parametrize("activation", gl.GATES)
+def test_the_lines_and_their_numbers_are_where_the_formula_says(activation):
+    width, height = 6, 11
     ax = Figure().subplots()
-    gl.draw_contours(ax, 6, 11)
-    lines = ax.collections[0]
-    level = list(lines.levels).index(4)
-    points = lines.get_paths()[level].vertices
-    values = gl.product(torch.tensor(points[:, 0]), torch.tensor(points[:, 1]))
-    assert len(points) > 10 and (values - 4).abs().max() < 0.2
+    gl.draw_contours(ax, width, height, activation)
+    lines = [torch.from_numpy(points) for points in ax.collections[0].get_segments()]
+    levels = [level for level in gl.LEVELS for _ in ("right", "left")]
+    for level, (gate, value) in zip(levels, (points.T for points in lines), strict=True):
+        on_map = value.abs() <= height
+        found = gl.product(gate, value, activation)[on_map]
+        assert torch.allclose(found, torch.full_like(found, level), rtol=1e-4)
+        if gate[-1] > 0:  # from the edge of the map on the right up or down to the edge above or below
+            assert gate[on_map].max() == width and value.abs().max() > height and on_map.sum() > 200
+    numbered = [(float(text.get_text().replace("−", "-")), *text.get_position()) for text in ax.texts]
+    for level, gate, value in numbered:
+        there = gl.product(torch.tensor(gate), torch.tensor(value), activation).item()
+        assert there == pytest.approx(level, rel=1e-3) and abs(gate) < width and abs(value) < height
+    assert {level for level, gate, _ in numbered if gate > 0} == set(gl.LEVELS)
+    left = {level for level, gate, _ in numbered if gate < 0}
+    assert left == {"SiLU": {-2, -1, -0.3, 0.3, 1, 2}, "GELU": {-1, -0.3, 0.3, 1}, "ReLU": set()}[activation]
+
+
+def test_a_word_beyond_the_map_stands_on_its_edge_and_is_counted(read):
+    neurons = read[2]
+    places = torch.arange(len(neurons.words))
+    gate, value = neurons.gate.clone(), neurons.value.clone()
+    neuron = neurons.most_selective("colours")[0]
+    gate[places == 3, neuron], value[places == 5, neuron] = -1000.0, 2000.0
+    far = gl.Neurons(neurons.layer, neurons.words, gate, value, neurons.kinds)
+    assert far.extent == pytest.approx(neurons.extent, rel=0.2), "one neuron in 64 does not make the map larger"
+    picture, figure = gl.Landscape(far), Figure()
+    reading = picture.draw(figure, kind="colours", rank=far.most_selective("colours").index(neuron) + 1)
+    assert reading.endswith(f" Of all {len(places)} words 2 lie beyond the map and stand on its edge.")
+    drawn = [points.get_data() for points in picture.points]
+    (_, right), (_, top) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
+    assert min(x.min() for x, _ in drawn) == pytest.approx(-right) and max(y.max() for _, y in drawn) == pytest.approx(
+        top
+    )
+    assert sum(len(x) for x, _ in drawn) == len(places) and not any(points.get_clip_on() for points in picture.points)
+    assert "beyond" not in gl.Landscape(neurons).draw(Figure(), kind="colours", rank=40)
 
 
 def test_a_choice_is_judged_in_a_sentence(read):

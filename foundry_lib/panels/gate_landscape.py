@@ -89,11 +89,10 @@ class Neurons:
         return [words[place] for place in order if count[place] >= OFTEN][:n]
 
     @cached_property
-    def extents(self) -> list[tuple[float, float]]:
-        """Largest |gate| and |value|: of nine in ten neurons, and of all."""
+    def extent(self) -> tuple[float, float]:
+        """|gate| and |value| that nine in ten neurons stay below at every word; at least 1."""
         largest = torch.stack((self.gate.abs().amax(0), self.value.abs().amax(0)))
-        most = largest.quantile(torch.tensor([0.9, 1.0]), dim=1)
-        return [(max(1.0, gate), max(1.0, value)) for gate, value in most.tolist()]
+        return tuple(largest.quantile(0.9, dim=1).clamp(min=1.0).tolist())
 
 
 @torch.no_grad()
@@ -130,8 +129,9 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     return Neurons(layer % n_layers, words, torch.cat(noted["w_gate"]), torch.cat(noted["w_up"]), found)
 
 
-def label_places(width: float, height: float, activation: str) -> list[tuple[float, float]]:
-    """One place on each line of the map, for its number: on the right along a ray, on the left where the leak is."""
+def labels(width: float, height: float, activation: str) -> list[tuple[float, float, float, float]]:
+    """Level, gate, value and slope for the number on each line of the map: on the right where a ray cuts the lines, on
+    the left where the leak is deepest."""
     right, left = torch.linspace(0, width, 400), torch.linspace(-width, 0, 400)
     ray = 0.8 * height / width * right
     heights, leak = product(right, ray, activation), GATES[activation](left)
@@ -140,22 +140,36 @@ def label_places(width: float, height: float, activation: str) -> list[tuple[flo
         reached = (heights >= abs(level)).nonzero()
         if len(reached) and reached[0].item() < 390:
             at = reached[0].item()
-            places.append((right[at].item(), math.copysign(ray[at].item(), level)))
+            gate = right[at - 1 : at + 1]
+            value = level / GATES[activation](gate)
+            places.append((level, gate[1].item(), value[1].item(), (value.diff() / gate.diff()).item()))
         value = level / leak[deepest].item() if leak[deepest] < -1e-3 else math.inf
         if abs(value) < 0.93 * height:
-            places.append((left[deepest].item(), value))
+            places.append((level, left[deepest].item(), value, 0.0))
     return places
 
 
 def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU"):
-    """The map: lines of equal activation(gate) · value, each with its number; negative ones are dashed."""
-    gate, value = torch.linspace(-width, width, 61), torch.linspace(-height, height, 61)
-    heights = product(gate[None, :], value[:, None], activation)
-    colours = [plots.BLUE if level > 0 else plots.RED for level in LEVELS]
-    styles = ["-" if level > 0 else "--" for level in LEVELS]
-    lines = ax.contour(gate, value, heights, levels=LEVELS, colors=colours, linestyles=styles, linewidths=1)
+    """The map: lines of equal activation(gate) · value, each with its number; negative ones are dashed.
+
+    On the line of a level the value is level / activation(gate). Below a gate of zero that has another sign, so each
+    line has two branches; what leaves the map is cut off a little outside of it.
+    """
+    right = torch.linspace(0, width, 401)[1:]
+    branches, looks = [], []
+    for level in LEVELS:
+        for gate in (right, -right):
+            value = (level / GATES[activation](gate)).clamp(-2 * height, 2 * height)
+            branches.append(torch.stack((gate, value), dim=1).numpy())
+            looks.append((plots.BLUE, "-") if level > 0 else (plots.RED, "--"))
+    colours, styles = zip(*looks, strict=True)
+    ax.add_collection(LineCollection(branches, colors=colours, linestyles=styles, linewidths=1), autolim=False)
     ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="value")
-    ax.clabel(lines, fmt="%g", fontsize=8, manual=label_places(width, height, activation))
+    for level, gate, value, slope in labels(width, height, activation):
+        look = dict(color=plots.BLUE if level > 0 else plots.RED, fontsize=8, ha="center", va="center_baseline")
+        along = dict(rotation=math.degrees(math.atan(slope)), rotation_mode="anchor", transform_rotates_text=True)
+        paper = dict(facecolor="white", edgecolor="none", pad=1.5)
+        ax.text(gate, value, f"{level:g}".replace("-", "−"), bbox=paper, clip_on=True, **look, **along)
     ax.axhline(0, color=plots.GREY, lw=0.6)
     ax.axvline(0, color=plots.GREY, lw=0.6)
     ax.grid(visible=False)
@@ -181,28 +195,21 @@ class Landscape(Picture):
         self.wins = {kind: neurons.selectivity(kind).tolist() for kind in neurons.kinds}
         rest = ~torch.stack(list(neurons.kinds.values())).any(0)
         self.rows = {**neurons.kinds, "all the rest": rest} if rest.any() else dict(neurons.kinds)
-
-    def extent(self, kind: str, rank: int) -> tuple[float, float]:
-        """Half width and half height of the map: the same for most neurons, so that they can be compared."""
-        neuron, neurons = self.ranking[kind][rank - 1], self.neurons
-        gate, value = (part[:, neuron].abs().max().item() for part in (neurons.gate, neurons.value))
-        small, large = neurons.extents
-        return small if gate <= small[0] and value <= small[1] else large
+        self.size = [1.1 * side for side in neurons.extent]  # one map for all neurons, so that they can be compared
 
     def still(self, kind: str, rank: int, activation: str = "SiLU"):
-        return activation, self.extent(kind, rank)
+        return activation
 
     def build(self, figure: Figure, kind: str, rank: int, activation: str = "SiLU"):
         margins = dict(left=0.06, right=0.98, bottom=0.13, top=0.86, wspace=0.22)
         left, right = figure.subplots(1, 2, width_ratios=[1.3, 1], gridspec_kw=margins)
-        extent = self.extent(kind, rank)
-        draw_contours(left, *(1.1 * size for size in extent), activation)
+        draw_contours(left, *self.size, activation)
         self.points = []
         for colour, marker, size, label in (
             (plots.GREY, "o", 2.4, "other words"),
             (plots.ORANGE, "^", 4.5, "this kind"),
         ):
-            look = dict(color=colour, marker=marker, ms=size, mew=0, ls="", alpha=0.75, label=label)
+            look = dict(color=colour, marker=marker, ms=size, mew=0, ls="", alpha=0.75, label=label, clip_on=False)
             self.points += left.plot([], [], animated=True, **look)
         above = dict(fontsize=9, transform=left.transAxes)
         title = f"{activation}(gate) · value, layer {self.neurons.layer}, neuron "
@@ -216,25 +223,27 @@ class Landscape(Picture):
             self.middles += right.plot([], [], marker, color=colour, ms=8, mec="white", animated=True)
         right.axvline(0, color=plots.GREY, lw=0.8)
         right.set_yticks(range(len(self.rows)), list(self.rows), fontsize=8)
-        right.set(xlim=(-extent[0], extent[0]), ylim=(len(self.rows) - 0.5, -0.5))
+        right.set(xlim=(-self.size[0], self.size[0]), ylim=(len(self.rows) - 0.5, -0.5))
         right.grid(visible=False, axis="y")
         right.set(xlabel="gate: the middle word, and 10 to 90 % of them")
 
     def move(self, kind: str, rank: int, activation: str = "SiLU") -> str:
         neurons, neuron = self.neurons, self.ranking[kind][rank - 1]
         chosen, gate, value = neurons.kinds[kind], neurons.gate[:, neuron], neurons.value[:, neuron]
+        x, y = gate.clamp(-self.size[0], self.size[0]), value.clamp(-self.size[1], self.size[1])
         for points, members in zip(self.points, (~chosen, chosen), strict=True):
             at = few(members)
-            points.set_data(gate[at], value[at])
+            points.set_data(x[at], y[at])
         self.number.set_text(f"{neuron}")
 
-        spreads = {name: spread(gate[members]) for name, members in self.rows.items()}
+        spreads = {name: spread(x[members]) for name, members in self.rows.items()}
         self.ranges.set_segments([[(low, y), (high, y)] for y, (low, _, high) in enumerate(spreads.values())])
         self.ranges.set_color([plots.ORANGE if name == kind else plots.GREY for name in spreads])
         for dots, mine in zip(self.middles, (False, True), strict=True):
             found = [(middle, y) for y, (name, (_, middle, _)) in enumerate(spreads.items()) if (name == kind) == mine]
             dots.set_data(*zip(*found, strict=True))
 
+        beyond = ((x != gate) | (y != value)).sum().item()
         small = product(gate, value, activation).abs() < 0.1
         return (
             f"Layer {neurons.layer}, neuron {neuron}, number {rank} for {kind}: {kind} open its gate wider than other "
@@ -242,6 +251,7 @@ class Landscape(Picture):
             f"{', '.join(neurons.top_words(neuron))}. With {activation} next to nothing (below 0.1) passes at "
             f"{100 * small[chosen].double().mean():.0f} % of the {kind} and "
             f"{100 * small[~chosen].double().mean():.0f} % of the other words."
+            + (f" Of all {len(gate):,} words {beyond} lie beyond the map and stand on its edge." if beyond else "")
         )
 
 
