@@ -1,0 +1,223 @@
+"""How fast does a training step go, and how much memory does it take?
+
+A step is the library's own, as `Trainer.run` makes it, against transformers' LlamaForCausalLM with sdpa attention, its
+own loss, the same clipping and AdamW(fused=True): forward, backward, clip and update in 32 bits, in eager mode, on the
+same weights and the same random tokens, in turns. Tokens a second are medians over the rounds, each of several steps.
+
+The limit is measured in the same turns: all matrix products of a step of this model, forward and both backward ones of
+each linear map, and nothing else. A step's floating-point operations are counted as `ModelConfig.flops_per_token` says,
+three times for training: two a weight, and attention over the whole square of positions; `causal` counts the half of
+the square that a causal model needs. Share: these operations a second over those of the bare products.
+
+Peak memory: the most that a fresh process has held after three steps of batch 32, the interpreter and torch included.
+"""
+
+import contextlib
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import peers
+import race
+
+SHAPES = {"tiny": (16, 128), "small": (8, 256)}
+MUST = {"tiny": 1.15, "small": 1.25}
+THREADS, POOL = 2, 16
+
+
+def batches(n: int, rows: int, tokens: int, vocab_size: int, device: str):
+    """The same `n` random batches for every rival."""
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    text = torch.randint(3, vocab_size, (n, rows, tokens + 1), generator=generator).to(device)
+    return [(row[:, :-1].contiguous(), row[:, 1:].contiguous()) for row in text]
+
+
+class Loader:
+    """What a Trainer asks of a loader, with batches made beforehand."""
+
+    floor, tokenizer = None, None
+
+    def __init__(self, pool: list, vocab_size: int, device: str):
+        self.pool, self.vocab_size, self.device, self.given = pool, vocab_size, device, 0
+        self.batch_size, self.block_size = pool[0][0].shape
+        self.longest_row = self.block_size
+
+    def get_batch(self, split: str):
+        self.given += 1
+        return self.pool[self.given % len(self.pool)]
+
+    def val_batches(self):
+        x, y = self.pool[0]
+        return [(x[:1], y[:1])]
+
+    def state(self) -> dict:
+        return {}
+
+    def load_state(self, state: dict):
+        pass
+
+
+class Ours:
+    def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
+        from foundry_lib import TrainConfig, Trainer
+
+        self.model = peers.ours(folder, device)
+        vocab_size, forever = self.model.config.vocab_size, 10**9
+        loader = Loader(batches(POOL, rows, tokens, vocab_size, device), vocab_size, device)
+        config = TrainConfig(batch_size=rows, max_iters=forever, eval_interval=forever, learning_rate=3e-4)
+        self.records = Trainer(self.model, loader, config).run()
+        next(self.records)  # step 0, where nothing is trained
+
+    def logits(self, ids: list[list[int]]):
+        import torch
+
+        with torch.inference_mode():
+            return self.model(torch.tensor(ids, device=self.model.tok_embeddings.weight.device))[0].tolist()
+
+    def steps(self, n: int) -> float:
+        for _ in range(n):
+            record = next(self.records)
+        return record.train_loss
+
+
+class Transformers:
+    def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
+        import torch
+
+        self.model = peers.transformers_llama(folder, device).train()
+        self.pool = batches(POOL, rows, tokens, self.model.config.vocab_size, device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), fused=True)
+        self.done = 0
+
+    def logits(self, ids: list[list[int]]):
+        import torch
+
+        with torch.inference_mode():
+            return self.model(torch.tensor(ids, device=self.model.device)).logits.tolist()
+
+    def steps(self, n: int) -> float:
+        import torch
+
+        for _ in range(n):
+            self.done += 1
+            x, y = self.pool[self.done % len(self.pool)]
+            with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
+                loss = self.model(input_ids=x, labels=y, shift_labels=y, use_cache=False).loss
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            last = loss.item()
+        return last
+
+
+class Products:
+    """The matrix products of a step and nothing else."""
+
+    def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
+        import torch
+
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        weights = [w for w in peers.ours(folder).parameters() if w.dim() == 2][1:]  # the first is the embedding
+        make = partial(torch.randn, device=device, dtype=dtype)
+        self.maps = [
+            (w.detach().to(device, dtype), make(rows * tokens, w.shape[0]), make(rows * tokens, w.shape[1]))
+            for w in weights
+        ]
+        self.flops = sum(6 * rows * tokens * w.numel() for w in weights)
+
+    def operations(self) -> int:
+        return self.flops
+
+    def steps(self, n: int) -> float:
+        for _ in range(n):
+            for w, dy, x in self.maps:
+                last = x @ w.T, dy @ w, dy.T @ x
+        return last[2].sum().item()
+
+
+MAKERS = {"foundry_lib": Ours, "transformers": Transformers}
+HEADER = ["", "tokens/s", "lowest", "highest", "× transformers", "GFLOP/s", "share", "share, causal"]
+
+
+def speed(preset: str, rounds: int, shape: tuple[int, int] | None = None, steps: int = 3) -> dict:
+    """Steps in turns. Each rival's `race.speeds` in tokens, the floating-point operations a token, who was absent."""
+    rows, tokens = shape or SHAPES[preset]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with race.Rival(peers.Weights, folder, preset) as weights:
+            facts = weights.call("facts")
+        makers = {name: (make, folder, rows, tokens) for name, make in MAKERS.items()}
+        rivals, absent = race.start(stack, makers, THREADS)
+        apart = peers.same_logits(rivals, [list(range(3, 35))])
+        first = {name: rival.call("steps", 1) for name, rival in rivals.items()}
+        if max(first.values()) - min(first.values()) > 1e-4:
+            raise RuntimeError(f"The rivals' first losses differ: {first}.")
+        rivals["bare products"] = stack.enter_context(race.Rival(Products, folder, rows, tokens, threads=THREADS))
+        tasks = {name: partial(rival.seconds, "steps", steps) for name, rival in rivals.items()}
+        seconds = race.take_turns(tasks, rounds)
+        bare = rivals["bare products"].call("operations") / rows / tokens
+    square = 3 * facts["n_layers"] * 4 * tokens * facts["dim"]  # attention, forward and twice that backward
+    return dict(
+        speeds=race.speeds(seconds, steps * rows * tokens, "transformers"),
+        operations=dict(bare=bare, whole=bare + square, causal=bare + square * (tokens + 1) / (2 * tokens)),
+        absent=absent,
+        apart=apart,
+    )
+
+
+def shares(found: dict) -> dict[str, tuple[float, float, float]]:
+    """Of each rival: operations a second, and their share of the bare products' rate, with attention's whole square
+    and with its causal half."""
+    count, limit = found["operations"], found["speeds"]["bare products"]["median"] * found["operations"]["bare"]
+    rates = {}
+    for name, speed in found["speeds"].items():
+        kinds = ("bare", "bare") if name == "bare products" else ("whole", "causal")
+        whole, causal = (speed["median"] * count[kind] for kind in kinds)
+        rates[name] = whole, whole / limit, causal / limit
+    return rates
+
+
+def memory(preset: str, rows: int, tokens: int) -> dict[str, int]:
+    """Bytes that a fresh process of each rival has held at most after three steps."""
+    peak = {}
+    with tempfile.TemporaryDirectory() as folder:
+        with race.Rival(peers.Weights, Path(folder), preset):
+            pass
+        for name, make in MAKERS.items():
+            with contextlib.ExitStack() as stack:
+                for rival in race.start(stack, {name: (make, Path(folder), rows, tokens)}, THREADS)[0].values():
+                    rival.call("steps", 3)
+                    peak[name] = rival.call("peak_bytes")
+    return peak
+
+
+def main():
+    rounds, sections, promises = race.options(__doc__, rounds=9).rounds, [], []
+    for preset, shape in SHAPES.items():
+        found = speed(preset, rounds)
+        rates, lines = shares(found), []
+        for name, speed_ in found["speeds"].items():
+            flops, *share = rates[name]
+            lines.append([name, *(speed_[key] for key in ("median", "low", "high", "ratio")), flops / 1e9, *share])
+        lines += [[f"{name}: {why}"] + [None] * 7 for name, why in found["absent"].items()]
+        title = f"Training, {preset}, {shape[0]} × {shape[1]} tokens, 32 bits, {THREADS} threads"
+        note = f"The rivals' logits differ by {found['apart']:.0e} at most."
+        sections.append(dict(title=title, header=HEADER, rows=lines, notes=[note]))
+        ratio = found["speeds"]["foundry_lib"]["ratio"]
+        promises.append(race.promise(f"training, {preset}, × transformers", ratio, least=MUST[preset]))
+        if preset == "small":
+            promises.append(race.promise("training, small, share of bare products", rates["foundry_lib"][1], least=0.7))
+    peak = memory("small", 32, 256)
+    ratio = peak["foundry_lib"] / peak["transformers"] if "transformers" in peak else None
+    lines = [[name, held / 2**20, held / peak["foundry_lib"] * ratio if ratio else None] for name, held in peak.items()]
+    header = ["", "peak memory, MiB", "× transformers"]
+    sections.append(dict(title="Peak memory of training, small, 32 × 256 tokens", header=header, rows=lines))
+    promises.append(race.promise("peak memory of training, small, batch 32, × transformers", ratio, most=0.6))
+    print("Written:", race.write("training", sections, promises).name)
+
+
+if __name__ == "__main__":
+    main()
