@@ -28,6 +28,27 @@ def png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+class Sheet:
+    """A figure and its pixels: those of all that stands still are kept, and what moves is drawn on them."""
+
+    def __init__(self, width: float, height: float):
+        self.figure = Figure(figsize=(width, height), dpi=100)
+        self.canvas = FigureCanvasAgg(self.figure)
+
+    def draw(self):
+        """Draw all but the animated artists, which are what moves."""
+        self.canvas.draw()
+        self.still = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.moving = sorted(self.figure.findobj(Artist.get_animated), key=lambda artist: artist.zorder)
+
+    def pixels(self) -> np.ndarray:
+        """(height, width, 4): what moves as it is now, and all the rest as `draw` left it."""
+        self.canvas.restore_region(self.still)
+        for artist in self.moving:
+            artist.draw(self.canvas.get_renderer())
+        return np.asarray(self.canvas.buffer_rgba())
+
+
 class LiveFigure(ipywidgets.Image):
     """A matplotlib figure that is redrawn in place, in a running cell or from a slider's callback.
 
@@ -39,31 +60,32 @@ class LiveFigure(ipywidgets.Image):
     """
 
     def __init__(self, width: float = 7, height: float = 3, name: str = "live figure"):
-        self.figure = Figure(figsize=(width, height), dpi=100)
-        self.canvas = FigureCanvasAgg(self.figure)
+        self.sheet = Sheet(width, height)
         self.axes = self.figure.add_subplot()
         self.name = name
         self.seconds_to_draw = 0.0
         super().__init__(format="png", layout=ipywidgets.Layout(width=f"{round(100 * width)}px", max_width="100%"))
 
+    @property
+    def figure(self) -> Figure:
+        return self.sheet.figure
+
+    def begin(self):
+        """Go on with an empty figure. The sheet of the one before stays as it is, for whoever keeps it."""
+        self.sheet = Sheet(*self.figure.get_size_inches())
+
     def redraw(self):
         """Send the figure as it is now, all of it drawn anew."""
         started = time.perf_counter()
-        self.canvas.draw()  # all but the animated artists
-        self.still = self.canvas.copy_from_bbox(self.figure.bbox)
-        self.moving = sorted(self.figure.findobj(Artist.get_animated), key=lambda artist: artist.zorder)
+        self.sheet.draw()
         self._send_pixels(started)
 
     def repaint(self):
         """Send the figure with its animated artists as they are now and all the rest as `redraw` left it."""
-        started = time.perf_counter()
-        self.canvas.restore_region(self.still)
-        self._send_pixels(started)
+        self._send_pixels(time.perf_counter())
 
     def _send_pixels(self, started: float):
-        for artist in self.moving:
-            artist.draw(self.canvas.get_renderer())
-        self.value = png(np.asarray(self.canvas.buffer_rgba()))
+        self.value = png(self.sheet.pixels())
         self.seconds_to_draw = time.perf_counter() - started
 
     def _repr_mimebundle_(self, **options):

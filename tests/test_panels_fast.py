@@ -20,6 +20,7 @@ from foundry_lib.panels.cache_quality import cache_quality
 from foundry_lib.panels.clock_wall import clock_wall, hands
 from foundry_lib.panels.gate_landscape import gate_landscape, gather
 from foundry_lib.panels.head_explorer import head_explorer
+from foundry_lib.panels.panel import KEPT, Picture
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
@@ -63,7 +64,8 @@ MOVES = {
     "head explorer with numbers": [(dict(head=(0, 1)), False), (dict(head=(1, 2)), False)],
     "cache quality": [(dict(kv_heads=1), False), (dict(tokens=8192), False), (dict(kv_heads=4, tokens=16), False)],
     "gate landscape": [(dict(kind="numbers"), False), (dict(rank=2), False), (dict(rank=300), False),
-                       (dict(activation="ReLU"), True), (dict(rank=1, kind="colours"), False)],
+                       (dict(activation="ReLU"), True), (dict(rank=1, kind="colours"), False),
+                       (dict(activation="SiLU", rank=4), False)],
     "budget": [(dict(preset="medium"), False), (dict(vocab_size=512), False),
                (dict(preset="tiny", n_kv_heads=2), False)],
     "token ruler": [(dict(vocabulary="characters"), False), (dict(vocabulary="8,192 pieces"), False),
@@ -86,7 +88,7 @@ def test_a_moved_picture_is_the_one_drawn_whole(makers, name, monkeypatch, capsy
         monkeypatch.setattr(panel.live, "redraw", lambda built=built: built.append(1) or whole())
         panel.set(**move)
         assert may_build or not built, f"{move} draws everything anew"
-        fresh.built = None  # everything is drawn anew
+        fresh.kept.clear()  # everything is drawn anew
         fresh.set(**panel.values)
         assert panel.reading == fresh.reading, move
         assert np.array_equal(pixels(panel), pixels(fresh)), f"{move}: {np.argwhere(pixels(panel) != pixels(fresh))}"
@@ -105,7 +107,7 @@ def test_a_picture_that_moves_wrongly_would_be_seen(makers, monkeypatch):
     monkeypatch.setattr(type(volume_knob().picture), "build", build)
     moved, fresh = volume_knob(), volume_knob()
     moved.set(gain=0.1)
-    fresh.built = None
+    fresh.kept.clear()
     fresh.set(gain=0.1)
     assert not np.array_equal(pixels(moved), pixels(fresh))
 
@@ -123,16 +125,56 @@ def test_a_move_costs_a_part_of_a_whole_drawing(makers, name, capsys):
     panel, moves, whole = makers[name](), [], []
     for _ in range(3):
         for move, _ in MOVES[name]:
-            before, built = time.thread_time(), panel.built
+            before, built = time.thread_time(), len(panel.kept)
             panel.set(**move)
-            if panel.built == built:
+            if len(panel.kept) == built:
                 moves.append(1000 * (time.thread_time() - before))
-        panel.built, before = None, time.thread_time()
+        panel.kept.clear()
+        before = time.thread_time()
         panel.redraw()
         whole.append(1000 * (time.thread_time() - before))
     with capsys.disabled():
         print(f"\n{name}: a move {min(moves):.1f} to {max(moves):.1f} ms, a whole drawing {min(whole):.1f} ms")
     assert min(moves) <= 0.4 * min(whole)
+
+
+def test_the_last_few_built_pictures_are_kept():
+    built, moved = [], []
+
+    class Counted(Picture):
+        def still(self, a, b):
+            return a
+
+        def build(self, figure, a, b):
+            built.append(a)
+            (self.line,) = figure.subplots().plot([0, a], animated=True)
+
+        def move(self, a, b):
+            moved.append((a, b))
+            if b == 9:
+                raise ValueError("b is 9")
+            self.line.set_ydata([a, b])
+            return f"{a} {b}"
+
+    panel = Panel(Counted(), a=Slider(1, 1, 20), b=Slider(1, 0, 9))
+    first = panel.live.value
+    for a in range(2, KEPT + 1):
+        panel.controls["a"].value = a
+    panel.controls["a"].value = 1
+    assert built == list(range(1, KEPT + 1)) and panel.live.value == first and panel.reading == "1 1"
+    panel.controls["a"].value = KEPT + 1  # one too many: of the kept ones, 2 was shown the longest ago
+    for a, again in ((1, False), (3, False), (2, True)):
+        built.clear()
+        panel.controls["a"].value = a
+        assert bool(built) == again and panel.reading == f"{a} 1", a
+    assert len(panel.kept) == KEPT
+    panel.controls["b"].value = 9
+    assert panel.reading == "b is 9"
+    panel.set(b=1, a=1)
+    assert panel.live.value == first, "an empty picture is not kept in the place of another"
+    built.clear()
+    panel.set(a=2)
+    assert built == [2] and panel.reading == "2 1", "what broke off is built again"
 
 
 def test_several_controls_set_at_once_are_drawn_once():

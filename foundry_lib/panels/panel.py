@@ -13,6 +13,7 @@ cell shows the picture and the reading of the present values.
 
 import asyncio
 import base64
+import copy
 import html
 import math
 import textwrap
@@ -102,11 +103,12 @@ class Words:
 class Picture:
     """A picture that is built once and then moved. What moves is an artist that `build` makes with animated=True.
 
-    One object draws on one figure. Margins are set by hand: a layout that is worked out draws everything twice.
+    One object draws on one figure; a panel keeps a copy of it for each of the last few figures that were built.
+    Margins are set by hand: a layout that is worked out draws everything twice.
     """
 
     def still(self, **values) -> Hashable:
-        """What the part depends on that stands still; when it changes, everything is built anew."""
+        """What the part depends on that stands still; for each such value everything is built anew, once."""
         return None
 
     def build(self, figure: Figure, **values):
@@ -137,6 +139,7 @@ class Boxes(PathPatch):
 
 
 QUICK, LONGEST = 0.03, 0.6  # seconds between two pictures while a hand moves a slider, and at most in a storm
+KEPT = 6  # built pictures, some megabytes each; the playground has so many for one prompt
 STORM = 80  # moves a second: more than a hand and a screen make, so they have piled up
 
 
@@ -145,14 +148,14 @@ class Panel(ipywidgets.VBox):
 
     def __init__(self, picture: Picture | Callable, width: float = 8, height: float = 3.4, name: str = "panel",
                  **controls):  # fmt: skip
-        self.picture = picture if isinstance(picture, Picture) else None
-        self.draw, self.name = (picture.draw if self.picture else picture), name
+        self.picture, self.draw = (picture, None) if isinstance(picture, Picture) else (None, picture)
+        self.name = name
         self.controls = {key: control.widget(key) for key, control in controls.items()}
         self.live = LiveFigure(width, height, name=name)
         self.words = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="800px"))
         self.reading = ""
         self.lock = threading.RLock()  # JupyterLab may move a slider from a thread of its own while a cell runs
-        self.built = None  # what the picture stands on; None asks for a new one
+        self.kept = {}  # what stands still → the picture as built for it, and its sheet; the last shown comes last
         self.waiting, self.pause, self.drawn = 0, QUICK, 0.0
         self.held = False  # while several controls are set
         self.redraw()
@@ -167,27 +170,35 @@ class Panel(ipywidgets.VBox):
     def redraw(self):
         """Draw the present values; an error of the drawing is said in the place of the reading."""
         with self.lock:
-            values = self.values
             try:
-                still = (self.picture.still(**values),) if self.picture else None
-                if still is not None and still == self.built:
-                    reading = self.picture.move(**values)
-                    self.live.repaint()
-                else:
-                    self.built = None
-                    self.live.figure.clear()
-                    reading = self.draw(self.live.figure, **values)
-                    self.live.redraw()
-                    self.built = still
+                reading = self.paint(**self.values)
             except ValueError as error:  # the library refuses, for example, a text that is too long
                 self.empty(str(error))
             else:
                 self.say(reading)
 
+    def paint(self, **values) -> str:
+        """Show these values and return their reading; a picture that was built for them before is only moved."""
+        still = self.picture.still(**values) if self.picture else None
+        known = self.kept.pop(still, None)  # an error below leaves it out, and it is built again
+        if known:
+            picture, self.live.sheet = known
+            reading = picture.move(**values)
+            self.live.repaint()
+        else:
+            picture = copy.copy(self.picture)
+            self.live.begin()
+            reading = (picture.draw if picture else self.draw)(self.live.figure, **values)
+            self.live.redraw()
+        if picture:
+            self.kept[still] = picture, self.live.sheet
+            for oldest in list(self.kept)[:-KEPT]:
+                del self.kept[oldest]
+        return reading
+
     def empty(self, reading: str):
         """No picture, and words that say why."""
-        self.built = None
-        self.live.figure.clear()
+        self.live.begin()
         self.live.redraw()
         self.say(reading)
 
