@@ -16,6 +16,8 @@ from pathlib import Path
 
 import peers
 import race
+import report
+from with_llama_cpp import LlamaCpp
 
 PROMPT, NEW = 16, 200
 THREADS, BUFFER = 1, 2**29  # bytes of a read that no cache holds
@@ -25,69 +27,38 @@ def prompt(rows: int, tokens: int) -> list[list[int]]:
     return [[3 + (31 * row + 7 * i) % 8000 for i in range(tokens)] for row in range(rows)]
 
 
-class Ours:
-    """foundry_lib"""
-
-    def __init__(self, folder: Path, device: str = "cpu"):
-        self.model = peers.ours(folder, device)
-        self.device = device
-
-    def logits(self, ids: list[list[int]]) -> list:
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.tensor(ids, device=self.device))[0].tolist()
-
+class Ours(peers.Ours):
     def write(self, ids: list[list[int]], new: int, temperature: float, times: int = 1) -> list[list[int]]:
-        import torch
-
         from foundry_lib import generate
 
-        idx = torch.tensor(ids, device=self.device)
+        idx = self.tensor(ids)
         for _ in range(times):
             text = generate(self.model, idx, new, temperature=temperature)
         return text[:, idx.shape[1] :].tolist()
 
 
-class Transformers:
-    """LlamaForCausalLM.generate as it comes: a dynamic cache, and all filters off."""
-
-    def __init__(self, folder: Path, device: str = "cpu"):
-        self.model = peers.transformers_llama(folder, device).eval()
-
-    def logits(self, ids: list[list[int]]) -> list:
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.tensor(ids, device=self.model.device)).logits.tolist()
+class Transformers(peers.Transformers):
+    """`generate` as it comes: a dynamic cache, and all filters off."""
 
     def write(self, ids: list[list[int]], new: int, temperature: float, times: int = 1) -> list[list[int]]:
-        import torch
-
-        idx = torch.tensor(ids, device=self.model.device)
+        idx = self.tensor(ids)
         draw = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else {}
+        length = dict(max_new_tokens=new, min_new_tokens=new)
+        self.model.eval()
         for _ in range(times):
-            text = self.model.generate(
-                idx,
-                attention_mask=torch.ones_like(idx),
-                max_new_tokens=new,
-                min_new_tokens=new,
-                use_cache=True,
-                **(draw or dict(do_sample=False)),
-            )
+            text = self.model.generate(idx, attention_mask=idx.new_ones(idx.shape), **length, **draw)
         return text[:, idx.shape[1] :].tolist()
 
 
-class Loop(Transformers):
-    """The forward pass of LlamaForCausalLM in the shortest loop there is."""
+class Loop(peers.Transformers):
+    """The forward pass in the shortest loop there is."""
 
     def write(self, ids: list[list[int]], new: int, temperature: float, times: int = 1) -> list[list[int]]:
         import torch
 
-        idx = torch.tensor(ids, device=self.model.device)
         with torch.inference_mode():
             for _ in range(times):
-                unread, cache, text = idx, None, []
+                unread, cache, text = self.tensor(ids), None, []
                 for _ in range(new):
                     out = self.model(unread, past_key_values=cache, use_cache=True, logits_to_keep=1)
                     scores, cache = out.logits[:, -1], out.past_key_values
@@ -97,6 +68,21 @@ class Loop(Transformers):
                         unread = scores.argmax(-1, keepdim=True)
                     text.append(unread)
         return torch.cat(text, dim=1).tolist()
+
+
+class LitGPT(peers.LitGPT):
+    """Its `generate`, with the cache that it needs; one row only."""
+
+    def write(self, ids: list[list[int]], new: int, temperature: float, times: int = 1) -> list[list[int]]:
+        import torch
+        from litgpt.generate.base import generate
+
+        self.model.eval()
+        self.model.set_kv_cache(batch_size=1, device=torch.device(self.device))
+        for _ in range(times):
+            row = self.tensor(ids)[0]
+            text = generate(self.model, row, len(row) + new, temperature=temperature, include_prompt=False)
+        return [text.tolist()]
 
 
 class Reader:
@@ -115,7 +101,13 @@ class Reader:
         self.large.sum()
 
 
-MAKERS = {"foundry_lib": Ours, "transformers generate": Transformers, "transformers in a loop": Loop}
+MAKERS = {
+    "foundry_lib": Ours,
+    "transformers generate": Transformers,
+    "transformers in a loop": Loop,
+    "litgpt": LitGPT,
+    "llama.cpp": LlamaCpp,
+}
 AGAINST = "transformers generate"
 # preset, rows, tokens of the prompt, new tokens, temperature, repeats in a turn, the least ratio to transformers
 ROWS = {
@@ -143,15 +135,16 @@ def race_of(preset: str, rows: dict[str, tuple], rounds: int) -> dict:
         with race.Rival(peers.Weights, folder, preset) as weights:
             n_bytes = bytes_a_token(weights.call("facts"))
         rivals, absent = race.start(stack, {name: (make, folder) for name, make in MAKERS.items()}, THREADS)
-        apart = peers.same_logits(rivals, prompt(2, 40))
+        apart = peers.apart(rivals, prompt(1, 40)[0])
         reader = stack.enter_context(race.Rival(Reader, n_bytes, threads=THREADS))
         speeds, texts = {}, {}
         for row, (_, n, tokens, new, temperature, times, _) in rows.items():
             work = "write", prompt(n, tokens), new, temperature, times
-            tasks = {name: partial(rival.seconds, *work) for name, rival in rivals.items()}
+            able = {name: rival for name, rival in rivals.items() if n == 1 or name != "litgpt"}
+            tasks = {name: partial(rival.seconds, *work) for name, rival in able.items()}
             amount = n * times * (new if new > 1 else tokens)
             speeds[row] = race.speeds(race.take_turns(tasks, rounds), amount, AGAINST)
-            texts[row] = {name: rival.call(*work) for name, rival in rivals.items()} if not temperature else {}
+            texts[row] = {name: rival.call(*work) for name, rival in able.items()} if not temperature else {}
         reads = {"read": partial(reader.seconds, "read", 20), "large": partial(reader.seconds, "read_large")}
         read = race.take_turns(reads, rounds)
     rate = {name: amount / min(read[name]) for name, amount in (("read", 20 * n_bytes), ("large", BUFFER))}
@@ -159,7 +152,7 @@ def race_of(preset: str, rows: dict[str, tuple], rounds: int) -> dict:
 
 
 def main():
-    rounds, sections, promises = race.options(__doc__, rounds=7).rounds, [], []
+    rounds, sections, promises = report.options(__doc__, rounds=7).rounds, [], []
     header = ["", "", "tokens/s", "lowest", "highest", "× transformers", "share", "same greedy text"]
     for preset in dict.fromkeys(row[0] for row in ROWS.values()):
         rows = {row: given for row, given in ROWS.items() if given[0] == preset}
@@ -172,17 +165,17 @@ def main():
                 lines.append([row, name, *(speed[k] for k in ("median", "low", "high", "ratio")), share, same])
             ratio = found["speeds"][row]["foundry_lib"]["ratio"]
             if least is not None:
-                promises.append(race.promise(f"decoding, {row}, × transformers", ratio, least=least))
+                promises.append(report.promise(f"decoding, {row}, × transformers", ratio, least=least))
         lines += [["", f"{name}: {why}"] + [None] * 6 for name, why in found["absent"].items()]
         gb = {name: rate / 1e9 for name, rate in found["rate"].items()}
         notes = [
             f"A token reads {found['bytes'] / 1e6:.1f} MB. One thread reads a buffer of that size at "
             f"{gb['read']:.1f} GB/s, and one of {BUFFER >> 20} MiB at {gb['large']:.1f} GB/s.",
-            f"The rivals' logits differ by {found['apart']:.0e} at most.",
+            f"The rivals' log-probabilities differ by {found['apart']:.0e} at most.",
         ]
         title = f"Decoding, {preset}, 32 bits, {THREADS} thread"
         sections.append(dict(title=title, header=header, rows=lines, notes=notes))
-    print("Written:", race.write("decoding", sections, promises).name)
+    print("Written:", report.write("decoding", sections, promises, THREADS).name)
 
 
 if __name__ == "__main__":

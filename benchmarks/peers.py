@@ -1,6 +1,6 @@
 """The same model in each peer's hands: weights are drawn once, kept in a file, and loaded by every rival.
 
-Each class here lives in a worker process of `race`; its imports are inside, so that a worker loads its own and no more.
+Each class lives in a worker process of `race`; its imports are inside, so that a worker loads its own and no more.
 """
 
 import json
@@ -9,8 +9,6 @@ from pathlib import Path
 LLAMA_NAMES = {
     "tok_embeddings": "model.embed_tokens",
     "output": "lm_head",
-    "norm.": "model.norm.",
-    "layers.": "model.layers.",
     "attention_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attention.w": "self_attn.w",
@@ -43,8 +41,7 @@ class Weights:
 
     def facts(self) -> dict:
         c = self.config
-        names = ("head_dim", "n_params", "params_by_part", "flops_per_token")
-        return c.to_dict() | {name: getattr(c, name) for name in names}
+        return c.to_dict() | dict(head_dim=c.head_dim, n_params=c.n_params, params_by_part=c.params_by_part)
 
 
 def read(folder: Path) -> tuple[dict, dict]:
@@ -54,29 +51,46 @@ def read(folder: Path) -> tuple[dict, dict]:
     return json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
 
 
-def ours(folder: Path, device: str = "cpu"):
-    from foundry_lib import MiniLLM, ModelConfig
+class Model:
+    """One peer's model on `device`; a peer says how to build it and how to get its logits."""
 
-    config, weights = read(folder)
-    model = MiniLLM(ModelConfig(**config))
-    model.load_state_dict(weights)
-    return model.to(device)
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self.device = device
+        self.model = self.build(*read(folder)).to(device)
+
+    def logits(self, idx):
+        return self.model(idx)
+
+    def tensor(self, ids: list[list[int]]):
+        import torch
+
+        return torch.tensor(ids, device=self.device)
+
+    def log_probs(self, ids: list[int]) -> list[float]:
+        """Log-probability of every token behind `ids`."""
+        import torch
+
+        with torch.no_grad():
+            return self.logits(self.tensor([ids]))[0, -1].log_softmax(-1).tolist()
 
 
-def llama_name(name: str) -> str:
-    """Our name of a weight in Hugging Face's Llama."""
-    for mine, theirs in LLAMA_NAMES.items():
-        if name.startswith(mine) or mine not in ("norm.", "layers."):
-            name = name.replace(mine, theirs)
-    return name
+class Ours(Model):
+    def build(self, config: dict, weights: dict):
+        from foundry_lib import MiniLLM, ModelConfig
+
+        model = MiniLLM(ModelConfig(**config))
+        model.load_state_dict(weights)
+        return model
+
+    def logits(self, idx):
+        return self.model(idx)[0]
 
 
-def transformers_llama(folder: Path, device: str = "cpu"):
-    import transformers
+class Transformers(Model):
+    def build(self, config: dict, weights: dict):
+        import transformers
 
-    config, weights = read(folder)
-    model = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
+        shape = transformers.LlamaConfig(
             vocab_size=config["vocab_size"],
             hidden_size=config["dim"],
             intermediate_size=config["hidden_dim"],
@@ -92,19 +106,88 @@ def transformers_llama(folder: Path, device: str = "cpu"):
             eos_token_id=None,
             pad_token_id=None,
         )
-    )
-    model.load_state_dict({llama_name(name): weight for name, weight in weights.items()})
-    return model.to(device)
+        model = transformers.LlamaForCausalLM(shape)
+        model.load_state_dict({self.name(name): weight for name, weight in weights.items()})
+        return model
+
+    def name(self, name: str) -> str:
+        """Our name of a weight in Hugging Face's Llama."""
+        if name.startswith(("layers.", "norm.")):
+            name = "model." + name
+        for mine, theirs in LLAMA_NAMES.items():
+            name = name.replace(mine, theirs)
+        return name
+
+    def logits(self, idx):
+        return self.model(idx).logits
 
 
-def same_logits(rivals: dict, ids: list[list[int]], tolerance: float = 1e-4) -> float:
-    """The largest difference between the rivals' logits of the same tokens. Raises RuntimeError where it is more than
-    `tolerance`, because then they would not race at the same work."""
-    import numpy as np
+class LitGPT(Model):
+    """Its pins exclude the newest transformers, so it is installed beside it without them: pip install --no-deps litgpt
+    lightning lightning-utilities torchmetrics jsonargparse."""
 
-    logits = {name: np.array(rival.call("logits", ids)) for name, rival in rivals.items()}
-    reference = logits["foundry_lib"]
-    worst = {name: float(np.abs(theirs - reference).max()) for name, theirs in logits.items()}
+    def build(self, config: dict, weights: dict):
+        from litgpt.config import Config
+        from litgpt.model import GPT
+
+        shape = Config(
+            block_size=config["max_seq_len"],
+            vocab_size=config["vocab_size"],
+            padded_vocab_size=config["vocab_size"],
+            n_layer=config["n_layers"],
+            n_embd=config["dim"],
+            n_head=config["n_heads"],
+            n_query_groups=config["n_kv_heads"],
+            intermediate_size=config["hidden_dim"],
+            norm_eps=config["norm_eps"],
+            rope_base=int(config["rope_theta"]),
+            rotary_percentage=1.0,
+            parallel_residual=False,
+            bias=False,
+            norm_class_name="RMSNorm",
+            mlp_class_name="LLaMAMLP",
+        )
+        model = GPT(shape)
+        model.load_state_dict(self.renamed(weights))
+        return model
+
+    def renamed(self, weights: dict) -> dict:
+        """Our weights under litgpt's names; queries, keys and values are one matrix there."""
+        import torch
+
+        names = {
+            "tok_embeddings": "transformer.wte",
+            "output": "lm_head",
+            "attention_norm": "norm_1",
+            "ffn_norm": "norm_2",
+            "attention.wo": "attn.proj",
+            "feed_forward.w_gate": "mlp.fc_1",
+            "feed_forward.w_up": "mlp.fc_2",
+            "feed_forward.w_down": "mlp.proj",
+        }
+        theirs = {}
+        for name, weight in weights.items():
+            if "wq" in name:
+                parts = [weights[name.replace("wq", part)] for part in ("wq", "wk", "wv")]
+                name, weight = name.replace("attention.wq", "attn.qkv"), torch.cat(parts)
+            elif "wk" in name or "wv" in name:
+                continue
+            name = "transformer.ln_f.weight" if name == "norm.weight" else name.replace("layers.", "transformer.h.")
+            for mine, other in names.items():
+                name = name.replace(mine, other)
+            theirs[name] = weight
+        return theirs
+
+
+def apart(rivals: dict, ids: list[int], tolerance: float = 1e-4) -> float:
+    """The largest difference between the first rival's log-probabilities and the others'. Raises RuntimeError where it
+    is more than `tolerance`, because then they would not race at the same work."""
+    found = {name: rival.call("log_probs", ids) for name, rival in rivals.items()}
+    reference = next(iter(found.values()))
+    worst = {
+        name: max(abs(mine - theirs) for mine, theirs in zip(reference, values, strict=True))
+        for name, values in found.items()
+    }
     if not max(worst.values()) <= tolerance:
         raise RuntimeError(f"The rivals compute different things; largest difference of the logits: {worst}.")
     return max(worst.values())

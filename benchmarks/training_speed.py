@@ -19,6 +19,7 @@ from pathlib import Path
 
 import peers
 import race
+import report
 
 SHAPES = {"tiny": (16, 128), "small": (8, 256)}
 MUST = {"tiny": 1.15, "small": 1.25}
@@ -59,22 +60,16 @@ class Loader:
         pass
 
 
-class Ours:
+class Ours(peers.Ours):
     def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
         from foundry_lib import TrainConfig, Trainer
 
-        self.model = peers.ours(folder, device)
+        super().__init__(folder, device)
         vocab_size, forever = self.model.config.vocab_size, 10**9
         loader = Loader(batches(POOL, rows, tokens, vocab_size, device), vocab_size, device)
         config = TrainConfig(batch_size=rows, max_iters=forever, eval_interval=forever, learning_rate=3e-4)
         self.records = Trainer(self.model, loader, config).run()
         next(self.records)  # step 0, where nothing is trained
-
-    def logits(self, ids: list[list[int]]):
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.tensor(ids, device=self.model.tok_embeddings.weight.device))[0].tolist()
 
     def steps(self, n: int) -> float:
         for _ in range(n):
@@ -82,35 +77,43 @@ class Ours:
         return record.train_loss
 
 
-class Transformers:
+class Peer:
+    """The loop around a peer's model; the peer says how it computes its loss."""
+
     def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
         import torch
 
-        self.model = peers.transformers_llama(folder, device).train()
+        super().__init__(folder, device)
         self.pool = batches(POOL, rows, tokens, self.model.config.vocab_size, device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), fused=True)
         self.done = 0
 
-    def logits(self, ids: list[list[int]]):
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.tensor(ids, device=self.model.device)).logits.tolist()
-
     def steps(self, n: int) -> float:
         import torch
 
+        self.model.train()
         for _ in range(n):
             self.done += 1
-            x, y = self.pool[self.done % len(self.pool)]
-            with torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
-                loss = self.model(input_ids=x, labels=y, shift_labels=y, use_cache=False).loss
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.device == "cuda"):
+                loss = self.loss(*self.pool[self.done % len(self.pool)])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             last = loss.item()
         return last
+
+
+class Transformers(Peer, peers.Transformers):
+    def loss(self, x, y):
+        return self.model(input_ids=x, labels=y, shift_labels=y, use_cache=False).loss
+
+
+class LitGPT(Peer, peers.LitGPT):
+    def loss(self, x, y):
+        from litgpt.utils import chunked_cross_entropy
+
+        return chunked_cross_entropy(self.model(x), y)
 
 
 class Products:
@@ -120,7 +123,7 @@ class Products:
         import torch
 
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        weights = [w for w in peers.ours(folder).parameters() if w.dim() == 2][1:]  # the first is the embedding
+        weights = [w for w in peers.Ours(folder).model.parameters() if w.dim() == 2][1:]  # the first is the embedding
         make = partial(torch.randn, device=device, dtype=dtype)
         self.maps = [
             (w.detach().to(device, dtype), make(rows * tokens, w.shape[0]), make(rows * tokens, w.shape[1]))
@@ -138,7 +141,7 @@ class Products:
         return last[2].sum().item()
 
 
-MAKERS = {"foundry_lib": Ours, "transformers": Transformers}
+MAKERS = {"foundry_lib": Ours, "transformers": Transformers, "litgpt": LitGPT}
 HEADER = ["", "tokens/s", "lowest", "highest", "× transformers", "GFLOP/s", "share", "share, causal"]
 
 
@@ -151,7 +154,7 @@ def speed(preset: str, rounds: int, shape: tuple[int, int] | None = None, steps:
             facts = weights.call("facts")
         makers = {name: (make, folder, rows, tokens) for name, make in MAKERS.items()}
         rivals, absent = race.start(stack, makers, THREADS)
-        apart = peers.same_logits(rivals, [list(range(3, 35))])
+        apart = peers.apart(rivals, list(range(3, 103)))
         first = {name: rival.call("steps", 1) for name, rival in rivals.items()}
         if max(first.values()) - min(first.values()) > 1e-4:
             raise RuntimeError(f"The rivals' first losses differ: {first}.")
@@ -195,7 +198,7 @@ def memory(preset: str, rows: int, tokens: int) -> dict[str, int]:
 
 
 def main():
-    rounds, sections, promises = race.options(__doc__, rounds=9).rounds, [], []
+    rounds, sections, promises = report.options(__doc__, rounds=9).rounds, [], []
     for preset, shape in SHAPES.items():
         found = speed(preset, rounds)
         rates, lines = shares(found), []
@@ -204,19 +207,21 @@ def main():
             lines.append([name, *(speed_[key] for key in ("median", "low", "high", "ratio")), flops / 1e9, *share])
         lines += [[f"{name}: {why}"] + [None] * 7 for name, why in found["absent"].items()]
         title = f"Training, {preset}, {shape[0]} × {shape[1]} tokens, 32 bits, {THREADS} threads"
-        note = f"The rivals' logits differ by {found['apart']:.0e} at most."
+        note = f"The rivals' log-probabilities differ by {found['apart']:.0e} at most."
         sections.append(dict(title=title, header=HEADER, rows=lines, notes=[note]))
         ratio = found["speeds"]["foundry_lib"]["ratio"]
-        promises.append(race.promise(f"training, {preset}, × transformers", ratio, least=MUST[preset]))
+        promises.append(report.promise(f"training, {preset}, × transformers", ratio, least=MUST[preset]))
         if preset == "small":
-            promises.append(race.promise("training, small, share of bare products", rates["foundry_lib"][1], least=0.7))
+            promises.append(
+                report.promise("training, small, share of bare products", rates["foundry_lib"][1], least=0.7)
+            )
     peak = memory("small", 32, 256)
     ratio = peak["foundry_lib"] / peak["transformers"] if "transformers" in peak else None
     lines = [[name, held / 2**20, held / peak["foundry_lib"] * ratio if ratio else None] for name, held in peak.items()]
     header = ["", "peak memory, MiB", "× transformers"]
     sections.append(dict(title="Peak memory of training, small, 32 × 256 tokens", header=header, rows=lines))
-    promises.append(race.promise("peak memory of training, small, batch 32, × transformers", ratio, most=0.6))
-    print("Written:", race.write("training", sections, promises).name)
+    promises.append(report.promise("peak memory of training, small, batch 32, × transformers", ratio, most=0.6))
+    print("Written:", report.write("training", sections, promises, THREADS).name)
 
 
 if __name__ == "__main__":
