@@ -1,15 +1,26 @@
 """Losses to compare with: what simple predictors reach on the same validation tokens."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from .data import DataLoader
 
+CHUNK = 2**19  # tokens that are counted at a time: they are 16 bits each where they lie, and 64 where they are counted
+
+
+def chunks(tokens: np.ndarray) -> Iterator[np.ndarray]:
+    """Tokens in parts of 64 bits each; a part begins with the last token of the one before, so no pair is lost."""
+    for start in range(0, max(1, len(tokens) - 1), CHUNK):
+        yield tokens[start : start + CHUNK + 1].astype(np.int64)
+
 
 def unigram_probs(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
     """How often each token occurs, (V,), each counted once more than it did so that none is impossible."""
-    counts = np.bincount(tokens, minlength=vocab_size) + 1.0
+    counts = 1.0 + np.bincount(tokens[-1:], minlength=vocab_size)
+    for part in chunks(tokens):
+        counts += np.bincount(part[:-1], minlength=vocab_size)
     return counts / counts.sum()
 
 
@@ -26,13 +37,15 @@ def bigram_loss(train: np.ndarray, before: np.ndarray, targets: np.ndarray, voca
     a model below it has learned something that pairs do not hold. (Jelinek and Mercer's
     interpolation, in Dirichlet form.)
     """
-    train, before, targets = (array.astype(np.int64) for array in (train, before, targets))
-    pairs, counts = np.unique(train[:-1] * vocab_size + train[1:], return_counts=True)
-    wanted = before * vocab_size + targets
-    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    pair_count = np.where(pairs[place] == wanted, counts[place], 0)
-    first_count = np.bincount(train[:-1], minlength=vocab_size)[before]
-    unigram = unigram_probs(train, vocab_size)[targets]
+    before, targets = before.astype(np.int64), targets.astype(np.int64)
+    pairs, wanted = np.unique(before * vocab_size + targets, return_inverse=True)
+    counts, first_counts = np.zeros(len(pairs)), np.zeros(vocab_size)
+    for part in chunks(train):
+        found = part[:-1] * vocab_size + part[1:]
+        place = np.minimum(np.searchsorted(pairs, found), len(pairs) - 1)
+        counts += np.bincount(place[pairs[place] == found], minlength=len(pairs))
+        first_counts += np.bincount(part[:-1], minlength=vocab_size)
+    pair_count, first_count, unigram = counts[wanted], first_counts[before], unigram_probs(train, vocab_size)[targets]
     return min(
         float(-np.log((pair_count + strength * unigram) / (first_count + strength)).mean())
         for strength in 2.0 ** np.arange(-4, 16)

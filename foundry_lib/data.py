@@ -12,23 +12,24 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
-from .config import require_ints
-from .corpus import BUILT_IN, Corpus, read_corpus
-from .errors import ConfigError, CorpusError
+from .config import IGNORED, require_ints
+from .corpus import Corpus, read_corpus
+from .errors import ConfigError, CorpusError, said_when_stopped
+from .textfile import TextFile
 from .tokenizer import BOS_ID, EOS_ID, Tokenizer
 
 MANY_DOCUMENTS = 20  # from here on the split falls between documents
-LARGE_TEXT = 64 * 2**20  # bytes; the tokens of a larger text are kept in a file and not in memory
+NEAR = 2**20  # characters, within which a line end is looked for where a text is to be split
 SPLITS = ("train", "val")
 EVAL_ROWS = 32
 VAL_TOKENS = 2**15  # of a longer validation part the beginning is used, for the losses and the lines beside them alike
-IGNORED = -100  # a target that is left out of the loss: what fills a row behind the end of its document
 
 
-def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[list[str], list[str]]:
+def split_documents(documents: tuple[str | TextFile, ...], val_fraction: float) -> tuple[list, list]:
     """Training and validation documents: the last `val_fraction` of the characters are validation.
 
     With many documents the cut falls between two of them, as near as can be; otherwise at a line end near the place,
@@ -43,13 +44,14 @@ def split_documents(documents: tuple[str, ...], val_fraction: float) -> tuple[li
     index = int(np.searchsorted(ends, place, side="right"))
     place -= int(ends[index]) - len(documents[index])
     document = documents[index]
-    line_end = document.rfind("\n", max(0, place - max(1, total // 10)), place) + 1
-    cut = line_end or place
+    first = max(0, place - max(1, min(total // 10, NEAR)))
+    line_end = str(document[first:place]).rfind("\n") + 1
+    cut = first + line_end if line_end else place
     train, val = [*documents[:index], document[:cut]], [document[cut:], *documents[index + 1 :]]
     return [d for d in train if d], [d for d in val if d]
 
 
-def tokenize(documents: list[str], tokenizer: Tokenizer, file: Path | None = None) -> np.ndarray:
+def tokenize(documents: list[str | TextFile], tokenizer: Tokenizer, file: Path | None = None) -> np.ndarray:
     """All tokens in one array, 16 bits each where the vocabulary fits; with `file`, memory-mapped from there."""
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     blocks = (np.asarray(block, dtype=dtype) for block in tokenizer.encode_documents(documents))
@@ -65,6 +67,9 @@ def write_blocks(blocks: Iterator[np.ndarray], file: Path):
     temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in file.parent.glob("*.tokens.*.new"):  # of a process that was killed
+            if not psutil.pid_exists(int(leftover.suffixes[-2][1:])):
+                leftover.unlink()
         with open(temporary, "wb") as handle:
             for block in blocks:
                 handle.write(block.tobytes())
@@ -72,12 +77,13 @@ def write_blocks(blocks: Iterator[np.ndarray], file: Path):
             os.fsync(handle.fileno())
         os.replace(temporary, file)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise CorpusError(
             f"The tokens of this large text could not be kept in {file.parent}: {error.strerror or error}. Set the "
             f"environment variable FOUNDRY_CACHE to a folder with more room that you may write to."
         ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()  # there only where something came in between
 
 
 def cache_folder() -> Path:
@@ -134,6 +140,8 @@ class DataLoader:
     by_document: whether rows begin with a document (see above). longest_row: tokens that a model must be able to read.
     floor: for tales, by document, the `tales.Floor` of the validation targets, so that no loss can be mistaken; else
     None.
+    A text of more than 64 MiB is read in pieces, with a bar, and its tokens are kept in a file, from which the next
+    loader takes them; ■ or Ctrl-C ends that and leaves nothing half-written.
     Raises CorpusError for a text that cannot be used or is too short for one row of either part.
     """
 
@@ -148,19 +156,26 @@ class DataLoader:
         val_fraction: float = 0.1,
         seed: int = 1337,
     ):
-        self.file_path, self.device, self.val_fraction, self.seed = file_path, device, val_fraction, seed
+        self.device, self.val_fraction, self.seed = device, val_fraction, seed
         self.batch_size, self.block_size = batch_size, block_size
         require_ints(self, "batch_size block_size")
         require_ints(self, "seed", minimum=0)
         if not isinstance(val_fraction, float) or not 0 < val_fraction < 1:
             raise ConfigError(f"val_fraction must lie between 0 and 1, found {val_fraction!r}.")
-        self.corpus: Corpus = file_path if isinstance(file_path, Corpus) else read_corpus(file_path)
-        train, val = split_documents(self.corpus.documents, val_fraction)
+        name = file_path.name if isinstance(file_path, Corpus) else file_path
+        with said_when_stopped(f"Stopped before {name} was in tokens; nothing half-written is left."):
+            self.corpus: Corpus = file_path if isinstance(file_path, Corpus) else read_corpus(file_path)
+            self._cut(tokenizer, vocab_size)
+        self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(SPLITS)}
+
+    def _cut(self, tokenizer: Tokenizer | None, vocab_size: int | None):
+        """Split the text, cut it into tokens, and find the rows."""
+        train, val = split_documents(self.corpus.documents, self.val_fraction)
         self._require_length(
             sum(map(len, train)), sum(map(len, val)), "characters", "more text, or a smaller block_size"
         )
         if tokenizer is None:
-            tokenizer = Tokenizer.train(self.corpus, vocab_size, text="\n".join(train))
+            tokenizer = Tokenizer.train(self.corpus, vocab_size, train)
         tokenizer.require_corpus(self.corpus)
         self.tokenizer, self.vocab_size = tokenizer, tokenizer.vocab_size
         self.train_tokens, self.val_tokens = self._tokenize("train", train), self._tokenize("val", val)
@@ -171,20 +186,18 @@ class DataLoader:
             "tokens",
             f"a block_size of at most {shorter - 1}, or more text",
         )
-        self.by_document = len(train) >= MANY_DOCUMENTS and half_fit(self.train_tokens, block_size)
-        self._val_rows = validation_rows(self.val_tokens, block_size, self.by_document)
+        self.by_document = len(train) >= MANY_DOCUMENTS and half_fit(self.train_tokens, self.block_size)
+        self._val_rows = validation_rows(self.val_tokens, self.block_size, self.by_document)
         self.val_tokens = self.val_tokens[: self._val_rows[-1][1]]
-        self.longest_row = max(block_size, *(stop - start - 1 for start, stop in self._val_rows))
+        self.longest_row = max(self.block_size, *(stop - start - 1 for start, stop in self._val_rows))
         n_bytes = sum(len(tokenizer.token_bytes(i)) for i in self.val_pairs()[1].tolist())
         self.val_bytes_per_token = n_bytes / len(self.val_pairs()[1])
         self.floor = self._floor(val)
         self._starts = {split: self._document_starts(split) for split in SPLITS} if self.by_document else {}
-        self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(SPLITS)}
 
     def _tokenize(self, split: str, documents: list[str]) -> np.ndarray:
         name = f"{self.corpus.sha256[:16]}-{self.tokenizer.fingerprint[:16]}-{self.val_fraction:g}-{split}.tokens"
-        large = self.corpus.n_bytes > LARGE_TEXT
-        return tokenize(documents, self.tokenizer, cache_folder() / name if large else None)
+        return tokenize(documents, self.tokenizer, cache_folder() / name if self.corpus.is_large else None)
 
     def _document_starts(self, split: str) -> np.ndarray:
         """Places where a document begins that has a whole row before the end of the tokens."""
@@ -195,7 +208,7 @@ class DataLoader:
         """A row needs block_size + 1 tokens. Characters are counted before a tokenizer is trained (a token has at
         least one), tokens after."""
         if min(train, val) < self.block_size + 1:
-            text = self.corpus.name if isinstance(self.file_path, Corpus) else self.file_path
+            text = self.corpus.path or self.corpus.name
             raise CorpusError(
                 f"{text} is too short: {train} {unit} for training and {val} for validation, and each needs "
                 f"at least block_size + 1 = {self.block_size + 1} tokens. Use {advice}."
@@ -246,11 +259,8 @@ class DataLoader:
 
     def spec(self) -> dict:
         """What a checkpoint notes to make the same loader again, beside the tokenizer."""
-        source = self.file_path if self.file_path in BUILT_IN else self.corpus.name
-        if isinstance(self.file_path, (str, Path)) and source != self.file_path:
-            source = str(Path(self.file_path).resolve())
         return {
-            "file_path": source,
+            "file_path": str(self.corpus.path.resolve()) if self.corpus.path else self.corpus.name,
             "batch_size": self.batch_size,
             "block_size": self.block_size,
             "val_fraction": self.val_fraction,

@@ -3,6 +3,8 @@
 import linecache
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -45,6 +47,21 @@ class DivergedError(FoundryError):
 
 class CheckpointError(FoundryError):
     """A checkpoint that is incomplete, damaged, or does not fit what it is loaded into."""
+
+
+class Stopped(KeyboardInterrupt):
+    """■ or Ctrl-C, with a sentence that says what became of the work. No FoundryError: nothing was refused."""
+
+    _render_traceback_ = FoundryError._render_traceback_
+
+
+@contextmanager
+def said_when_stopped(sentence: str) -> Iterator[None]:
+    """Let ■ or Ctrl-C end what is inside with this sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(sentence) from None
 
 
 class Notice(UserWarning):

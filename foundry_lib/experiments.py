@@ -36,7 +36,7 @@ from .runs import Run, compare, load, overlay, read_run, safe, write
 from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
-CODE = "attention baselines config corpus data feed_forward model norm recipes rope tokenizer trainer".split()
+CODE = "attention baselines config corpus data feed_forward model norm recipes rope textfile tokenizer trainer".split()
 
 
 @cache

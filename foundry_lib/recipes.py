@@ -74,7 +74,7 @@ def new_trainer(
             found_in[0][name] = value
     loader_values, model_values, train_values = (values for values, _ in homes.values())
     config = TrainConfig(**train_values, seed=seed)  # refused early, before a text is cut into tokens
-    loader = DataLoader(text, batch_size=config.batch_size, device=device, seed=seed, **loader_values)
+    loader = DataLoader(corpus, batch_size=config.batch_size, device=device, seed=seed, **loader_values)
     model = ModelConfig.preset(
         preset, **{"max_seq_len": loader.longest_row, **model_values}, vocab_size=loader.vocab_size
     )

@@ -153,6 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"model learned the text by heart. More text or fewer steps do better; {best.name} is kept."
             )
         print(f"Saved to {mine[-1]}. Hear it: python -m foundry_lib.generate --checkpoint {hear}")
+    except KeyboardInterrupt as stop:  # outside `run`, which ends at a step by itself
+        print(f"\n{stop or 'Stopped.'}", file=sys.stderr)
+        return 130  # as a shell says it
     except FoundryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

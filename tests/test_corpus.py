@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from foundry_lib import CorpusError, Notice, read_corpus
+from foundry_lib import CorpusError, Notice, read_corpus, textfile
 from foundry_lib.corpus import python_docs
 
 CHINESE = "满纸荒唐言，一把辛酸泪。\n都云作者痴，谁解其中味？\n" * 30
@@ -53,13 +53,32 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("piece", [textfile.PIECE, 1000])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_refused_with_the_next_step(tmp_path, kind):
+def test_refused_with_the_next_step(tmp_path, monkeypatch, kind, piece):
+    monkeypatch.setattr(textfile, "PIECE", piece)
     data, message = REFUSED[kind]
     path = file(tmp_path, data)
     with pytest.raises(CorpusError, match=f"(?s).*文本.txt.*({message})"):
         read_corpus(path)
     assert path.read_bytes() == data and len(list(tmp_path.iterdir())) == 1  # nothing changed, nothing created
+
+
+START = b"a line of plain English\n" * 100  # 2,400 bytes
+LATE = {
+    "GBK": (START + CHINESE.encode("gb18030"), "GB18030 .*the line at byte 2,400 is '满纸荒唐言，一把辛酸泪。'"),
+    "NUL": (START + b"and \0\n", "NUL character in line 101,"),
+    "Latin-1": (START + "déjà vu\n".encode("latin-1") * 9, "not UTF-8: byte 2,401 is 0xe9"),
+    "cut in a character": (START + "的".encode()[:-1], "not UTF-8: byte 2,400 is 0xe7"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_what_is_wrong_far_from_the_start_is_found_in_its_place(tmp_path, monkeypatch, kind):
+    data, message = LATE[kind]
+    monkeypatch.setattr(textfile, "PIECE", 1000)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(file(tmp_path, data))
 
 
 def test_the_conversion_that_the_message_names_works(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """Batches: what is in a row, what is kept apart, and what a short or large text does."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, TokenizerError
+from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, Notice, TokenizerError, corpus, textfile
 from foundry_lib import data as module
 from foundry_lib.data import IGNORED, split_documents
 from foundry_lib.tokenizer import BOS_ID, EOS_ID
@@ -135,24 +139,57 @@ def test_bad_settings_are_refused_by_name(path, bad):
         make(path).get_batch("test")
 
 
-def test_a_large_text_is_mapped_from_a_file(path, tmp_path, monkeypatch):
-    small = make(path)
-    monkeypatch.setattr(module, "LARGE_TEXT", 1000)
-    monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache 缓存"))
-    large = make(path)
-    assert isinstance(large.train_tokens, np.memmap) and np.array_equal(large.train_tokens, small.train_tokens)
+@pytest.mark.parametrize("piece", [7, 1000, 2**20])
+def test_a_large_text_gives_the_tokens_of_a_small_one(path, tmp_path, monkeypatch, capsys, piece):
+    """Read in pieces, from a file that has everything that a piece's end can cut through."""
+    lines = path.read_text(encoding="utf-8").replace("7", "七 😀").replace("of", "\n\n\nof").split("\n")
+    path.write_bytes(b"\xef\xbb\xbf" + "".join(a + b for a in lines for b in ("\r\n", "\n", "\r")).encode())
+    with pytest.warns(Notice, match="mark at the start|line ends of another"):
+        small = make(path, vocab_size=400)
+    monkeypatch.setattr(corpus, "LARGE_TEXT", 1000)
+    monkeypatch.setattr(textfile, "PIECE", piece)
+    monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache"))
+    with pytest.warns(Notice, match="mark at the start|line ends of another"):
+        large = make(path, vocab_size=400)
+    assert isinstance(large.corpus.documents[0], textfile.TextFile) and "tokenizing" in capsys.readouterr().err
+    assert large.corpus.sha256 == small.corpus.sha256 and large.describe() == small.describe()
+    assert large.tokenizer.fingerprint == small.tokenizer.fingerprint and large.spec() == small.spec()
+    for split in ("train_tokens", "val_tokens"):
+        assert np.array_equal(getattr(large, split), getattr(small, split))
     assert torch.equal(large.get_batch("train")[0], small.get_batch("train")[0])
-    files = sorted((tmp_path / "cache 缓存").iterdir())
-    assert len(files) == 2
-    stamps = [f.stat().st_mtime_ns for f in files]
+
+
+def test_the_tokens_of_a_large_text_are_kept_in_a_file(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "LARGE_TEXT", 1000)
+    cache = tmp_path / "cache 缓存"
+    monkeypatch.setenv("FOUNDRY_CACHE", str(cache))
+    loader = make(path)
+    assert isinstance(loader.train_tokens, np.memmap)
+    stamps = [f.stat().st_mtime_ns for f in sorted(cache.iterdir())]
+    assert len(stamps) == 2
     make(path)
-    assert [f.stat().st_mtime_ns for f in sorted((tmp_path / "cache 缓存").iterdir())] == stamps  # used again
+    assert [f.stat().st_mtime_ns for f in sorted(cache.iterdir())] == stamps  # used again
     path.write_text(numbered(500), encoding="utf-8")
     make(path)
-    assert len(list((tmp_path / "cache 缓存").iterdir())) == 4  # another text has files of its own
+    assert len(list(cache.iterdir())) == 4  # another text has files of its own
+    with pytest.raises(CorpusError, match="not as it was when it was read first"):
+        make(loader.corpus, val_fraction=0.2)
+    assert len(list(cache.iterdir())) == 4
     monkeypatch.setenv("FOUNDRY_CACHE", str(path))  # a file where a folder should be
     with pytest.raises(CorpusError, match="could not be kept in .*FOUNDRY_CACHE"):
-        make(path)
+        make(path, val_fraction=0.3)
+
+
+def test_tokens_of_a_process_that_was_killed_are_removed(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "LARGE_TEXT", 1000)
+    monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (tmp_path / "cache" / f"a-0.1-train.tokens.{pid}.new").write_bytes(b"half")
+    make(path)
+    assert [f.name for f in (tmp_path / "cache").glob("*.new")] == [f"a-0.1-train.tokens.{os.getppid()}.new"]
 
 
 def test_a_chinese_text_needs_no_setting(tmp_path):

@@ -111,6 +111,6 @@ def test_the_shortened_form_is_the_notebooks_alone():
     except CorpusError as error:
         full = "".join(traceback.format_exception(error))
         short = error._render_traceback_()
-    assert "read_bytes" in full and "Traceback" in full, "Python outside a notebook shows all"
+    assert "in read_corpus" in full and "Traceback" in full, "Python outside a notebook shows all"
     assert short[1:] == ["  in line " + short[1].split()[2] + ' read_corpus("nothing here.txt")']
     assert CorpusError("alone")._render_traceback_() == ["CorpusError: alone"], "never raised: no line"

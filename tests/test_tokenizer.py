@@ -78,17 +78,29 @@ def test_begin_and_end(tokenizer):
 def test_long_lines_are_learned_from():
     """SentencePiece alone drops a line over 4,192 bytes; half of this text stands in one."""
     text = "xylophone quartz " * 2000 + "\n" + "owl\n" * 100
-    lines = training_lines(text)
+    lines = training_lines([text])
     assert "".join(lines) == text and max(len(line.encode()) for line in lines) <= 4192
     assert any("quartz" in piece for piece in Tokenizer.train(text, 290).pieces)
-    assert "".join(segments(TEXT)) == TEXT
+    assert "".join(segments([TEXT])) == TEXT
+
+
+def test_segments_do_not_depend_on_the_pieces():
+    """Nor is a segment larger than its bound, so that no line is too long to encode."""
+    rng = random.Random(4)
+    text = "".join(rng.choice(("a", "b ", "的", "\n", "\n\n\n")) * rng.randrange(1, 9) for _ in range(3000))
+    text += "x" * 200_000 + "\n" * 150_000 + "y"
+    whole = list(segments([text]))
+    assert "".join(whole) == text and max(map(len, whole)) <= 2 * 65_536
+    for size in (1, 3, 70_000):
+        part = text if size > 3 else text[:9000]
+        assert list(segments(part[i : i + size] for i in range(0, len(part), size))) == list(segments([part]))
 
 
 def test_a_very_large_text_teaches_by_some_of_its_lines(monkeypatch):
     text = "".join(f"line number {n} of many\n" for n in range(2000))
     monkeypatch.setattr(module, "LARGEST_LESSON", len(text) // 4)
     with pytest.warns(Notice, match="one line in 5|one line in 4"):
-        lines = training_lines(text)
+        lines = training_lines([text])
     taught = "".join(lines)
     assert len(taught) <= len(text) // 4 and "number 0 " in taught and "number 199" in taught  # from all parts of it
 
@@ -97,7 +109,7 @@ def test_documents_in_blocks_are_the_documents(tokenizer, monkeypatch):
     rng = random.Random(3)
     documents = [text for text in (random_text(rng) for _ in range(300)) if text]
     expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]
-    for block in (1, 7, 20_000):
+    for block in (1, 70, 2**20):
         monkeypatch.setattr(module, "BLOCK", block)
         blocks = list(tokenizer.encode_documents(documents))
         assert [i for ids in blocks for i in ids] == expected
@@ -206,7 +218,7 @@ def test_a_very_large_text_is_learned_from_in_part_and_said(monkeypatch):
 
     monkeypatch.setattr(module, "LARGEST_LESSON", 1000)
     with pytest.warns(Notice, match="learns from one line in 3"):
-        lines = training_lines("a line of text\n" * 150)
+        lines = training_lines(["a line of text\n" * 150])
     assert len(lines) == 51  # 150 lines and the last line end make 151 segments, of which every third
 
 
@@ -222,7 +234,7 @@ def test_documents_in_blocks_are_the_documents_one_by_one(tokenizer, monkeypatch
 
     documents = [TEXT[:700], "one line", "\n\ntwo\n", TEXT[300:900]]
     expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]
-    for size in (1, 7, 20_000):
+    for size in (1, 70, 2**20):
         monkeypatch.setattr(module, "BLOCK", size)
         assert [i for block in tokenizer.encode_documents(documents) for i in block] == expected
 

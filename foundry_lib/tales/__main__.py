@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.action == "facts":
             print(facts_table())
         else:
-            lines = [line for line in read_corpus(args.file).documents[0].splitlines() if line.strip()]
+            lines = [line for line in str(read_corpus(args.file).documents[0]).splitlines() if line.strip()]
             verdicts = [parse(line, args.language) for line in lines]
             for number, verdict in enumerate(verdicts, 1):
                 print(f"{number:4d}  {'valid' if verdict.valid else verdict.message}")
