@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -130,13 +131,8 @@ def _verified(folder: Path) -> dict[str, Path]:
 
 def _newest_good(folder: Path) -> Path | None:
     """The checkpoint written last beside `folder` that is whole."""
-    for other in reversed([path for path in checkpoints(folder.parent) if path.parent == folder.parent]):
-        try:
-            _verified(other)
-            return other
-        except CheckpointError:
-            continue
-    return None
+    beside = [path for path in checkpoints(folder.parent) if path.parent == folder.parent]
+    return next((path for path in reversed(beside) if _is_whole(path)), None)
 
 
 def read_json(files: dict[str, Path], name: str) -> dict:
@@ -199,6 +195,30 @@ def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, T
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise CheckpointError(f"{folder}: the weights hold NaN or infinity; use an earlier checkpoint.")
     return model.to(device), tokenizer
+
+
+def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
+    """Remove all checkpoints of `saved`, oldest first, but the newest `keep` and `also`; return those that are left.
+
+    A damaged one is kept and not counted: there are never fewer than `keep` good ones where there were as many.
+    """
+    left, good = [], 0
+    for folder in reversed(saved):
+        if good < keep or folder == also:
+            left.append(folder)
+            good += _is_whole(folder)
+            continue
+        doomed = folder.with_name(folder.name + ".new")  # the name of something unfinished: a removal that is cut off
+        with suppress(OSError):  # leaves what no reader takes for a checkpoint and the next save clears away
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+    return left[::-1]
+
+
+def _is_whole(folder: Path) -> bool:
+    with suppress(CheckpointError):
+        return bool(_verified(folder))
+    return False
 
 
 def checkpoints(root: Path | str = "runs") -> list[Path]:

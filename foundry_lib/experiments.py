@@ -6,7 +6,7 @@
     runs = load("width")                  # another day
 
 A run is a folder runs/EXPERIMENT/ROW-seedK: run.json (all settings), log.jsonl (a record a step), result.json (when it
-is done) and its last checkpoint. The same call again skips what is done and goes on with what was stopped.
+is done) and its last two checkpoints. The same call again skips what is done and goes on with what was stopped.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from . import runtime
 from .baselines import bits_per_byte
-from .checkpoint import checkpoints
+from .checkpoint import checkpoints, keep_newest
 from .config import ModelConfig, TrainConfig
 from .corpus import Corpus, read_corpus
 from .errors import CheckpointError, ConfigError, DivergedError
@@ -195,11 +195,10 @@ def gone_on(folder: Path, trainer: Trainer) -> Trainer | None:
 
 
 def save(trainer: Trainer, folder: Path):
-    """The log up to now and a checkpoint; older checkpoints of this run go."""
+    """The log up to now and a checkpoint; of the older ones of this run the newest stays."""
     write(folder / "log.jsonl", log_of(trainer))
-    newest = trainer.save(folder)
-    for old in set(checkpoints(folder)) - {folder / newest.name}:
-        shutil.rmtree(old, ignore_errors=True)
+    trainer.save(folder)
+    keep_newest(checkpoints(folder))
 
 
 def steps_in(trainer: Trainer, seconds: float) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from . import runtime
 from .baselines import bits_per_byte, reference_lines
-from .checkpoint import checkpoints
+from .checkpoint import checkpoints, keep_newest
 from .config import PRESETS, TrainConfig
 from .errors import FoundryError
 from .lock import writing
@@ -137,10 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
                         mine.append(trainer.save(out))
                         if val < lowest:
                             lowest, best = val, mine[-1]
-                        for old in set(mine[:-2]) - {best}:
-                            shutil.rmtree(old, ignore_errors=True)
-                        mine = [path for path in mine if path in (best, *mine[-2:])]
+                        mine = keep_newest(mine, also=best)
         if trainer.interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C shall not cut off the save
             mine.append(trainer.save(out))
             print(f"Stopped at step {trainer.step}. Go on with: python -m foundry_lib.train --resume {out}")
         if trainer.step == first_step:

@@ -70,6 +70,7 @@ class Cut(Exception):
 def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
     where = dict(seeds=(0,), save_every=2, **SMALL)
     (whole,) = sweep("whole", {"a": {}}, root=tmp_path, **where)
+    assert sorted(path.name for path in whole.folder.glob("step-*")) == ["step-000004", "step-000006"]
     step, steps = experiments.Trainer._train_step, []
 
     def dies(self):

@@ -6,12 +6,15 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 import torch
 
+from foundry_lib.checkpoint import verify
 from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.data import DataLoader
 from foundry_lib.model import MiniLLM
@@ -73,3 +76,35 @@ def test_signals_at_random_moments_change_nothing(tmp_path, twice, request):
     assert sent >= signals / 2 and stops >= sent / 2 and max(late) <= 2
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(stopped), strict=True))
     assert [r.train_loss for r in stopped.history] == [r.train_loss for r in whole.history]
+
+
+PRESSED = """
+import os, signal, sys
+from foundry_lib.train import main
+from foundry_lib.trainer import Trainer
+
+step, save = Trainer._train_step, Trainer.save
+
+def pressed(self):
+    if self.step == 4:
+        os.kill(os.getpid(), signal.SIGINT)
+    return step(self)
+
+def pressed_again(self, folder):
+    os.kill(os.getpid(), signal.SIGINT)
+    return save(self, folder)
+
+Trainer._train_step, Trainer.save = pressed, pressed_again
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system cannot send itself the signal")
+def test_a_second_ctrl_c_does_not_cut_off_the_save(tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    options = ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--device", "cpu", "--out", "run"]
+    done = subprocess.run([sys.executable, "-c", PRESSED, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Stopped at step 5. Go on with: python -m foundry_lib.train --resume run\n" in done.stdout
+    assert verify(tmp_path / "run" / "step-000005")

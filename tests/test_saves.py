@@ -13,9 +13,10 @@ import time
 
 import pytest
 from test_checkpoint import TOKENIZER, model
+from test_interrupts import TEXT, new
 
 from foundry_lib import CheckpointError
-from foundry_lib.checkpoint import checkpoints, load_checkpoint, save_checkpoint, verify
+from foundry_lib.checkpoint import checkpoints, keep_newest, load_checkpoint, save_checkpoint, verify
 from foundry_lib.lock import writing
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
@@ -65,6 +66,57 @@ def test_a_kill_at_any_moment_loses_nothing_confirmed(tmp_path, same, request):
         shutil.rmtree(folder)
     print(f"\n{kills} kills, {in_the_middle} of them in the middle of a save: {unreadable} unreadable, {older} too old")
     assert unreadable == older == 0 and in_the_middle
+
+
+def train_for_ever(trainer, folder, pipe: int):
+    """Save after step after step, keep the newest two, and tell the parent each one that is done."""
+    saved = []
+    while True:
+        trainer.step += 1
+        saved = keep_newest([*saved, trainer.save(folder)])
+        os.write(pipe, b"%d\n" % trainer.step)
+
+
+@needs_fork
+def test_a_kill_at_any_moment_leaves_the_newest_two(tmp_path, request):
+    kills = 200 if request.config.getoption("--long") else 10
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    trainer, dice, removing, saving = new(tmp_path / "text.txt", 10_000), random.Random(9), 0, 0
+    for number in range(kills):
+        folder = tmp_path / f"run {number}"
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                train_for_ever(trainer, folder, write)
+            finally:
+                os._exit(1)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            for _ in range(3):
+                confirmed = int(pipe.readline())
+            time.sleep(dice.random() * 0.1)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            confirmed = max([confirmed, *map(int, pipe.read().split())])
+        whole = [path for path in checkpoints(folder) if verify(path)]
+        assert len(whole) >= 2 and int(whole[-1].name[-6:]) >= confirmed
+        left = [int(path.name[5:11]) for path in folder.glob("step-*.new")]
+        removing, saving = removing + any(n < confirmed for n in left), saving + any(n > confirmed for n in left)
+        keep_newest([*whole, trainer.save(folder)])
+        assert all(verify(path) for path in folder.glob("step-*")), "what was half-written or half-removed is gone"
+        shutil.rmtree(folder)
+    print(
+        f"\n{kills} kills, {saving} in the middle of a save and {removing} of a removal: the newest two whole each time"
+    )
+    assert saving
+
+
+def test_a_damaged_checkpoint_is_not_counted_among_those_to_keep(tmp_path):
+    saved = [save_checkpoint(tmp_path / f"step-{n:06d}", model(n), TOKENIZER) for n in range(5)]
+    damage(saved[3] / "model.safetensors", random.Random(1))
+    assert keep_newest(saved) == saved[2:] and sorted(tmp_path.iterdir()) == saved[2:]
+    assert keep_newest(saved[2:], keep=1, also=saved[2]) == [saved[2], saved[4]] == sorted(tmp_path.iterdir())
 
 
 def damage(file, dice):
