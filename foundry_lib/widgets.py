@@ -19,7 +19,8 @@ def png(pixels: np.ndarray) -> bytes:
     """
     height, width = pixels.shape[:2]
     lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each line begins with its filter: 0, none
-    lines[:, 1:] = pixels[:, :, :3].reshape(height, -1)
+    for channel in range(3):  # four times as fast as three bytes of four at once
+        lines[:, 1 + channel :: 3] = pixels[:, :, channel]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, kind 2: red, green, blue
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
     packed = [

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from foundry_lib import ablations
-from foundry_lib.panels.ablation_matrix import PLACE, ablation_matrix, columns, draw, draw_matrix
+from foundry_lib.panels.ablation_matrix import Matrix, ablation_matrix, columns, draw_matrix
 
 RUNS = [json.loads(line) for line in ablations.RUNS.read_text("utf-8").splitlines()]
 
@@ -38,15 +38,20 @@ def test_every_cell_is_the_mean_of_the_shipped_seeds():
 
 @pytest.mark.parametrize("row, column", [("no RoPE", "mirror"), ("one kv head", "all, %"), ("no norm", "sum")])
 def test_the_dots_are_the_seeds_and_the_line_is_the_border(row, column):
-    figure = Figure()
-    draw(figure, row, column)
-    lines = figure.axes[2].lines
+    figure, picture = Figure(), Matrix()
+    picture.draw(figure, row=row, column=column)
     base, other = shipped("whole model", column), shipped(row, column)
-    assert lines[0].get_ydata().tolist() == pytest.approx(base) and lines[2].get_ydata().tolist() == pytest.approx(
-        other
-    )
-    assert lines[4].get_ydata()[0] == pytest.approx(fmean(base) + 3 * (max(base) - min(base)))
-    assert {lines[0].get_marker(), lines[2].get_marker()} == {"o", "s"}
+    border = fmean(base) + 3 * (max(base) - min(base))
+    largest = max(*base, *other, border)
+    for seeds, mean, values in zip(picture.seeds, picture.means, (base, other), strict=True):
+        assert [largest * height for height in seeds.get_ydata()] == pytest.approx(values)
+        assert [largest * height for height in mean.get_ydata()] == pytest.approx(2 * [fmean(values)])
+    assert largest * picture.border.get_ydata()[0] == pytest.approx(border)
+    assert {seeds.get_marker() for seeds in picture.seeds} == {"o", "s"}
+    assert picture.largest.get_text() == f"{largest:.{1 if column == 'all, %' else 2}f}"
+    assert (picture.column.get_text(), picture.row.get_text()) == (column, row)
+    low, high = figure.axes[1].get_ylim()
+    assert low < min(*base, *other) / largest and high > 1
 
 
 def test_the_reading_follows_the_controls():
@@ -62,10 +67,8 @@ def test_the_reading_follows_the_controls():
 
 
 def test_the_frame_lies_on_the_chosen_cell():
-    figure = Figure()
-    draw(figure, "no MLP", "gift")
-    (patch,) = figure.axes[1].patches
+    figure, picture = Figure(), Matrix()
+    picture.draw(figure, row="no MLP", column="gift")
     rows = list(ablations.measured())
-    assert patch.get_xy() == (columns().index("gift") - 0.5, rows.index("no MLP") - 0.5)
-    x, y, width, height = figure.axes[1].get_position().bounds
-    assert (x / 0.8, width / 0.8) == pytest.approx((PLACE[0], PLACE[2])), "over the very place in the picture"
+    assert picture.frame.get_xy() == (columns().index("gift") - 0.5, rows.index("no MLP") - 0.5)
+    assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == 70

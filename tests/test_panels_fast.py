@@ -15,6 +15,7 @@ from PIL import Image
 from foundry_lib import look, tales
 from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.panels import Panel, Slider
+from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
 from foundry_lib.panels.cache_quality import cache_quality
 from foundry_lib.panels.clock_wall import clock_wall, hands
@@ -50,6 +51,7 @@ def makers(starter):
         "budget": budget,
         "token ruler": lambda: token_ruler("A function $of 猫 and naïve names"),
         "playground": lambda: playground(*starter, "By the sea lived", "en"),
+        "ablation matrix": ablation_matrix,
     }
 
 
@@ -72,6 +74,8 @@ MOVES = {
                     (dict(text="another $1 text 唱"), True), (dict(vocabulary="2,048 pieces"), False)],
     "playground": [(dict(top_k=1), True), (dict(top_k=5), True), (dict(temperature=1.05), False),
                    (dict(top_p=0.5), True), (dict(prompt="Once $there"), True), (dict(min_p=0.1, top_k=0), True)],
+    "ablation matrix": [(dict(row="no norm"), False), (dict(column="all, %"), False),
+                        (dict(row="whole model", column="spell"), False)],
 }  # fmt: skip
 
 

@@ -5,16 +5,14 @@ from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import ablations, plots
 from ..runs import beyond_noise
-from .panel import Choice, Panel
+from .panel import Choice, Panel, Picture
 
 BASE, ALL = "whole model", "all, %"
-WIDTH, HEIGHT, PLACE = 10, 4, (0.125, 0.15, 0.86, 0.72)  # of the figure, and of the matrix within its part of it
 
 
 @cache
@@ -57,37 +55,50 @@ def draw_matrix(ax: Axes):
     ax.set_title("nats a word above the floor, mean of three seeds", fontsize=9)
 
 
-@cache
-def picture() -> np.ndarray:
-    """The matrix as pixels, drawn once: it never changes, and seventy numbers take a quarter of a second."""
-    figure = Figure(figsize=(0.8 * WIDTH, HEIGHT), dpi=100, layout="none")
-    canvas = FigureCanvasAgg(figure)
-    draw_matrix(figure.add_axes(PLACE))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba()).copy()
+class Matrix(Picture):
+    """Left: the matrix with the chosen cell framed. Right: the cell's seeds beside those of the whole model.
+
+    On the right heights are parts of the largest number there, which stands at the axis, so that the axis stands still.
+    """
+
+    def build(self, figure: Figure, **values):
+        left, right = figure.add_axes((0.1, 0.15, 0.688, 0.72)), figure.add_axes((0.85, 0.15, 0.14, 0.72))
+        draw_matrix(left)
+        self.frame = left.add_patch(box(0, 0, ec=plots.RED, lw=2.5, animated=True))
+        self.seeds, self.means = [], []
+        for colour, marker in ((plots.BLUE, "o"), (plots.RED, "s")):
+            self.seeds += right.plot([], [], marker, color=colour, mec="white", ms=8, animated=True)
+            self.means += right.plot([], [], color=colour, lw=2, animated=True)
+        self.border = right.axhline(0, color=plots.GREY, ls="--", lw=1.2, animated=True)
+        right.set(xlim=(-0.5, 1.5), ylim=(-0.06, 1.12), yticks=[0, 0.5, 1], yticklabels=["0", "", ""])
+        right.set_xticks([0, 1], ["whole", ""], fontsize=8)
+        right.text(0.5, 1.02, "--- border of noise", ha="center", fontsize=9, transform=right.transAxes)
+        above = dict(ha="center", fontsize=9, transform=right.transAxes, animated=True)
+        self.column = right.text(0.5, 1.09, "", **above)
+        below = dict(ha="center", va="top", fontsize=8, transform=right.get_xaxis_transform(), animated=True)
+        self.row = right.text(1, -0.03, "", **below)
+        beside = dict(ha="right", va="center", transform=right.get_yaxis_transform(), animated=True)
+        self.largest = right.text(-0.06, 1, "", **beside)
+
+    def move(self, row: str = "no RoPE", column: str = "mirror") -> str:
+        table = cells()
+        base, other = table[BASE][column], table[row][column]
+        border = fmean(base) + 3 * (max(base) - min(base))
+        largest = max(*base, *other, border)
+        self.frame.set_xy((columns().index(column) - 0.5, list(table).index(row) - 0.5))
+        for x, (values, seeds, mean) in enumerate(zip((base, other), self.seeds, self.means, strict=True)):
+            seeds.set_data(x + np.linspace(-0.1, 0.1, len(values)), [value / largest for value in values])
+            mean.set_data([x - 0.25, x + 0.25], 2 * [fmean(values) / largest])
+        self.border.set_ydata(2 * [border / largest])
+        self.column.set_text(column)
+        self.row.set_text("whole" if row == BASE else row)
+        self.largest.set_text(written(largest, column))
+        return compared(row, column)
 
 
-def draw(figure: Figure, row: str = "no RoPE", column: str = "mirror") -> str:
-    """Left: the matrix with the chosen cell framed. Right: the cell's seeds beside those of the whole model."""
-    table, rules = cells(), columns()
-    figure.set_layout_engine("none")
-    figure.add_axes((0, 0, 0.8, 1), frameon=False, xticks=[], yticks=[]).imshow(picture(), aspect="auto")
-    x, y, width, height = PLACE
-    frame = figure.add_axes((0.8 * x, y, 0.8 * width, height), frameon=False, xticks=[], yticks=[])
-    frame.set(xlim=(-0.5, len(rules) - 0.5), ylim=(len(table) - 0.5, -0.5))
-    frame.add_patch(box(rules.index(column), list(table).index(row), ec=plots.RED, lw=2.5))
-    right = figure.add_axes((0.85, y, 0.14, height))
-
-    base, other = table[BASE][column], table[row][column]
-    for x, (values, colour, marker) in enumerate(((base, plots.BLUE, "o"), (other, plots.RED, "s"))):
-        right.plot(x + np.linspace(-0.1, 0.1, len(values)), values, marker, color=colour, mec="white", ms=8)
-        right.plot([x - 0.25, x + 0.25], 2 * [fmean(values)], color=colour, lw=2)
-    border = fmean(base) + 3 * (max(base) - min(base))
-    right.axhline(border, color=plots.GREY, ls="--", lw=1.2)
-    right.set_xticks([0, 1], ["whole", "it" if row == BASE else row], fontsize=8)
-    right.set(xlim=(-0.5, 1.5), ylim=(min(0, *base, *other), 1.15 * max(*base, *other, border)))
-    right.set_title(f"{column}\n--- border of noise", fontsize=9)
-
+def compared(row: str, column: str) -> str:
+    """What the seeds of a row and those of the whole model say of each other, in a sentence."""
+    base, other = cells()[BASE][column], cells()[row][column]
     unit = "% above the floor" if column == ALL else "nats a word"
     span = " to ".join(written(value, column) for value in (min(base), max(base)))
     reading = f"{column}: the whole model owes {written(fmean(base), column)} {unit} (seeds {span})"
@@ -103,16 +114,16 @@ def draw(figure: Figure, row: str = "no RoPE", column: str = "mirror") -> str:
     return reading + f"not more than 3, so none is seen{'' if touch else ', though no seed of one reaches the other'}."
 
 
-def box(x: int, y: int, **style):
+def box(x: int, y: int, **style) -> Rectangle:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, **style)
 
 
 def ablation_matrix() -> Panel:
     """The panel: a row and a column, each on a slider."""
     return Panel(
-        draw,
-        width=WIDTH,
-        height=HEIGHT,
+        Matrix(),
+        width=10,
+        height=4,
         name="ablation matrix",
         row=Choice("no RoPE", [(row, row) for row in cells()], label="taken out"),
         column=Choice("mirror", [(rule, rule) for rule in columns()], label="rule"),

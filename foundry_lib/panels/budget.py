@@ -6,13 +6,13 @@ from .. import plots
 from ..config import PRESETS, ModelConfig
 from .panel import Boxes, Choice, Panel, Picture
 
-# part → (colour, hatch); the hatch says the same thing a second time
+# part → (colour, hatch); the hatch says the same thing a second time, in straight lines: dots take six times as long
 LOOK = {
     "embedding": (plots.BLUE, ""),
     "attention": (plots.ORANGE, "///"),
-    "feed_forward": (plots.GREEN, "..."),
+    "feed_forward": (plots.GREEN, "---"),
     "norms": (plots.RED, ""),
-    "head": (plots.SKY, "xxx"),
+    "head": (plots.SKY, "+++"),
 }
 NAMES = {"feed_forward": "feed-forward", "norms": "norms (too thin to see)"}
 STEPS, BATCH, CONTEXT = 1600, 8, 200  # a training as the tales' recipe has it
@@ -71,7 +71,7 @@ class Budget(Picture):
 
     def build_cost(self, ax, title, cost, written):
         """The guide's bar and this one's, which stands below; the guide's number does not move."""
-        look = dict(color=[plots.GREY, plots.BLUE], hatch=["///", ""], edgecolor="white", animated=True)
+        look = dict(color=[plots.GREY, plots.BLUE], hatch=["\\\\", ""], edgecolor="white", animated=True)
         bars = ax.barh([0, 1], [0, 0], **look)
         ax.text(1.42, 0, written(cost(ModelConfig())), ha="right", va="center", fontsize=8)
         ax.set(xlim=(0, 1.45), ylim=(1.5, -0.5), xticks=[], yticks=[0, 1], yticklabels=["the guide's", "this one"])

@@ -10,7 +10,7 @@ from .. import plots
 from ..errors import ConfigError
 from ..look import attention_weights, label, silenced
 from ..tokenizer import BOS_ID
-from .panel import Choice, Panel, Picture, Tick, Words
+from .panel import Boxes, Choice, Panel, Picture, Tick, Words
 
 MOST = 48  # tokens whose names can still be read
 SAID = 6  # next words shown
@@ -82,16 +82,15 @@ class Explorer(Picture):
         self.left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
         plots.draw_weights(self.left, self.read.weights[0, 0], names, size=8 if len(names) <= 30 else 6)
         self.left.set(xlabel="is looked at", ylabel="looks")
-        moving = [*self.left.images, *self.left.texts]
+        moving = [*self.left.collections, *self.left.lines]
         above = dict(fontsize=12, transform=self.left.transAxes)
         self.left.text(0.56, 1.02, "layer · head ", ha="right", **above)
         self.title = self.left.text(0.56, 1.02, "", **above)
-        y, width = np.arange(SAID), 0.4 if silent else 0.7
-        zeros, self.bars = np.zeros(SAID), []
-        self.bars.append(right.barh(y - 0.2 * silent, zeros, width, color=plots.BLUE, label="whole model"))
+        y = np.arange(SAID)
+        self.bars = [right.add_patch(Boxes(color=plots.BLUE, lw=0, label="whole model"))]
         if silent:
-            hatched = dict(color=plots.ORANGE, hatch="///", edgecolor="white", label="head silent")
-            self.bars.append(right.barh(y + 0.2, zeros, width, **hatched))
+            hatched = dict(facecolor=plots.ORANGE, hatch="///", edgecolor="white", label="head silent")
+            self.bars.append(right.add_patch(Boxes(**hatched)))
             right.legend(fontsize=8, loc="lower right")
         right.set_yticks(y, [""] * SAID)
         beside = dict(ha="right", va="center", transform=right.get_yaxis_transform())
@@ -101,7 +100,7 @@ class Explorer(Picture):
         right.set(xlim=(0, 1), ylim=(SAID - 0.4, -0.6), xlabel="probability", title="the next word")
         right.grid(visible=False, axis="y")
         right.spines.left.set_visible(False)  # the bars would lie on it
-        for artist in (*moving, self.title, *(bar for bars in self.bars for bar in bars)):
+        for artist in (*moving, self.title, *self.bars):
             artist.set_animated(True)
 
     def move(self, head: tuple[int, int], silent: bool, **values) -> str:
@@ -110,9 +109,10 @@ class Explorer(Picture):
         plots.move_weights(self.left, weights)
         self.title.set_text(f"{layer} · {number}")
         shown = torch.maximum(before, after).topk(SAID).indices
-        for bars, probabilities in zip(self.bars, (before, after), strict=False):
-            for bar, chance in zip(bars, probabilities[shown].tolist(), strict=True):
-                bar.set_width(chance)
+        thick = 0.7 / len(self.bars)
+        for row, (bars, probabilities) in enumerate(zip(self.bars, (before, after), strict=False)):
+            above = thick * (row - len(self.bars) / 2)
+            bars.put([(0, y + above, chance, thick) for y, chance in enumerate(probabilities[shown].tolist())])
         for text, word in zip(self.words, names_of(self.tokenizer, shown.tolist()), strict=True):
             text.set_text(word.replace("$", r"\$"))
 
