@@ -32,7 +32,7 @@ from .corpus import Corpus, read_corpus
 from .errors import CheckpointError, ConfigError, DivergedError
 from .model import MiniLLM
 from .recipes import new_trainer
-from .runs import Run, compare, load, overlay, read_run, safe, write
+from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused, write
 from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
@@ -158,7 +158,8 @@ def run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step
             config = trainer.config.with_(max_iters=steps, warmup_iters=settings.get("warmup_iters"))
             trainer = Trainer(trainer.model, trainer.loader, config, trainer.device)
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        with said_when_refused(folder):
+            folder.mkdir(parents=True)
         write(folder / "run.json", json.dumps(description(trainer, row, seed, wanted), indent=1, ensure_ascii=False))
     try:
         begun = trainer.step

@@ -36,13 +36,22 @@ def read() -> dict[str, dict]:
 
 
 def keep(kind: str, name: str, value):
-    """Write one thing down; the file is replaced as a whole, so that it is never half written."""
+    """Write one thing down; the file is replaced as a whole, so that it is never half written. Where the folder does
+    not take it, a Notice says so: a pass is a pass."""
     kept = read()
     kept[kind][name] = value
-    FILE.parent.mkdir(parents=True, exist_ok=True)
     temporary = FILE.with_suffix(".new")
-    temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, FILE)
+    try:
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, FILE)
+    except OSError as error:
+        warnings.warn(
+            f"This was not written down: {FILE} cannot be written ({error.strerror or error}). Set the environment "
+            f"variable FOUNDRY_PROGRESS to a file in a folder that you may write to.",
+            Notice,
+            stacklevel=2,
+        )
 
 
 def keep_work(name: str, work):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +12,7 @@ import numpy as np
 
 from . import plots
 from .checkpoint import checkpoints
-from .errors import ConfigError
+from .errors import CheckpointError, ConfigError
 
 FEWEST = 3  # seeds that a verdict needs
 
@@ -48,11 +49,24 @@ def safe(name: str) -> str:
     return name
 
 
+@contextmanager
+def said_when_refused(path: Path):
+    """Let the system's refusal to write (a full disk, a folder that is read-only) end in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror or error}. Free some room, or choose another root= that you "
+            f"may write to; the same call skips the runs that are done and goes on with those that were saved."
+        ) from error
+
+
 def write(path: Path, text: str):
-    """Replace a file as a whole, so that it is never half written."""
+    """Replace a file as a whole, so that it is never half written. Raises CheckpointError."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with said_when_refused(path):
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
 
 
 def read_run(folder: Path) -> Run | None:
