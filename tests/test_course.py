@@ -1,5 +1,6 @@
 """The launcher: what it says when something is missing, which PyTorch it takes, how private its server is."""
 
+import http.client
 import json
 import os
 import re
@@ -413,12 +414,12 @@ def test_release(text, parts):
 # ---- The server
 
 
-def get(url, **headers):
+def get(url, method="GET", **headers):
     direct = urllib.request.build_opener(
         urllib.request.ProxyHandler({})
     )  # a proxy is not asked for 127.0.0.1
     try:
-        with direct.open(urllib.request.Request(url, headers=headers), timeout=20) as response:
+        with direct.open(urllib.request.Request(url, headers=headers, method=method), timeout=20) as response:
             return response.status, response.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         return error.code, ""
@@ -521,6 +522,60 @@ def test_server_refuses_a_foreign_host_name(server):
     address = f"http://127.0.0.1:{port}/api/contents"
     assert get(address, Host=f"evil.example:{port}", Authorization=f"token {token}")[0] == 403
     assert get(address, Host=f"localhost:{port}", Authorization=f"token {token}")[0] == 200
+
+
+def ask(port, method, path, host, **headers):
+    """The status of one request, sent as it stands: urllib would correct the Host."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, headers={"Host": host, **headers})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+DOORS = [  # method, path, what is right there: a page, a file, an order to run code, a line to a kernel
+    ("GET", "/lab", 200),
+    ("GET", "/files/00_setup_check.ipynb", 200),
+    ("POST", "/api/kernels", 201),
+    ("GET", "/api/kernels/{kernel}/channels", 101),
+]
+
+
+def test_every_door_wants_token_and_host(server):
+    """The outcome of each request, right in all and with one thing wrong."""
+    _, port, token, _ = server
+    here, right = f"127.0.0.1:{port}", {"Authorization": f"token {token}"}
+    status, text = get(f"http://{here}/api/kernels", "POST", **right)
+    kernel = json.loads(text)["id"]
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    upgrade["Sec-WebSocket-Key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
+    for method, path, good in DOORS:
+        path = path.format(kernel=kernel)
+        more = upgrade if good == 101 else {}
+        assert ask(port, method, path, here, **right, **more) == good, path
+        assert ask(port, method, path, "evil.example", **right, **more) == 403, path
+        assert ask(port, method, path, f"192.0.2.7:{port}", **right, **more) == 403, path
+        refused = (302,) if good == 200 else (403,)  # what one looks at leads to the page that asks for the token
+        assert ask(port, method, path, here, **more) in refused, path
+        assert ask(port, method, path, here, Authorization="token " + "0" * len(token), **more) in refused, path
+    foreign = {"Origin": "http://evil.example", "Cookie": "_xsrf=1"}
+    assert ask(port, "POST", "/api/kernels", here, **foreign) in (403, 404), "a page elsewhere, in the learner's browser"
+
+
+def test_server_and_kernels_are_not_reached_from_outside(server):
+    process, port, token, _ = server
+    assert ask(port, "POST", "/api/kernels", f"127.0.0.1:{port}", Authorization=f"token {token}") == 201
+    deadline, kernels = time.monotonic() + 60, []
+    while not kernels and time.monotonic() < deadline:
+        time.sleep(0.2)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            kernels += [c.laddr for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
+    assert kernels and {address.ip for address in kernels} <= {"127.0.0.1", "::1"}
+    outside = [a.address for found in psutil.net_if_addrs().values() for a in found if a.family == socket.AF_INET]
+    for address in set(outside) - {"127.0.0.1"}:
+        with pytest.raises(OSError):
+            socket.create_connection((address, port), timeout=3).close()
 
 
 def test_server_shows_the_lessons(server):
