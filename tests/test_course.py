@@ -560,7 +560,7 @@ def test_every_door_wants_token_and_host(server):
         assert ask(port, method, path, here, **more) in refused, path
         assert ask(port, method, path, here, Authorization="token " + "0" * len(token), **more) in refused, path
     foreign = {"Origin": "http://evil.example", "Cookie": "_xsrf=1"}
-    assert ask(port, "POST", "/api/kernels", here, **foreign) in (403, 404), "a page elsewhere, in the learner's browser"
+    assert ask(port, "POST", "/api/kernels", here, **foreign) in (403, 404), "a page elsewhere, in this browser"
 
 
 def test_server_and_kernels_are_not_reached_from_outside(server):
