@@ -1,8 +1,9 @@
 """LLM Foundry: a small Llama-style language model, from text to sampling, each part in a file of its own."""
 
-from .runtime import set_wait_policy
+from .runtime import keep_freed_memory, set_wait_policy
 
 set_wait_policy()  # before anything below imports torch
+keep_freed_memory()
 
 from .attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
 from .config import ModelConfig, SampleConfig, TrainConfig  # noqa: E402

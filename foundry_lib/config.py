@@ -12,6 +12,7 @@ PRESETS = {
 }
 
 
+IGNORED = -100  # a target that does not count, as in PyTorch's cross-entropy
 LARGEST = 2**62  # a whole number from here on fits no tensor and no generator's seed
 
 

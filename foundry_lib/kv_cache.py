@@ -15,7 +15,7 @@ class KVCache:
         logits, _ = model(next_token, cache=cache)   # reads one more token
 
     Keys are stored after rotation, so each keeps the position at which it was read. Memory is taken once, here:
-    `k` and `v` are (layers, B, K, max_len, d).
+    `k` and `v` have a tensor (B, K, max_len, d) for each layer.
     """
 
     def __init__(
@@ -27,27 +27,29 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
     ):
         self.max_len = config.max_seq_len if max_len is None else max_len
-        shape = (config.n_layers, batch_size, config.n_kv_heads, self.max_len, config.head_dim)
-        self.k = torch.zeros(shape, device=device, dtype=dtype)
-        self.v = torch.zeros(shape, device=device, dtype=dtype)
+        self.batch_size = batch_size
+        shape = (batch_size, config.n_kv_heads, self.max_len, config.head_dim)
+        self.k, self.v = (
+            [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)] for _ in "kv"
+        )
         self.length = 0  # tokens read so far
 
     @property
     def n_bytes(self) -> int:
         """Bytes held by the keys and values together."""
-        return self.k.nbytes + self.v.nbytes
+        return sum(tensor.nbytes for tensor in self.k + self.v)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new tokens' k, v (B, K, T, d) behind the old; return all so far, (B, K, length + T, d) each."""
-        end = self.length + k.shape[2]
-        self.k[layer, :, :, self.length : end] = k
-        self.v[layer, :, :, self.length : end] = v
-        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+        all_k, all_v, end = self.k[layer], self.v[layer], self.length + k.shape[2]
+        all_k[:, :, self.length : end] = k
+        all_v[:, :, self.length : end] = v
+        return all_k[:, :, :end], all_v[:, :, :end]
 
     def check_room(self, batch_size: int, n_new: int):
         """Raise ConfigError unless `n_new` more tokens of `batch_size` rows fit."""
-        if batch_size != self.k.shape[1]:
-            raise ConfigError(f"The cache was made for batch_size={self.k.shape[1]}, found {batch_size} rows.")
+        if batch_size != self.batch_size:
+            raise ConfigError(f"The cache was made for batch_size={self.batch_size}, found {batch_size} rows.")
         if self.length + n_new > self.max_len:
             raise ConfigError(
                 f"The cache holds {self.max_len} tokens, found {self.length} + {n_new} new ones. "

@@ -8,8 +8,8 @@ GIB = 2**30
 
 def step_bytes(config: ModelConfig, rows: int, tokens: int) -> int:
     """Bytes of a training step in 32 bits, an estimate: weights, gradients and AdamW's two averages, and what the
-    forward pass keeps for the backward one: about 14 D + 4 F numbers a token and layer, and the scores three times."""
-    kept = config.n_layers * (14 * config.dim + 4 * config.hidden_dim) + 3 * config.vocab_size
+    forward pass keeps for the backward one: about 14 D + 4 F numbers a token and layer. The scores are not kept."""
+    kept = config.n_layers * (14 * config.dim + 4 * config.hidden_dim)
     return 16 * config.n_params + 4 * rows * tokens * kept
 
 

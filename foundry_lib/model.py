@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import CausalSelfAttention
@@ -11,6 +10,7 @@ from .config import ModelConfig
 from .errors import ConfigError
 from .feed_forward import MLP
 from .kv_cache import KVCache
+from .loss import next_token_loss
 from .norm import RMSNorm
 from .rope import rope_table
 
@@ -86,16 +86,8 @@ class MiniLLM(nn.Module):
         if not c.tie_embeddings:
             self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
 
-    def forward(
-        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Scores of every next token, and the loss where `targets` are given.
-
-        idx: (B, T) token ids. targets: (B, T) the right next tokens; −100 is left out of the loss.
-        cache: the tokens read before; idx continues behind them.
-        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without targets.
-        Raises ConfigError when the tokens do not fit into max_seq_len or the cache.
-        """
+    def stream(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """What the output head reads: token ids (B, T) → the normalised stream behind the last layer, (B, T, D)."""
         B, T = idx.shape
         start = 0 if cache is None else cache.length
         if start + T > self.config.max_seq_len:
@@ -111,11 +103,24 @@ class MiniLLM(nn.Module):
             x = layer(x, freqs_cis, cache)
         if cache is not None:
             cache.advance(T)
-        logits = self.output(self.norm(x))
-        if targets is None:
-            return logits, None
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum over V terms needs 32 bits or more
-        return logits, F.cross_entropy(wide.flatten(0, 1), targets.flatten())
+        return self.norm(x)
+
+    def forward(
+        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores of every next token, and the loss where `targets` are given.
+
+        idx: (B, T) token ids. targets: (B, T) the right next tokens; −100 is left out of the loss.
+        cache: the tokens read before; idx continues behind them.
+        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without targets.
+        Raises ConfigError when the tokens do not fit into max_seq_len or the cache.
+        """
+        x = self.stream(idx, cache)
+        return self.output(x), None if targets is None else next_token_loss(x, self.output.weight, targets)
+
+    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """The loss of `forward` alone: a training needs no logits, and to keep them is half of its memory."""
+        return next_token_loss(self.stream(idx), self.output.weight, targets)
 
     @property
     def n_params(self) -> int:

@@ -10,9 +10,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     Shapes: x (..., D), weight (D,), result (..., D) in x's dtype. The mean is taken in at least 32 bits, because a
     sum of squares overflows 16-bit floats. `eps` stands inside the root (Zhang & Sennrich 2019, equation 4; Llama).
     """
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x.float() if x.dtype.itemsize < 4 else x
     scale = torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
-    return weight * (wide * scale).to(x.dtype)
+    return weight * (wide * scale).type_as(x)
 
 
 class RMSNorm(nn.Module):

@@ -15,6 +15,8 @@ from .errors import ConfigError, Notice
 from .kv_cache import KVCache
 from .tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 
+FIRST_LOOK = 64  # tokens among which top-p looks first
+
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Make the token ids in `seen` (..., T) less likely: a positive logit is divided by `penalty`, a negative
@@ -41,10 +43,15 @@ def apply_top_k(logits: Tensor, k: int) -> Tensor:
 def apply_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the smallest set of most likely tokens that holds probability p; the token that crosses p stays in
     (Holtzman et al. 2020, nucleus sampling)."""
-    ordered, index = logits.sort(dim=-1, descending=True, stable=True)
-    probs = ordered.softmax(-1)
-    before = probs.cumsum(-1) - probs  # probability of all the tokens ahead of this one
-    return logits.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(-1, index, before >= p), -torch.inf)
+    probs, n = logits.softmax(-1), FIRST_LOOK
+    while True:  # to find the most likely ones costs a twentieth of sorting a whole vocabulary
+        largest = probs.topk(min(n, probs.shape[-1]), dim=-1)
+        if n >= probs.shape[-1] or bool((largest.values.sum(-1) >= p).all()):
+            break
+        n *= 8
+    before = largest.values.cumsum(-1) - largest.values  # probability of all the tokens ahead of this one
+    kept = torch.zeros_like(probs, dtype=torch.bool).scatter(-1, largest.indices, before < p)
+    return logits.masked_fill(~kept, -torch.inf)
 
 
 def apply_min_p(logits: Tensor, min_p: float) -> Tensor:
@@ -69,6 +76,17 @@ def next_token_distribution(logits: Tensor, config: SampleConfig, seen: Tensor |
     if config.min_p > 0:
         logits = apply_min_p(logits, config.min_p)
     return logits.softmax(-1)
+
+
+def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """One token id a row, (..., 1), each as often as its probability in probs (..., V) says.
+
+    The probabilities, laid end to end, cover a line; a point thrown on it lands on the token. One random number a row,
+    where `torch.multinomial` draws one for every token of the vocabulary.
+    """
+    ends = probs.cumsum(-1)
+    point = torch.rand(ends[..., :1].shape, generator=generator, device=probs.device)
+    return torch.searchsorted(ends, point * ends[..., -1:], right=True)  # right: a token of no length is never hit
 
 
 def window_start(length: int, max_seq_len: int) -> int:
@@ -113,7 +131,7 @@ def generate_tokens(
         logits, _ = model(unread, cache=cache)
         config = settings() if callable(settings) else settings
         probs = next_token_distribution(logits[:, -1], config, seen=idx[:, start:])
-        unread = torch.multinomial(probs, num_samples=1, generator=generator)
+        unread = draw(probs, generator)
         idx = torch.cat((idx, unread), dim=1)
         yield unread
 

@@ -163,7 +163,7 @@ class Trainer:
             group["lr"] = lr
         xb, yb = self.loader.get_batch("train")
         with self._autocast():
-            _, loss = self.model(xb, yb)
+            loss = self.model.loss(xb, yb)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)

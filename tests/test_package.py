@@ -8,7 +8,7 @@ from pathlib import Path
 import foundry_lib
 
 PACKAGE = Path(foundry_lib.__file__).parent
-MODEL_PARTS = {"norm", "rope", "kv_cache", "attention", "feed_forward", "model"}
+MODEL_PARTS = {"norm", "rope", "kv_cache", "attention", "feed_forward", "loss", "model"}
 MAY_IMPORT = {  # inside the package, beside errors; imports go one way
     "config": set(),
     "norm": set(),
@@ -16,6 +16,7 @@ MAY_IMPORT = {  # inside the package, beside errors; imports go one way
     "kv_cache": {"config"},
     "attention": {"config", "kv_cache", "rope"},
     "feed_forward": {"config"},
+    "loss": {"config"},
     "model": MODEL_PARTS | {"config"},
     "progress": {"quiz"},
     "quiz": {"progress"},

@@ -14,6 +14,7 @@ from foundry_lib.sample import (
     apply_temperature,
     apply_top_k,
     apply_top_p,
+    draw,
     generate_tokens,
     next_token_distribution,
     sample_text,
@@ -59,6 +60,36 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(p):
         assert ids == expected and len(ids) >= 1
 
 
+def test_top_p_looks_as_far_as_it_must():
+    """A flat row needs more tokens than are looked at first, a steep one in the same batch does not."""
+    x = torch.stack((torch.linspace(0, 1, 5000), torch.linspace(0, 1000, 5000)))
+    flat, steep = kept(apply_top_p(x, 0.9))
+    probs = x.double().softmax(-1)[0].flip(0)  # the most likely first
+    assert len(flat) == int((probs.cumsum(0) < 0.9).sum()) + 1 and flat == set(range(5000 - len(flat), 5000))
+    assert len(steep) == int((x.double().softmax(-1)[1].flip(0).cumsum(0) < 0.9).sum()) + 1 < 64
+
+
+def test_a_draw_follows_the_probabilities():
+    """100,000 draws: each share within five standard errors; what has no probability is never drawn."""
+    probs = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
+    n = 100_000
+    counts = draw(probs.expand(n, -1), torch.Generator().manual_seed(0)).flatten().bincount(minlength=7)
+    off = (counts / n - probs).abs()
+    assert (off <= 5 * (probs * (1 - probs) / n).sqrt()).all() and counts[probs == 0].sum() == 0
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_a_draw_at_the_ends_of_the_line_is_a_possible_token(end, monkeypatch):
+    """Even where the probabilities add up to a little less or more than 1."""
+    largest = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0)).item()  # torch.rand gives no more
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, end and largest))
+    rows = torch.empty(200, 300).uniform_(generator=torch.Generator().manual_seed(0)) ** 3
+    rows[:, :10], rows[:, -10:] = 0, 0
+    rows = rows / rows.sum(-1, keepdim=True) * torch.linspace(1 - 1e-6, 1 + 1e-6, 200)[:, None]
+    drawn = draw(rows)
+    assert drawn.min() >= 10 and drawn.max() < 290
+
+
 def test_min_p_is_relative_to_the_most_likely():
     x = torch.log(torch.tensor([[0.5, 0.3, 0.12, 0.05, 0.03]]))
     assert kept(apply_min_p(x, 0.2)) == [{0, 1, 2}] and kept(apply_min_p(x, 1.0)) == [{0}]
@@ -100,7 +131,7 @@ def uncached(model, idx, n, config, generator):
         start = window_start(idx.shape[1], model.config.max_seq_len)
         out, _ = model(idx[:, start:])
         probs = next_token_distribution(out[:, -1], config, seen=idx[:, start:])
-        idx = torch.cat((idx, torch.multinomial(probs, 1, generator=generator)), 1)
+        idx = torch.cat((idx, draw(probs, generator)), 1)
     return idx
 
 

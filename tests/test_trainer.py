@@ -310,8 +310,8 @@ def test_a_diverged_training_stops_at_the_last_good_step(text_file):
     trainer = make_trainer(text_file)
     list(trainer.run(until=3))
     before = fingerprint(trainer)
-    forward = trainer.model.forward
-    trainer.model.forward = lambda *a, **k: (None, forward(*a, **k)[1] * math.nan)
+    loss = trainer.model.loss
+    trainer.model.loss = lambda *batch: loss(*batch) * math.nan
     with pytest.raises(FoundryError, match="loss is nan .* in step 4: the training has diverged"):
         list(trainer.run())
     assert fingerprint(trainer) == before and trainer.step == 3
@@ -328,7 +328,7 @@ def test_a_step_without_memory_changes_nothing_and_says_what_to_do(text_file, un
 
     with monkeypatch.context() as patch:
         if where == "forward":
-            patch.setattr(trainer.model, "forward", full)
+            patch.setattr(trainer.model, "stream", full)
         elif where == "backward":
             patch.setattr(torch.Tensor, "backward", full)
         else:

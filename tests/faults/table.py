@@ -24,7 +24,8 @@ NORM, ROPE, ATTENTION, CACHE = LIB + "norm.py", LIB + "rope.py", LIB + "attentio
 MLP, MODEL, DATA, TRAINER = LIB + "feed_forward.py", LIB + "model.py", LIB + "data.py", LIB + "trainer.py"
 SAMPLE, TOKENIZER, QUALITY = LIB + "sample.py", LIB + "tokenizer.py", LIB + "quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
-BASELINES, LOOK, ABLATIONS = LIB + "baselines.py", LIB + "look.py", LIB + "ablations.py"
+LOSS, BASELINES = LIB + "loss.py", LIB + "baselines.py"
+LOOK, ABLATIONS = LIB + "look.py", LIB + "ablations.py"
 
 FAULTS: list[Fault] = []
 
@@ -112,7 +113,7 @@ fault("model", "norm subtracts the mean", "model parity guide", "01 05",
 fault("model", "norm sums instead of averaging", "model parity guide", "01 05",
       (NORM, "wide.pow(2).mean(dim=-1, keepdim=True)", "wide.pow(2).sum(dim=-1, keepdim=True)"))
 fault("model", "norm in 16 bits", "model parity", "01",
-      (NORM, "x.to(torch.promote_types(x.dtype, torch.float32))", "x"))
+      (NORM, "x.float() if x.dtype.itemsize < 4 else x", "x"))
 fault("model", "RoPE missing on keys", "model parity guide", "02 05",
       (ROPE, "return rotate(xq, freqs_cis), rotate(xk, freqs_cis)", "return rotate(xq, freqs_cis), xk"))
 fault("model", "wrong rotation sign", "model guide parity", "02 05",
@@ -148,7 +149,7 @@ fault("model", "SiLU becomes ReLU", "model parity", "04 05",
 fault("model", "gate and up swapped", "model parity", "04 05",
       (MLP, "F.silu(self.w_gate(x)) * self.w_up(x)", "F.silu(self.w_up(x)) * self.w_gate(x)"))
 fault("model", "missing final norm", "model parity", "05",
-      (MODEL, "self.output(self.norm(x))", "self.output(x)"))
+      (MODEL, "return self.norm(x)", "return x"))
 fault("model", "residual missing", "model parity", "05 07",
       (MODEL, "return h + self.feed_forward(self.ffn_norm(h))", "return self.feed_forward(self.ffn_norm(h))"))
 fault("model", "one norm used twice", "model own_parts parity", "05",
@@ -161,7 +162,7 @@ fault("model", "KV positions off by one", "model sample", "08 05",
 fault("model", "cache counts one token too many", "model sample", "08",
       (CACHE, "self.length += n_new", "self.length += n_new + (n_new == 1)"))
 fault("model", "cache puts all layers into one", "model sample", "08",
-      (CACHE, "self.k[layer, :, :, self.length : end] = k", "self.k[0, :, :, self.length : end] = k"))
+      (CACHE, "all_k, all_v, end = self.k[layer], self.v[layer], ", "all_k, all_v, end = self.k[0], self.v[0], "))
 fault("model", "embeddings not tied", "model config", "05 06",
       (MODEL, "self.output.weight = self.tok_embeddings.weight", "pass"))
 
@@ -205,8 +206,13 @@ fault("training", "loader position not restored", "trainer data", "07",
 fault("training", "step not restored", "trainer", "07",
       (TRAINER, 'self.step, self.elapsed = int(values["step"]), float', 'self.elapsed = float'))
 fault("training", "loss in bits", "model trainer parity", "05 07 06",
-      (MODEL, "F.cross_entropy(wide.flatten(0, 1), targets.flatten())",
-       "F.cross_entropy(wide.flatten(0, 1), targets.flatten()) / 0.6931"))
+      (LOSS, "return total / n", "return total / n / 0.6931"))
+fault("training", "gradient without the target", "loss trainer parity", "07 00",
+      (LOSS, "grad.new_full(target.shape, -1.0)", "grad.new_zeros(target.shape)"))
+fault("training", "gradient of ignored targets too", "loss trainer", "07",
+      (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"))
+fault("training", "gradient of the last rows alone", "loss trainer parity", "07",
+      (LOSS, "grad_head += grad.T", "grad_head = grad.T"))
 fault("training", "bigram line counts what it predicts", "baselines", "06 07",
       (BASELINES, "(first_count + strength)).mean()", "(first_count + 0.5 * strength)).mean()"))
 fault("training", "bits a byte without ln 2", "baselines", "06 07",
@@ -218,7 +224,7 @@ fault("sampling", "temperature after the filters", "sample", "08",
       (SAMPLE, "    logits = apply_temperature(logits, config.temperature)\n", ""),
       (SAMPLE, "return logits.softmax(-1)", "return apply_temperature(logits, config.temperature).softmax(-1)"))
 fault("sampling", "top-p without the crossing token", "sample", "08",
-      (SAMPLE, "before = probs.cumsum(-1) - probs", "before = probs.cumsum(-1)"))
+      (SAMPLE, "before = largest.values.cumsum(-1) - largest.values", "before = largest.values.cumsum(-1)"))
 fault("sampling", "top-k cuts ties", "sample", "08",
       (SAMPLE, "    smallest_kept = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]\n"
                "    return logits.masked_fill(logits < smallest_kept, -torch.inf)",
@@ -239,7 +245,9 @@ fault("sampling", "cache not cropped", "sample", "08",
 fault("sampling", "window starts at the wrong token", "sample", "08",
       (SAMPLE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"))
 fault("sampling", "seed unused", "sample", "08 00",
-      (SAMPLE, "num_samples=1, generator=generator)", "num_samples=1)"))
+      (SAMPLE, "[..., :1].shape, generator=generator", "[..., :1].shape"))
+fault("sampling", "the token behind the point is drawn", "sample", "08 00",
+      (SAMPLE, "ends[..., -1:], right=True)", "ends[..., -1:], right=True).add(1).clamp(max=probs.shape[-1] - 1)"))
 fault("sampling", "the end sign is spoken over", "sample quality", "08",
       (SAMPLE, "if stop_at_end and token.item() == EOS_ID", "if False"))
 
@@ -274,7 +282,8 @@ fault("tales", "ablation without RoPE keeps it", "ablations", "02",
 fault("tokenizer", "spaces lost", "tokenizer", "06",
       (TOKENIZER, 'piece.replace("▁", " ").encode', 'piece.replace("▁", "").encode'))
 fault("tokenizer", "newlines dropped", "tokenizer", "06",
-      (TOKENIZER, r'SEGMENT = re.compile(r"\n*[^\n]+|\n+")', r'SEGMENT = re.compile(r"[^\n]+")'))
+      (TOKENIZER, r'SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")',
+       r'SEGMENT = re.compile(r"[^\n]{1,65536}")'))
 fault("tokenizer", "full-width letters folded", "tokenizer", "06",
       (TOKENIZER, 'normalization_rule_name="identity"', 'normalization_rule_name="nmt_nfkc"'))
 fault("tokenizer", "no byte fallback", "tokenizer", "06",

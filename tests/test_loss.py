@@ -1,0 +1,74 @@
+"""The loss in chunks against PyTorch's cross-entropy of all scores at once: the same value, the same gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_model import CONFIG, random_model, tokens
+
+from foundry_lib import loss as module
+from foundry_lib.config import IGNORED
+from foundry_lib.loss import next_token_loss
+
+
+def batch(ignored: int = 0, dtype=torch.float64):
+    """A stream (3, 7, 16), a head (40, 16) and targets (3, 7), the last `ignored` of which do not count."""
+    generator = torch.Generator().manual_seed(ignored)
+    stream, head = (torch.randn(shape, generator=generator, dtype=dtype) for shape in ((3, 7, 16), (40, 16)))
+    targets = torch.randint(40, (3, 7), generator=generator)
+    targets.view(-1)[21 - ignored :] = IGNORED
+    return stream.requires_grad_(), head.requires_grad_(), targets
+
+
+def whole(stream, head, targets):
+    return F.cross_entropy((stream @ head.T).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 7, 21, 1000])  # chunks that divide the 21 rows and that do not
+@pytest.mark.parametrize("ignored", [0, 4, 20])
+def test_value_and_gradients_are_those_of_cross_entropy(rows, ignored, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 40 * rows)
+    stream, head, targets = batch(ignored)
+    ours = next_token_loss(stream, head, targets)
+    found = torch.autograd.grad(3 * ours, (stream, head))
+    theirs = whole(stream, head, targets)
+    expected = torch.autograd.grad(3 * theirs, (stream, head))
+    assert abs(ours - theirs).item() < 1e-12
+    assert max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True)) < 1e-12
+
+
+def test_32_bits_lose_nothing():
+    stream, head, targets = batch(dtype=torch.float32)
+    with torch.no_grad():
+        head *= 100  # some targets have a probability of e^-400, which 32 bits cannot hold
+    loss = next_token_loss(stream, head, targets)
+    assert loss.isfinite() and abs(loss - whole(stream, head, targets)) < 1e-5 * loss
+
+
+def test_16_bits_are_summed_in_32():
+    stream, head, targets = batch(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = next_token_loss(stream, head, targets)
+    grads = torch.autograd.grad(loss, (stream, head))
+    expected = torch.autograd.grad(whole(stream, head, targets), (stream, head))
+    assert loss.dtype == torch.float32 and abs(loss - whole(stream, head, targets)) < 0.05
+    for ours, theirs in zip(grads, expected, strict=True):
+        assert ours.dtype == torch.float32 and (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_without_gradients_none_are_made():
+    stream, head, targets = batch()
+    with torch.no_grad():
+        loss = next_token_loss(stream, head, targets)
+    assert not loss.requires_grad and abs(loss - whole(stream, head, targets)) < 1e-12
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_models_two_ways_to_the_loss_are_one(tied):
+    """`model(x, y)` and `model.loss(x, y)`: the same number, and gradients as if through the logits."""
+    model = random_model(CONFIG.with_(tie_embeddings=tied), dtype=torch.float64)
+    x, y = tokens(2, 9), tokens(2, 9).flip(0)
+    logits, loss = model(x, y)
+    assert torch.equal(loss, model.loss(x, y))
+    found = torch.autograd.grad(model.loss(x, y), list(model.parameters()))
+    expected = torch.autograd.grad(F.cross_entropy(logits.flatten(0, 1), y.flatten()), list(model.parameters()))
+    assert max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True)) < 1e-12
