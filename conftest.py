@@ -23,6 +23,9 @@ OUTPUT_TIMEOUT = 60  # seconds between two messages of a cell; nbval's own 5 are
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="the long form of the proofs that have one (minutes each)")
+    parser.addoption(
+        "--minutes", type=float, default=15, help="with --long: how long the one training lasts whose memory is watched"
+    )
     parser.addoption("--record", metavar="FILE", help="write what each cell of the lessons did (course.py check)")
 
 
