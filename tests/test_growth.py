@@ -65,7 +65,7 @@ def test_the_memory_of_a_long_training_is_a_flat_line(tmp_path, request):
     print(
         f"\n{step} steps in {seconds / 60:g} minutes, MiB: {curve}; the last quarter {last - second:+.1f} to the second"
     )
-    assert last - second < 20 and max(line) < 600
+    assert last - second < (20 if long else 5) and max(line) < 600
 
 
 def test_generations_leave_nothing_behind(request):
