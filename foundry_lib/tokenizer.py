@@ -12,7 +12,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -51,12 +51,12 @@ RECIPE = dict(
 )
 
 
-def segments(pieces: Iterable[str]) -> Iterator[str]:
-    """A text in pieces, cut at line ends, newlines in front of the line that they begin (and a line of more than 65,536
-    characters after as many). Each segment is encoded by itself: training sees the same segments, and a list of lines
+def segments(text: Iterable[str]) -> Iterator[str]:
+    """A text, given in pieces, cut at line ends, newlines in front of the line that they begin, and within a line after
+    65,536 characters at most. Each segment is encoded by itself: training sees the same segments, and a list of lines
     is encoded several times faster than one long string."""
     rest = ""
-    for piece in pieces:
+    for piece in text:
         found = SEGMENT.findall(rest + piece)
         yield from found[:-1]
         rest = found[-1] if found else ""  # which may go on in the next piece
@@ -64,7 +64,7 @@ def segments(pieces: Iterable[str]) -> Iterator[str]:
         yield rest
 
 
-def training_lines(documents: Iterable[str | TextFile]) -> list[str]:
+def training_lines(documents: Sequence[str | TextFile]) -> list[str]:
     """Segments cut to what SentencePiece accepts, so that none is dropped in silence; of a very large text, every
     second, third, … segment, which is said. Raises TokenizerError for text that is not valid Unicode."""
 
@@ -123,7 +123,7 @@ class Tokenizer:
         cls,
         corpus: Corpus | str,
         vocab_size: int | None = None,
-        documents: Iterable[str | TextFile] | None = None,
+        documents: Sequence[str | TextFile] | None = None,
     ) -> "Tokenizer":
         """Learn up to `vocab_size` pieces.
 
