@@ -6,11 +6,12 @@ with its own cache, and against its forward pass in a plain loop, on the same we
 medians over the rounds; the prompt's reading is part of the time.
 
 The limit: a token reads every weight but the embedding's once, and the keys and values of those before it. `share` is
-these bytes a second over what one thread reads a second from a buffer of just that size, measured in the same turns.
+these bytes a second over what one thread reads a second, at best, from a buffer of just that size, measured behind.
 """
 
 import contextlib
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -88,17 +89,15 @@ class LitGPT(peers.LitGPT):
 class Reader:
     """Reads memory and does nothing else."""
 
-    def __init__(self, n_bytes: int, large: int = BUFFER):
+    def __init__(self, sizes: tuple[int, int], device: str = "cpu"):
         import torch
 
-        self.small, self.large = torch.ones(n_bytes // 4), torch.ones(large // 4)
+        self.buffers = [torch.ones(size // 4, device=device) for size in sizes]
 
-    def read(self, times: int = 1):
+    def read(self, which: int, times: int):
         for _ in range(times):
-            self.small.sum()
-
-    def read_large(self):
-        self.large.sum()
+            last = self.buffers[which].sum()
+        last.item()
 
 
 MAKERS = {
@@ -109,15 +108,30 @@ MAKERS = {
     "llama.cpp": LlamaCpp,
 }
 AGAINST = "transformers generate"
-# preset, rows, tokens of the prompt, new tokens, temperature, repeats in a turn, the least ratio to transformers
+HEADER = ["", "", "tokens/s", "lowest", "highest", "× transformers", "share", "same greedy text"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; `least` is the ratio to transformers that was promised, `times` the repeats in a turn."""
+
+    preset: str
+    rows: int = 1
+    prompt: int = PROMPT
+    new: int = NEW
+    temperature: float = 0.0
+    times: int = 1
+    least: float | None = None
+
+
 ROWS = {
-    "tiny, greedy": ("tiny", 1, PROMPT, NEW, 0.0, 1, 4.0),
-    "tiny, sampled": ("tiny", 1, PROMPT, NEW, 1.0, 1, 4.0),
-    "tiny, prefill of 200": ("tiny", 1, 200, 1, 0.0, 10, None),
-    "small, greedy": ("small", 1, PROMPT, NEW, 0.0, 1, 2.2),
-    "small, sampled": ("small", 1, PROMPT, NEW, 1.0, 1, 2.2),
-    "small, batch 8, greedy": ("small", 8, PROMPT, NEW, 0.0, 1, 1.8),
-    "small, prefill of 200": ("small", 1, 200, 1, 0.0, 10, None),
+    "tiny, greedy": Row("tiny", least=4.0),
+    "tiny, sampled": Row("tiny", temperature=1.0, least=4.0),
+    "tiny, prefill of 200": Row("tiny", prompt=200, new=1, times=10),
+    "small, greedy": Row("small", least=2.2),
+    "small, sampled": Row("small", temperature=1.0, least=2.2),
+    "small, batch 8, greedy": Row("small", rows=8, least=1.8),
+    "small, prefill of 200": Row("small", prompt=200, new=1, times=10),
 }
 
 
@@ -128,54 +142,59 @@ def bytes_a_token(facts: dict) -> int:
     return weights + row * (PROMPT + NEW // 2)
 
 
-def race_of(preset: str, rows: dict[str, tuple], rounds: int) -> dict:
-    """All rows of one preset: the speeds of each, the bytes a token, the reading speeds, and who was absent."""
+def speed(preset: str, rows: dict[str, Row], rounds: int, device: str = "cpu") -> dict:
+    """All rows of one preset: each rival's `race.speeds` and greedy text, the bytes a token, bytes a second of a buffer
+    of that size and of a large one, who was absent and why."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with race.Rival(peers.Weights, folder, preset) as weights:
             n_bytes = bytes_a_token(weights.call("facts"))
-        rivals, absent = race.start(stack, {name: (make, folder) for name, make in MAKERS.items()}, THREADS)
+        rivals, absent = race.start(stack, {name: (make, folder, device) for name, make in MAKERS.items()}, THREADS)
         apart = peers.apart(rivals, prompt(1, 40)[0])
-        reader = stack.enter_context(race.Rival(Reader, n_bytes, threads=THREADS))
+        sizes = n_bytes, BUFFER
+        reader = stack.enter_context(race.Rival(Reader, sizes, device, threads=THREADS))
         speeds, texts = {}, {}
-        for row, (_, n, tokens, new, temperature, times, _) in rows.items():
-            work = "write", prompt(n, tokens), new, temperature, times
-            able = {name: rival for name, rival in rivals.items() if n == 1 or name != "litgpt"}
+        for what, row in rows.items():
+            work = "write", prompt(row.rows, row.prompt), row.new, row.temperature, row.times
+            able = {name: rival for name, rival in rivals.items() if row.rows == 1 or name != "litgpt"}
             tasks = {name: partial(rival.seconds, *work) for name, rival in able.items()}
-            amount = n * times * (new if new > 1 else tokens)
-            speeds[row] = race.speeds(race.take_turns(tasks, rounds), amount, AGAINST)
-            texts[row] = {name: rival.call(*work) for name, rival in able.items()} if not temperature else {}
-        reads = {"read": partial(reader.seconds, "read", 20), "large": partial(reader.seconds, "read_large")}
-        read = race.take_turns(reads, rounds)
-    rate = {name: amount / min(read[name]) for name, amount in (("read", 20 * n_bytes), ("large", BUFFER))}
-    return dict(speeds=speeds, texts=texts, bytes=n_bytes, rate=rate, absent=absent, apart=apart)
+            amount = row.rows * row.times * (row.new if row.new > 1 else row.prompt)
+            speeds[what] = race.speeds(race.take_turns(tasks, rounds), amount, AGAINST)
+            texts[what] = {} if row.temperature else {name: rival.call(*work) for name, rival in able.items()}
+        read = race.take_turns({which: partial(reader.seconds, "read", which, 20) for which in (0, 1)}, rounds)
+    rates = [20 * size / min(read[which]) for which, size in enumerate(sizes)]
+    return dict(speeds=speeds, texts=texts, bytes=n_bytes, rates=rates, absent=absent, apart=apart)
+
+
+def section(title: str, rows: dict[str, Row], found: dict) -> dict:
+    """What `speed` found, as a table."""
+    lines, (small, large) = [], found["rates"]
+    for what, row in rows.items():
+        text = found["texts"][what]
+        for name, one in found["speeds"][what].items():
+            share = one["median"] * found["bytes"] / small if row.rows == 1 and row.new > 1 else None
+            same = ("yes" if text[name] == text["foundry_lib"] else "no") if text else None
+            lines.append([what, name, *(one[key] for key in ("median", "low", "high", "ratio")), share, same])
+    lines += [["", f"{name}: {why}"] + [None] * 6 for name, why in found["absent"].items()]
+    notes = [
+        f"A token reads {found['bytes'] / 1e6:.1f} MB. A buffer of that size is read at {small / 1e9:.1f} GB/s, and "
+        f"one of {BUFFER >> 20} MiB at {large / 1e9:.1f} GB/s.",
+        f"The rivals' log-probabilities differ by {found['apart']:.0e} at most.",
+    ]
+    return dict(title=title, header=HEADER, rows=lines, notes=notes)
 
 
 def main():
     rounds, sections, promises = report.options(__doc__, rounds=7).rounds, [], []
-    header = ["", "", "tokens/s", "lowest", "highest", "× transformers", "share", "same greedy text"]
-    for preset in dict.fromkeys(row[0] for row in ROWS.values()):
-        rows = {row: given for row, given in ROWS.items() if given[0] == preset}
-        found, lines = race_of(preset, rows, rounds), []
-        for row, (_, n, _, new, _, _, least) in rows.items():
-            text = found["texts"][row]
-            for name, speed in found["speeds"][row].items():
-                share = speed["median"] * found["bytes"] / found["rate"]["read"] if n == 1 and new > 1 else None
-                same = ("yes" if text[name] == text["foundry_lib"] else "no") if text else None
-                lines.append([row, name, *(speed[k] for k in ("median", "low", "high", "ratio")), share, same])
-            ratio = found["speeds"][row]["foundry_lib"]["ratio"]
-            if least is not None:
-                promises.append(report.promise(f"decoding, {row}, × transformers", ratio, least=least))
-        lines += [["", f"{name}: {why}"] + [None] * 6 for name, why in found["absent"].items()]
-        gb = {name: rate / 1e9 for name, rate in found["rate"].items()}
-        notes = [
-            f"A token reads {found['bytes'] / 1e6:.1f} MB. One thread reads a buffer of that size at "
-            f"{gb['read']:.1f} GB/s, and one of {BUFFER >> 20} MiB at {gb['large']:.1f} GB/s.",
-            f"The rivals' log-probabilities differ by {found['apart']:.0e} at most.",
-        ]
-        title = f"Decoding, {preset}, 32 bits, {THREADS} thread"
-        sections.append(dict(title=title, header=header, rows=lines, notes=notes))
-    print("Written:", report.write("decoding", sections, promises, THREADS).name)
+    for preset in ("tiny", "small"):
+        rows = {what: row for what, row in ROWS.items() if row.preset == preset}
+        found = speed(preset, rows, rounds)
+        sections.append(section(f"Decoding, {preset}, 32 bits, {THREADS} thread", rows, found))
+        for what, row in rows.items():
+            if row.least is not None:
+                ratio = found["speeds"][what]["foundry_lib"]["ratio"]
+                promises.append(report.promise(f"decoding, {what}, × transformers", ratio, least=row.least))
+    report.write("decoding", sections, promises, THREADS)
 
 
 if __name__ == "__main__":

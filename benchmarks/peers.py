@@ -183,11 +183,10 @@ def apart(rivals: dict, ids: list[int], tolerance: float = 1e-4) -> float:
     """The largest difference between the first rival's log-probabilities and the others'. Raises RuntimeError where it
     is more than `tolerance`, because then they would not race at the same work."""
     found = {name: rival.call("log_probs", ids) for name, rival in rivals.items()}
-    reference = next(iter(found.values()))
-    worst = {
-        name: max(abs(mine - theirs) for mine, theirs in zip(reference, values, strict=True))
-        for name, values in found.items()
-    }
-    if not max(worst.values()) <= tolerance:
-        raise RuntimeError(f"The rivals compute different things; largest difference of the logits: {worst}.")
-    return max(worst.values())
+    reference, most = next(iter(found.values())), 0.0
+    for name, values in found.items():
+        differences = [abs(mine - theirs) for mine, theirs in zip(reference, values, strict=True)]
+        if not all(difference <= tolerance for difference in differences):  # NaN is no number that is larger
+            raise RuntimeError(f"{name} computes different things: log-probabilities differ by {max(differences)}.")
+        most = max(most, *differences)
+    return most

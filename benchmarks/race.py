@@ -59,7 +59,7 @@ def _serve(pipe, make: Callable, args: tuple):
             else:
                 result = peak_bytes() if method == "peak_bytes" else getattr(rival, method)(*given)
             pipe.send((None, time.perf_counter() - started, result))
-        except ImportError as error:
+        except (ImportError, AbsentError) as error:
             pipe.send((f"{error}", None, None))
         except Exception:
             pipe.send((traceback.format_exc(), 0.0, None))

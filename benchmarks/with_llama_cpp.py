@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import peers
+import race
 
 NAMES = {
     "tok_embeddings": "token_embd",
@@ -63,8 +64,11 @@ def write_gguf(folder: Path) -> Path:
 class LlamaCpp:
     """llama.cpp with weights and cache in 32 bits. Its flash attention rounds keys and values to 16, so it is off."""
 
-    def __init__(self, folder: Path, rows: int = 8):
+    def __init__(self, folder: Path, device: str = "cpu", rows: int = 8):
         import xllamacpp
+
+        if device != "cpu":
+            raise race.AbsentError("its prebuilt wheel computes on the processor")
 
         config, params = peers.read(folder)[0], xllamacpp.CommonParams()
         self.vocab_size = config["vocab_size"]

@@ -1,0 +1,40 @@
+"""How fast are training and writing on a GPU?
+
+The same races as on the processor, where there is a CUDA device: training in bf16 (32-bit weights under autocast), its
+limit the bare matrix products in bf16, and decoding with 32-bit weights, its limit the reading of the weights.
+"""
+
+import decoding_speed
+import report
+import training_speed
+
+TRAINING = {"small": (32, 256), "medium": (32, 256)}
+DECODING = {
+    f"{preset}, batch {rows}, greedy": decoding_speed.Row(preset, rows=rows)
+    for preset in ("small", "medium")
+    for rows in (1, 64)
+}
+
+
+def main():
+    import torch
+
+    rounds, sections = report.options(__doc__, rounds=7).rounds, []
+    if not torch.cuda.is_available():
+        nothing = dict(title="Did not run here", header=["torch.cuda.is_available()"], rows=[["no such device"]])
+        report.write("gpu", [nothing], [], 1)
+        return
+    name = torch.cuda.get_device_name()
+    for preset, (rows, tokens) in TRAINING.items():
+        found = training_speed.speed(preset, rows, tokens, rounds, steps=20, device="cuda")
+        title = f"Training, {preset}, {rows} × {tokens} tokens, bf16, {name}"
+        sections.append(training_speed.section(title, found))
+    for preset in TRAINING:
+        rows = {what: row for what, row in DECODING.items() if row.preset == preset}
+        found = decoding_speed.speed(preset, rows, rounds, device="cuda")
+        sections.append(decoding_speed.section(f"Decoding, {preset}, 32 bits, {name}", rows, found))
+    report.write("gpu", sections, [], 1)
+
+
+if __name__ == "__main__":
+    main()
