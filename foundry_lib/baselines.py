@@ -41,9 +41,9 @@ def bigram_loss(train: np.ndarray, before: np.ndarray, targets: np.ndarray, voca
     pairs, wanted = np.unique(before * vocab_size + targets, return_inverse=True)
     counts, first_counts = np.zeros(len(pairs)), np.zeros(vocab_size)
     for part in chunks(train):
-        found = part[:-1] * vocab_size + part[1:]
-        place = np.minimum(np.searchsorted(pairs, found), len(pairs) - 1)
-        counts += np.bincount(place[pairs[place] == found], minlength=len(pairs))
+        found, times = np.unique(part[:-1] * vocab_size + part[1:], return_counts=True)
+        place = np.minimum(np.searchsorted(found, pairs), len(found) - 1)
+        counts += np.where(found[place] == pairs, times[place], 0)
         first_counts += np.bincount(part[:-1], minlength=vocab_size)
     pair_count, first_count, unigram = counts[wanted], first_counts[before], unigram_probs(train, vocab_size)[targets]
     return min(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from foundry_lib import DataLoader
+from foundry_lib import DataLoader, baselines
 from foundry_lib.baselines import bigram_loss, bits_per_byte, reference_lines, unigram_loss
 
 TRAIN, VAL, V = np.array([0, 1, 0, 1, 0, 2], dtype=np.uint16), np.array([0, 1, 2], dtype=np.uint16), 3
@@ -24,6 +24,15 @@ def test_bigram_by_hand():
         after_1 = (0 + strength * p[2]) / (2 + strength)  # 1 was followed by 0, 0
         losses.append(-(math.log(after_0) + math.log(after_1)) / 2)
     assert bigram_loss(TRAIN, VAL[:-1], VAL[1:], V) == pytest.approx(min(losses))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+def test_counting_a_part_at_a_time_changes_nothing(monkeypatch, chunk):
+    tokens = np.random.default_rng(0).zipf(1.5, 3000) % 50
+    train, val = tokens[:2500].astype(np.uint16), tokens[2500:].astype(np.uint16)
+    whole = unigram_loss(train, val, 50), bigram_loss(train, val[:-1], val[1:], 50)
+    monkeypatch.setattr(baselines, "CHUNK", chunk)
+    assert (unigram_loss(train, val, 50), bigram_loss(train, val[:-1], val[1:], 50)) == whole
 
 
 def test_a_text_of_pairs_is_known_to_the_bigram_alone():
