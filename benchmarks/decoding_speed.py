@@ -179,7 +179,7 @@ def section(title: str, rows: dict[str, Row], found: dict) -> dict:
     notes = [
         f"A token reads {found['bytes'] / 1e6:.1f} MB. A buffer of that size is read at {small / 1e9:.1f} GB/s, and "
         f"one of {BUFFER >> 20} MiB at {large / 1e9:.1f} GB/s.",
-        f"The rivals' log-probabilities differ by {found['apart']:.0e} at most.",
+        f"The rivals' log-probabilities differ by {found['apart']:.1g} at most.",
     ]
     return dict(title=title, header=HEADER, rows=lines, notes=notes)
 

@@ -28,7 +28,7 @@ def machine() -> dict:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return dict(cpu=cpu, cores=psutil.cpu_count(), memory=memory, system=platform.platform(terse=True))
+    return dict(cpu=cpu, cores=psutil.cpu_count(), memory=memory, system=f"{platform.system()} {platform.machine()}")
 
 
 def versions() -> dict[str, str]:

@@ -50,7 +50,7 @@ def where(result: dict) -> str:
     m, versions = result["machine"], ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return (
         f"{result['when']}, {m['cpu']}, {m['cores']} cores, {m['memory']}, {m['system']}; load {result['load']:.1f} "
-        f"before the start (below 0.5 is a quiet machine); {result['threads']} threads. {versions}."
+        f"before the start (below 0.5 is a quiet machine); threads: {result['threads']}. {versions}."
     )
 
 

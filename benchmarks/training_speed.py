@@ -5,9 +5,10 @@ own loss, the same clipping and AdamW(fused=True): forward, backward, clip and u
 same weights and the same random tokens, in turns. Tokens a second are medians over the rounds, each of several steps.
 
 The limit is measured in the same turns: all matrix products of a step of this model, forward and both backward ones of
-each linear map, and nothing else. A step's floating-point operations are counted as `ModelConfig.flops_per_token` says,
-three times for training: two a weight, and attention over the whole square of positions; `causal` counts the half of
-the square that a causal model needs. Share: these operations a second over those of the bare products.
+each linear map, into memory taken beforehand. A step's floating-point operations are counted as
+`ModelConfig.flops_per_token` says, three times for training: two a weight, and attention over the whole square of
+positions; `causal` counts the half of the square that a causal model needs. Share: these operations a second over those
+of the bare products.
 
 Peak memory: the most that a fresh process has held after three steps of batch 32, the interpreter and torch included.
 """
@@ -119,28 +120,31 @@ class LitGPT(Peer, peers.LitGPT):
 
 
 class Products:
-    """The matrix products of a step and nothing else."""
+    """The matrix products of a step and nothing else, not even the taking of memory for what comes out."""
 
     def __init__(self, folder: Path, rows: int, tokens: int, device: str = "cpu"):
         import torch
 
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
         weights = [w for w in peers.Ours(folder).model.parameters() if w.dim() == 2][1:]  # the first is the embedding
-        make = partial(torch.randn, device=device, dtype=dtype)
-        self.maps = [
-            (w.detach().to(device, dtype), make(rows * tokens, w.shape[0]), make(rows * tokens, w.shape[1]))
-            for w in weights
-        ]
+        n, self.products = rows * tokens, []
+        for w in weights:
+            w = w.detach().to(device, dtype)
+            y, x = (torch.randn(n, width, device=device, dtype=dtype) for width in w.shape)
+            made = torch.empty_like(y), torch.empty_like(x), torch.empty_like(w)
+            self.products += zip((x, y, y.T), (w.T, w, x), made, strict=True)
         self.flops = sum(6 * rows * tokens * w.numel() for w in weights)
 
     def operations(self) -> int:
         return self.flops
 
     def steps(self, n: int) -> float:
+        import torch
+
         for _ in range(n):
-            for w, dy, x in self.maps:
-                last = x @ w.T, dy @ w, dy.T @ x
-        return last[2].sum().item()
+            for left, right, made in self.products:
+                torch.mm(left, right, out=made)
+        return made[0, 0].item()
 
 
 MAKERS = {"foundry_lib": Ours, "transformers": Transformers, "litgpt": LitGPT}
@@ -182,7 +186,7 @@ def section(title: str, found: dict) -> dict:
         shares = [rate / limit for rate in rates]
         lines.append([name, *(one[key] for key in ("median", "low", "high", "ratio")), rates[0] / 1e9, *shares])
     lines += [[f"{name}: {why}"] + [None] * 7 for name, why in found["absent"].items()]
-    note = f"The rivals' log-probabilities differ by {found['apart']:.0e} at most."
+    note = f"The rivals' log-probabilities differ by {found['apart']:.1g} at most."
     return dict(title=title, header=HEADER, rows=lines, notes=[note])
 
 

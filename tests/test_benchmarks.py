@@ -187,4 +187,4 @@ def test_results_say_what_was_found_and_what_did_not_run(here, monkeypatch):
     assert "| a speed | ≥ 1.25 | 1 | **no** |" in text and "| a size | ≤ 0.6 × | 0.5 | yes |" in text
     assert "| what no peer was there for | ≥ 1 | – | not measured |" in text
     assert "`decoding_speed.py` was not run here" in text and "| ours | 1,234 |" in text and "Like this." in text
-    assert f"torch {torch.__version__.split('+')[0]}" in text and "2 threads" in text
+    assert f"torch {torch.__version__.split('+')[0]}" in text and "threads: 2" in text
