@@ -170,16 +170,16 @@ fault("model", "embeddings not tied", "model config", "05 06",
 
 fault("training", "targets not shifted", "data trainer", "06 07",
       (DATA, "return rows[:, :-1], rows[:, 1:]", "return rows[:, :-1], rows[:, :-1]"))
-fault("training", "validation targets not shifted", "data trainer floor", "07 06",
+fault("training", "validation targets not shifted", "data trainer floor", "06 07",
       (DATA, "row[:-1], row[1:]\n    return torch", "row[:-1], row[:-1]\n    return torch"))
 fault("training", "validation on training data", "data trainer", "06 07",
       (DATA, "return list(documents[:index]), list(documents[index:])",
        "return list(documents[:index]), list(documents[: len(documents) - index])"))
-fault("training", "padding counted", "data trainer", "07 06",
+fault("training", "padding counted", "data trainer", "06 07",
       (DATA, "y = np.full_like(x, IGNORED)", "y = np.full_like(x, EOS_ID)"))
 fault("training", "rows begin anywhere", "data", "06 07",
       (DATA, "        if starts is not None:\n            first = starts[first]", ""))
-fault("training", "no zero_grad", "trainer", "07 00",
+fault("training", "no zero_grad", "trainer", "00 07",
       (TRAINER, "        self.optimizer.zero_grad(set_to_none=True)\n        loss", "        loss"))
 fault("training", "clip after step", "trainer", "07",
       (TRAINER, "        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)\n"
@@ -205,9 +205,9 @@ fault("training", "loader position not restored", "trainer data", "07",
       (DATA, "generator.set_state(state[split])", "pass"))
 fault("training", "step not restored", "trainer", "07",
       (TRAINER, 'self.step, self.elapsed = int(values["step"]), float', 'self.elapsed = float'))
-fault("training", "loss in bits", "model trainer parity", "05 07 06",
+fault("training", "loss in bits", "model trainer parity", "05 06 07",
       (LOSS, "return total / n", "return total / n / 0.6931"))
-fault("training", "gradient without the target", "loss trainer parity", "07 00",
+fault("training", "gradient without the target", "loss trainer parity", "00 07",
       (LOSS, "grad.new_full(target.shape, -1.0)", "grad.new_zeros(target.shape)"))
 fault("training", "gradient of ignored targets too", "loss trainer", "07",
       (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"))
