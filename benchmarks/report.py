@@ -69,9 +69,11 @@ def write(question: str, sections: list[dict], promises: list[dict], threads: in
         versions=versions(),
         sections=sections,
         promises=promises,
-        load=LOAD,
+        load=[LOAD, psutil.getloadavg()[0]],
         threads=threads,
     )
+    if max(result["load"]) > threads + 1:
+        print(f"The machine is busy, load {result['load']}: these figures say little.")
     for section in sections:
         print(f"\n{section['title']}\n\n{table(section['header'], section['rows'])}")
         print("".join(f"\n{note}" for note in section.get("notes", [])))

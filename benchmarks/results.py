@@ -46,11 +46,12 @@ def promises(found: dict) -> str:
 
 
 def where(result: dict) -> str:
-    """One line: the machine, how busy it was, and the versions."""
+    """One line: the machine, how busy it was (the benchmark itself included, at the end), and the versions."""
     m, versions = result["machine"], ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    before, after = result["load"]
     return (
-        f"{result['when']}, {m['cpu']}, {m['cores']} cores, {m['memory']}, {m['system']}; load {result['load']:.1f} "
-        f"before the start (below 0.5 is a quiet machine); threads: {result['threads']}. {versions}."
+        f"{result['when']}, {m['cpu']}, {m['cores']} cores, {m['memory']}, {m['system']}; load {before:.1f} before the "
+        f"start (below 0.5 is a quiet machine) and {after:.1f} at the end; threads: {result['threads']}. {versions}."
     )
 
 
