@@ -3,7 +3,7 @@
     said = watch(trainer, reference_lines(trainer.loader), prompt="Once there was")
 
 Looking takes at most about 3 % of the time: what pictures and texts have cost so far is measured, and each waits while
-that is more than its share.
+that is more than its share. The bar and the line of numbers cost next to nothing and never wait.
 """
 
 import base64
@@ -25,7 +25,7 @@ from .trainer import learning_rate
 from .widgets import LiveFigure
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; apart, or the pictures would leave nothing for the texts
-PAUSE = 0.5  # seconds between two pictures, at least
+PAUSE = 0.5  # seconds between two looks, at least
 TEXTS = 6  # are shown, the newest on top
 LENGTH = 200  # tokens of a text, at most; a tale has about 130
 SETTINGS = SampleConfig(temperature=0.7)
@@ -213,11 +213,13 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[S
             said.append(say(trainer, prompt))
             view.tell()
             spent["texts"] += time.perf_counter() - now
-        if allowed["pictures"] and now - drawn > PAUSE:
+        if now - drawn > PAUSE:
             drawn = time.perf_counter()
-            view.tick()
-            view.figure.update()
-            spent["pictures"] += time.perf_counter() - drawn
+            view.tick()  # a bar and a line of words cost next to nothing
+            if allowed["pictures"]:
+                view.figure.update()
+                if record.step:  # the one before any training lays out the axes, and would hold up the next for long
+                    spent["pictures"] += time.perf_counter() - drawn
     view.tick()
     view.figure.update()
     print(trainer.status())

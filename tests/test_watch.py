@@ -177,6 +177,24 @@ def test_looking_waits_while_it_has_cost_too_much(monkeypatch):
     assert calls["text"] == 10, "a text at each evaluation, however much the pictures have taken"
 
 
+def test_the_bar_moves_while_the_pictures_wait_and_the_first_picture_is_soon(monkeypatch):
+    """The picture before any training lays out the axes, for a minute's share of pictures; only then come the cheap."""
+    steps = {"bar": [], "picture": []}
+    tick, draw = watch.View.tick, LossFigure.update
+
+    def slow_update(figure):
+        steps["picture"].append(figure.trainer.step)
+        time.sleep(0.2 if figure.trainer.step == 0 else 0.02)
+        draw(figure)
+
+    monkeypatch.setattr(watch.View, "tick", lambda view: steps["bar"].append(view.trainer.step) or tick(view))
+    monkeypatch.setattr(LossFigure, "update", slow_update)
+    monkeypatch.setattr(watch, "PAUSE", 0.0)
+    watch.watch(FakeTrainer(100, seconds=0.005), LINES)
+    assert steps["picture"][:3] == [0, 0, 1] and len(steps["picture"]) < 6, steps["picture"]
+    assert steps["bar"] == [0, *range(101), 100]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to itself on Windows")
 def test_an_interrupt_ends_after_the_step_and_running_again_goes_on(small_tales, capsys):
     trainer, whole = small_tales(), small_tales()
