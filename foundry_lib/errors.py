@@ -60,7 +60,8 @@ def said_when_stopped(sentence: str) -> Iterator[None]:
     """Let ■ or Ctrl-C end what is inside with this sentence."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        traceback.clear_frames(stop.__traceback__)  # so that bars and files are closed before the sentence is shown
         raise Stopped(sentence) from None
 
 

@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         print(f"Saved to {mine[-1]}. Hear it: python -m foundry_lib.generate --checkpoint {hear}")
     except KeyboardInterrupt as stop:  # outside `run`, which ends at a step by itself
-        print(f"\n{stop or 'Stopped.'}", file=sys.stderr)
+        print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 130  # as a shell says it
     except FoundryError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -63,7 +63,7 @@ def greatest_memory(process) -> float:
 )
 def test_memory_does_not_grow_with_the_text(tmp_path, request):
     long, peaks, options = request.config.getoption("--long"), [], ["--steps", 3, "--block-size", 32, "--device", "cpu"]
-    for mib in (64, 1024) if long else (3, 11):
+    for mib in (64, 1024) if long else (3, 19):
         path, began = write_text(tmp_path / f"{mib}.txt", mib), time.monotonic()
         with open(tmp_path / "said.txt", "w+", encoding="utf-8") as said:
             process = start(
@@ -75,7 +75,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, request):
         assert process.returncode == 0 and "Saved to" in words, words[-2000:]
         assert re.search(rf"{mib}.txt, tokenizing: +\d+%\|.*/.*<", words), "a bar with bytes done and time left"
         print(f"\n{mib} MiB in {time.monotonic() - began:.0f} s: {peaks[-1]:.0f} MiB of memory at most")
-    assert peaks[1] - peaks[0] < 20 and peaks[1] < 500
+    assert peaks[1] - peaks[0] < 40 and peaks[1] < 500
 
 
 def wait_for(stream, words: str) -> str:
@@ -103,8 +103,8 @@ def test_a_stop_at_any_moment_leaves_nothing_half_written(tmp_path, how, request
         _, said = process.communicate(timeout=60)
         slowest = max(slowest, time.monotonic() - sent)
         if how == signal.SIGINT:
-            assert process.returncode == 130 and re.search(r"\nStopped [^\n]*nothing[^\n]*\.\n$", said), said
-            assert not list(cache.glob("*.new"))
+            assert process.returncode == 130 and re.search(r"\nStopped[^\n]*\.\n$", said), said
+            assert not list(cache.glob("*.new")) and not (tmp_path / "run").exists()
     print(f"\n{stops} stops, the slowest after {slowest:.2f} s")
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv("FOUNDRY_CACHE", str(cache))
