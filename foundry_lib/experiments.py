@@ -36,14 +36,14 @@ from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused
 from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
-CODE = "attention baselines config corpus data feed_forward model norm recipes rope textfile tokenizer trainer".split()
+CODE = "attention baselines config corpus data feed_forward loss model norm recipes rope textfile tokenizer trainer"
 
 
 @cache
 def code_hash() -> str:
     """Of the library's own files that shape a training or its floor: after a change in one nothing old is skipped."""
     here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in CODE] + sorted((here / "tales").glob("*.py"))
+    files = [here / f"{name}.py" for name in CODE.split()] + sorted((here / "tales").glob("*.py"))
     return hashlib.sha256("\0".join(file.read_text("utf-8") for file in files).encode()).hexdigest()
 
 
