@@ -1,5 +1,6 @@
 """The checks of the exercises: the reference passes, every known mistake fails with its own words, nothing raises."""
 
+import itertools
 import re
 
 import nbformat
@@ -150,6 +151,49 @@ def test_an_error_inside_torch_is_told_with_the_learners_line():
 
     message = checks.rms_norm.judge(mixed_up).message
     assert "in mixed_up, line" in message and "torch.nn.Linear(3, 4)(x)" in message
+
+
+def test_a_difference_is_said_with_the_value_it_is_in():
+    by_hand = checks.train_step.reference
+
+    def off(model, optimizer, *given):
+        loss = by_hand(model, optimizer, *given)
+        next(model.parameters()).data += 0.1
+        return loss
+
+    def loss_alone(model, optimizer, x, *given):
+        return by_hand(model, optimizer, x, *given) + 0.1
+
+    message = checks.train_step.judge(loss_alone).message
+    assert "with 3 updates, each x (2, 4), y (2, 4), lrs" in message and "as the loss of update 1, expected" in message
+    assert "as the loss of update 2, expected" in checks.train_step.judge(off).message
+
+    def weights_alone(model, optimizer, *given):
+        loss = checks.accumulation.reference(model, optimizer, *given)
+        model.output.weight.data += 0.1 if next(calls) else 0.0
+        return loss
+
+    calls = itertools.cycle((False, True))  # two updates: the second one leaves the weights wrong
+    message = checks.accumulation.judge(weights_alone).message
+    assert "with 2 updates, each x (4, 3)" in message and "in the second matrix after the last update" in message
+    said = checks.verdict.judge(lambda base, other: (checks.verdict.reference(base, other)[0] + 1, True)).message
+    assert "as the first returned value, expected" in said
+    assert checks.ladder.ordinal(2) == "second" and checks.ladder.ordinal(12) == "12th"
+
+
+def test_a_step_may_ask_the_model_for_its_loss_alone():
+    """As the library's own step does, which lesson 07 shows behind the check."""
+
+    def step(model, optimizer, x, y, lr, grad_clip):
+        optimizer.param_groups[0]["lr"] = lr
+        loss = model.loss(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+        optimizer.step()
+        return loss.item()
+
+    assert checks.train_step.judge(step).passed, checks.train_step.judge(step).message
 
 
 def test_how_close_is_close_enough():

@@ -63,6 +63,13 @@ verdict = Exercise(
         "The noise was read off the new row. Which row tells how far seeds scatter when nothing has been changed?": (
             apart(of_means, lambda base, other: spread(other) or 1e-9)
         ),
+        "The larger of both spreads was taken. Which row tells how far seeds scatter when nothing has been changed, "
+        "and is the border to be moved by the other?": apart(
+            of_means, lambda base, other: max(spread(base), spread(other))
+        ),
+        "Both sums were divided by 3. Has every row three seeds?": apart(
+            lambda base, other: abs(math.fsum(other) - math.fsum(base)) / 3, of_base
+        ),
         "The spread reaches over both rows, so the effect itself is in it. Whose seeds differ by chance alone?": (
             apart(of_means, lambda base, other: spread(base + other))
         ),

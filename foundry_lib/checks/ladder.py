@@ -12,6 +12,7 @@ import linecache
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 
 import torch
@@ -42,7 +43,8 @@ class Exercise:
     shapes. reference: the right answer in another form. mistakes: what a wrong implementation shows, and where to look
     (never the remedy) → that implementation. properties: what must hold without a reference, message → a function of
     the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is handed over,
-    a "function" or a "class".
+    a "function" or a "class". told: a case in words. value_name: what the value with this number is, counted from 1,
+    that a run gives on a case; by default one that the work returned.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Exercise:
     properties: dict[str, Callable] = field(default_factory=dict)
     run: Callable = lambda work, case: work(*case.values())
     kind: str = "function"
+    told: Callable = lambda case: describe(case)
+    value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
 
     def __call__(self, work):
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
@@ -82,7 +86,7 @@ class Exercise:
         if found[0].unanswered and is_stub(work):
             return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
         for case, mine, wanted in zip(self.cases, found, right, strict=True):
-            said = mine.error or differs_in_form(mine, wanted)
+            said = mine.error or differs_in_form(mine, wanted, partial(self.value_name, case=case))
             if said:
                 return self._wrong(said, case, found, right)
         for case, mine in zip(self.cases, found, strict=True):
@@ -94,11 +98,12 @@ class Exercise:
                     return self._wrong(said, case, found, right)
         for case, mine, wanted in zip(self.cases, found, right, strict=True):
             if not close(mine, wanted):
-                return self._wrong(first_difference(mine, wanted), case, found, right)
+                said = first_difference(mine, wanted, partial(self.value_name, case=case))
+                return self._wrong(said, case, found, right)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
 
     def _wrong(self, said: str, case: dict | None = None, found=(), right=()) -> Verdict:
-        lines = [f"✗ {self.name}{'' if case is None else ', with ' + describe(case)}", f"  {said}"]
+        lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.told(case)}", f"  {said}"]
         known = self._known_mistake(found, right)
         if known:
             lines.append(f"  {known}")
@@ -208,14 +213,15 @@ def told(error: Exception) -> str:
     return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
 
 
-def differs_in_form(mine: Outcome, wanted: Outcome) -> str | None:
+def differs_in_form(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str | None:
     """How many results, their shapes and dtypes."""
     if len(mine.values) != len(wanted.values):
         what = "result" if any(value.dim() for value in mine.values + wanted.values) else "number"
         some = f"{len(mine.values)} {what}{'' if len(mine.values) == 1 else 's'}"
         return f"It returned {some}, expected {len(wanted.values)}."
     for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
-        which = f"Result {number}" if len(wanted.values) > 1 else "The result"
+        which = value_name(number) if len(wanted.values) > 1 else "the result"
+        which = which[0].upper() + which[1:]
         if a.shape != b.shape:
             return f"{which} has shape {tuple(a.shape)}, expected {tuple(b.shape)}."
         if b.dim() and a.dtype != b.dtype:
@@ -247,13 +253,14 @@ def same(some: list[Outcome], others: list[Outcome]) -> bool:
     return all(close(a, b) for a, b in zip(some, others, strict=True))
 
 
-def first_difference(mine: Outcome, wanted: Outcome) -> str:
+def first_difference(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str:
     for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
         bad = ~near(a, b)
         if bad.any():
             place = tuple(bad.nonzero()[0].tolist())
-            of = f" of result {number}" if len(wanted.values) > 1 else ""
-            at = f" at {list(place)}{of}" if place else of
+            which = value_name(number) if len(wanted.values) > 1 else ""
+            at = f" at {list(place)}" if place else ""
+            at += f" {'in' if place else 'as'} {which}" if which else ""
             share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if place else ""
             found, right = spelled(a[place].item()), spelled(b[place].item())
             if found == right:  # they part in a later digit
@@ -265,6 +272,12 @@ def first_difference(mine: Outcome, wanted: Outcome) -> str:
 def spelled(value: float) -> str:
     """A number for a message; a count with all its digits."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.5g}"
+
+
+def ordinal(number: int) -> str:
+    """The place in a row: "first" to "fifth", "6th" and so on behind it."""
+    words = ("first", "second", "third", "fourth", "fifth")
+    return words[number - 1] if number <= len(words) else f"{number}th"
 
 
 def safely(holds: Callable, work, case: dict) -> bool:

@@ -49,6 +49,11 @@ temperature = Exercise(
         "The softmax is already taken. Who takes it later, for all filters together?": row_by_row(
             lambda row, t: (row / t).softmax(-1) if t > 0 else heated(row, 0)
         ),
+        "These are probabilities, at temperature 0 too. Who takes the softmax later, for all filters?": row_by_row(
+            lambda row, t: heated(row, t).softmax(-1)
+        ),
+        "These are probabilities, and at temperature 0 NaN. What do the other filters expect, and what is left when "
+        "nothing is left to chance?": lambda logits, t: (logits / t).softmax(-1),
         "At temperature 0 there is NaN or infinity. What is left to choose when nothing is left to chance?": (
             lambda logits, t: logits / t
         ),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from .ladder import Exercise
+from .ladder import Exercise, describe, ordinal
 
 IGNORED = -100
 
@@ -110,6 +110,21 @@ class SmallModel(nn.Module):
     def forward(self, idx, targets=None):
         logits = self.output(torch.tanh(self.embedding(idx)).cumsum(1))
         return logits, None if targets is None else cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def loss(self, idx, targets):
+        return self(idx, targets)[1]
+
+
+def updates(case):
+    """A case in words: the first axis of x and y counts the updates, and the work sees one of them at a time."""
+    one = {name: value[0] if name in ("x", "y") else value for name, value in case.items()}
+    return f"{len(case['x'])} updates, each {describe(one)}"
+
+
+def loss_or_weights(number, case):
+    """What the value with this number is that `run_steps` or `run_pieces` gives."""
+    here = number - len(case["x"])
+    return f"the loss of update {number}" if here <= 0 else f"the {ordinal(here)} matrix after the last update"
 
 
 def step_case(B, T, V, lrs, grad_clip):
@@ -281,6 +296,8 @@ train_step = Exercise(
     plain_step,
     STEP_MISTAKES,
     run=run_steps,
+    told=updates,
+    value_name=loss_or_weights,
 )
 
 
@@ -337,6 +354,17 @@ def half_cosine(done):
     return (1 + math.cos(math.pi * done)) / 2
 
 
+def counted(done):
+    """A schedule with the right warm-up and the right curve, along a share done(step, warmup, total) of its own."""
+
+    def rate(step, peak, warmup, total, lowest):
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        return peak * (lowest + (1 - lowest) * half_cosine(done(step, warmup, total)))
+
+    return rate
+
+
 RATE_MISTAKES = {
     "Step 0 has a learning rate of 0, so that its batch teaches nothing. The steps are counted from 0: which share of "
     "the warm-up is done in the first one?": warm(lambda step, warmup, lowest: step / warmup),
@@ -367,16 +395,15 @@ RATE_MISTAKES = {
     "It rises where it should fall. What is half the cosine plus a half when nothing is done yet?": fall(
         lambda done, lowest: lowest + (1 - lowest) * (1 - half_cosine(done))
     ),
-    "The fall is counted from step 0, so that it has already begun when the warm-up ends.": (
-        lambda step, peak, warmup, total, lowest: (
-            peak * (step + 1) / warmup if step < warmup else peak * (lowest + (1 - lowest) * half_cosine(step / total))
-        )
+    "The fall is counted from step 0, so that it has already begun when the warm-up ends.": counted(
+        lambda step, warmup, total: step / total
     ),
     "The fall takes as long as the whole training and is not finished at its end. How many steps are left after the "
-    "warm-up?": lambda step, peak, warmup, total, lowest: (
-        peak * (step + 1) / warmup
-        if step < warmup
-        else peak * (lowest + (1 - lowest) * half_cosine((step - warmup) / total))
+    "warm-up?": counted(lambda step, warmup, total: (step - warmup) / total),
+    "The fall is one step too short: its last step has done all of it already. How many steps are there from the "
+    "warm-up to total?": counted(lambda step, warmup, total: (step - warmup) / (total - 1 - warmup)),
+    "The fall is one step ahead. The first step behind the warm-up has the full rate: which share is done there?": (
+        counted(lambda step, warmup, total: (step - warmup + 1) / (total - warmup))
     ),
     "lowest was taken as a learning rate and not as a share of the peak.": (
         lambda step, peak, warmup, total, lowest: (
@@ -436,7 +463,8 @@ def whole_batch(model, optimizer, x, y, parts):
 
 
 def in_pieces(share, first="empty", between=None, given=None):
-    """share(rows here, rows in all, parts): the weight of a piece. between: what is done behind each piece."""
+    """share(rows here, rows in all, parts): the weight of a piece. between: what is done behind each piece. given: what
+    is made of the pieces' losses and weighted losses; the mean over all rows where it is None."""
 
     def update(model, optimizer, x, y, parts):
         if first == "empty":
@@ -446,8 +474,9 @@ def in_pieces(share, first="empty", between=None, given=None):
             if between == "empty":
                 optimizer.zero_grad()
             loss = model(xs, ys)[1]
-            (loss * share(len(xs), len(x), parts)).backward()
-            found.append((loss.item(), len(xs)))
+            weighted = loss * share(len(xs), len(x), parts)
+            weighted.backward()
+            found.append((loss.item(), weighted.item(), len(xs)))
             if between == "step":
                 optimizer.step()
             if between == "step and empty":
@@ -455,14 +484,20 @@ def in_pieces(share, first="empty", between=None, given=None):
                 optimizer.zero_grad()
         if between not in ("step", "step and empty"):
             optimizer.step()
-        total = sum(loss * rows for loss, rows in found) / len(x)
-        return total if given is None else given([loss for loss, _ in found])
+        losses, weighted, rows = zip(*found, strict=True)
+        if given is None:
+            return sum(loss * n for loss, n in zip(losses, rows, strict=True)) / len(x)
+        return given(losses, weighted)
 
     return update
 
 
 def by_rows(here, rows, parts):
     return here / rows
+
+
+def weighted_sum(losses, weighted):
+    return sum(weighted)
 
 
 PIECES_MISTAKES = {
@@ -476,6 +511,14 @@ PIECES_MISTAKES = {
     "The gradient is too large: each piece's loss was multiplied by its rows, and never divided.": in_pieces(
         lambda here, rows, parts: float(here)
     ),
+    "The pieces were added as they are, gradients and losses: three pieces count three times. What is a piece's share "
+    "of the batch?": in_pieces(lambda here, rows, parts: 1.0, given=weighted_sum),
+    "In the update and in the loss all pieces count alike. With 5 rows in 2 pieces they are not equally large: what is "
+    "the share of each?": in_pieces(lambda here, rows, parts: 1 / parts, given=weighted_sum),
+    "Update and loss are both too small: each piece was divided by all rows, though its loss is a mean over its own "
+    "rows already.": in_pieces(lambda here, rows, parts: 1 / rows, given=weighted_sum),
+    "Update and loss are both too large: each piece was multiplied by its rows. What must the sum over the pieces be "
+    "divided by?": in_pieces(lambda here, rows, parts: float(here), given=weighted_sum),
     "The weights moved after every piece, so that the later pieces were read by another model, and earlier gradients "
     "were used again. How many updates has one large batch?": in_pieces(by_rows, between="step"),
     "Each piece made a small update of its own. That trains too, but it is not what the large batch does. Where does "
@@ -485,12 +528,14 @@ PIECES_MISTAKES = {
     "The first update is right, the second one not: what is still in .grad when it begins?": in_pieces(
         by_rows, first=""
     ),
-    "The update is right, but the loss is that of the last piece alone.": in_pieces(by_rows, given=lambda ls: ls[-1]),
+    "The update is right, but the loss is that of the last piece alone.": in_pieces(
+        by_rows, given=lambda ls, _: ls[-1]
+    ),
     "The update is right, but the losses of the pieces were added up without their shares.": in_pieces(
-        by_rows, given=sum
+        by_rows, given=lambda losses, _: sum(losses)
     ),
     "The update is right, but the loss is the plain mean of the pieces, whatever their size.": in_pieces(
-        by_rows, given=lambda losses: sum(losses) / len(losses)
+        by_rows, given=lambda losses, _: sum(losses) / len(losses)
     ),
     "The weights were not changed at all. What comes behind the loop?": lambda m, o, x, y, parts: m(x, y)[1].item(),
     "Only the first piece was read. How many are there?": lambda m, o, x, y, parts: whole_batch(
@@ -505,4 +550,6 @@ accumulation = Exercise(
     whole_batch,
     PIECES_MISTAKES,
     run=run_pieces,
+    told=updates,
+    value_name=loss_or_weights,
 )
