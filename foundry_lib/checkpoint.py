@@ -200,7 +200,8 @@ def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, T
 def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
     """Remove all checkpoints of `saved`, oldest first, but the newest `keep` and `also`; return those that are left.
 
-    A damaged one is kept and not counted: there are never fewer than `keep` good ones where there were as many.
+    A damaged one among them is kept and not counted: there are never fewer than `keep` good ones where there were as
+    many.
     """
     left, good = [], 0
     for folder in reversed(saved):

@@ -20,7 +20,7 @@ from .textfile import TextFile, pieces, progress, read_text
 if TYPE_CHECKING:
     from .tales import Grammar
 
-MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each about once and a half
+MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each nearly twice
 LARGE_TEXT = 64 * 2**20  # bytes; a larger file is read in pieces, and the tokens of a larger text are kept in a file
 
 

@@ -25,7 +25,7 @@ from .tokenizer import BOS_ID, EOS_ID, Tokenizer
 MANY_DOCUMENTS = 20  # from here on the split falls between documents
 NEAR = 2**20  # characters, within which a line end is looked for where a text is to be split
 SPLITS = ("train", "val")
-EVAL_ROWS = 32
+EVAL_ROWS = 8  # rows of an evaluation at a time: all scores of more would take more memory than a training step
 VAL_TOKENS = 2**15  # of a longer validation part the beginning is used, for the losses and the lines beside them alike
 
 
@@ -33,7 +33,7 @@ def split_documents(documents: tuple[str | TextFile, ...], val_fraction: float) 
     """Training and validation documents: the last `val_fraction` of the characters are validation.
 
     With many documents the cut falls between two of them, as near as can be; otherwise at a line end near the place,
-    or, if there is none within the last tenth before it, exactly there.
+    or, if there is none within a tenth of the text or a million characters before it, exactly there.
     """
     ends = np.cumsum([len(document) for document in documents])
     total = int(ends[-1])
@@ -239,7 +239,7 @@ class DataLoader:
     def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The validation text in order, each token but the first of a row the target of exactly one row.
 
-        Up to 32 rows at a time, each a whole document or `block_size` tokens, see `padded`.
+        Up to EVAL_ROWS rows at a time, each a whole document or `block_size` tokens, see `padded`.
         """
         for first in range(0, len(self._val_rows), EVAL_ROWS):
             yield padded([self.val_tokens[a:b] for a, b in self._val_rows[first : first + EVAL_ROWS]], self.device)

@@ -13,7 +13,8 @@ def next_token_loss(stream: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the scores `stream @ head.T`, which is `F.cross_entropy` of them.
 
     Shapes: stream (..., D), what the last norm gives; head (V, D), the output head's weight; targets (...), token ids,
-    of which IGNORED ones do not count. Returns a scalar in at least 32 bits.
+    of which IGNORED ones do not count. Returns a scalar in at least 32 bits. Raises RuntimeError (on a GPU later, and
+    less clearly) for a target that is no token id.
     """
     return _NextTokenLoss.apply(stream.flatten(0, -2), head, targets.flatten())
 
@@ -36,7 +37,8 @@ class _NextTokenLoss(torch.autograd.Function):
         rows = max(1, CHUNK // len(head))
         for start in range(0, len(stream), rows):
             part = slice(start, start + rows)
-            x, count, target = stream[part], counts[part, None], targets[part, None].clamp(min=0)
+            x, count = stream[part], counts[part, None]
+            target = targets[part, None].masked_fill(~count, 0)
             scores = x @ head.T
             log_probs = scores.to(wide).log_softmax(-1)
             total -= (log_probs.gather(-1, target) * count).sum()

@@ -119,7 +119,7 @@ class MiniLLM(nn.Module):
         return self.output(x), None if targets is None else next_token_loss(x, self.output.weight, targets)
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """The loss of `forward` alone: a training needs no logits, and to keep them is half of its memory."""
+        """The loss of `forward` alone, for a training: it needs no logits, the largest tensor there is."""
         return next_token_loss(self.stream(idx), self.output.weight, targets)
 
     @property

@@ -23,7 +23,7 @@ class Recipe:
 # Prose: the defaults. They were measured on python-docs, a small text that a training reads a dozen times.
 PROSE = Recipe()
 
-# Tales: what counts is to look things up in the story, and the text is read about once and a half. In per cent above
+# Tales: what counts is to look things up in the story, and the text is read nearly twice. In per cent above
 # the floor, one seed, 800 steps at a learning rate of 2.5e-3 (benchmarks/tales_runs.md): these settings 10.2; a head of
 # its own instead of tied embeddings 54; embedding_std at fan-in, 0.088, 29, and at 1, 31; rope_theta 10,000 15.7;
 # weight_decay 1 19.8; a learning rate of 4e-3 7.6; twice the steps of 4 rows 6.2. At full length (English, one seed)

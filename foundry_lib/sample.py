@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from .config import SampleConfig
-from .errors import ConfigError, Notice
+from .errors import ConfigError, FoundryError, Notice
 from .kv_cache import KVCache
 from .tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 
-FIRST_LOOK = 256  # tokens among which top-p looks before it sorts the whole vocabulary
+FIRST_LOOK = 256  # tokens among which top-p looks before it sorts all; of 8,192 to find them costs a tenth of that
 
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Make the token ids in `seen` (..., T) less likely: a positive logit is divided by `penalty`, a negative
-    multiplied (Keskar et al. 2019, CTRL)."""
+    multiplied (after Keskar et al. 2019, CTRL, who divide both)."""
     scores = logits.gather(-1, seen)
     return logits.scatter(-1, seen, torch.where(scores > 0, scores / penalty, scores * penalty))
 
@@ -46,7 +46,7 @@ def apply_top_p(logits: Tensor, p: float) -> Tensor:
     probs = logits.softmax(-1)
     for n in (min(FIRST_LOOK, probs.shape[-1]), probs.shape[-1]):
         largest = probs.topk(n, dim=-1)
-        if (largest.values.sum(-1) >= p).all():  # nearly always: to find a few costs a tenth of sorting them all
+        if (largest.values.sum(-1) >= p).all():  # nearly always
             break
     before = largest.values.cumsum(-1) - largest.values  # probability of all the tokens ahead of this one
     kept = torch.zeros_like(probs, dtype=torch.bool).scatter(-1, largest.indices, before < p)
@@ -81,9 +81,11 @@ def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """One token id a row, (..., 1), each as often as its probability in probs (..., V) says.
 
     The probabilities, laid end to end, cover a line; a point thrown on it lands on the token. One random number a row,
-    where `torch.multinomial` draws one for every token of the vocabulary.
+    where `torch.multinomial` draws one for every token of the vocabulary. Raises FoundryError for NaN.
     """
     ends = probs.cumsum(-1)
+    if not (ends[..., -1] > 0).all():
+        raise FoundryError("The model's scores are no numbers, so no token can be drawn: its weights have overflowed.")
     point = torch.rand(ends[..., :1].shape, generator=generator, device=probs.device)
     return torch.searchsorted(ends, point * ends[..., -1:], right=True)  # right: a token of no length is never hit
 

@@ -26,7 +26,7 @@ class TextFile:
     It stands where a string would, among the documents of a Corpus: it has a length in characters and can be cut,
     `text[a:b]`. `pieces` has its characters.
 
-    length: characters of the whole file. size, changed: the file's bytes and time when it was read first.
+    length: characters of the whole file. size, changed: the file's bytes and time after it was read first.
     """
 
     path: Path

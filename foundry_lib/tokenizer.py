@@ -129,7 +129,7 @@ class Tokenizer:
 
         corpus: the text that the tokenizer belongs to. documents: those to learn from; None means all. Where the
         words of a text are known (`Corpus.words`), it learns from those instead, so that no piece crosses a word.
-        vocab_size: None means 1024, or for a text of many characters, such as a Chinese novel, 512 more than those, or
+        vocab_size: None means 1024, or for a text of many characters, such as a Chinese novel, 773 more than those, or
         where the words are known as many pieces as they support up to 1536.
         More pieces than the text supports are lowered to what it does, with a Notice where you gave the number.
         Raises TokenizerError for fewer than the 261 that any text may need, and for text that is not valid Unicode.

@@ -76,6 +76,10 @@ def test_a_fault_is_seen_and_a_course_without_one_is_green(side, tmp_path, monke
     assert before == {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}, "never touched"
 
 
+def test_the_readme_counts_them():
+    assert f"each of the {len(FAULTS)} deliberate faults" in (run.ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_table_counts_what_was_found():
     found = {
         ("eps outside the root", "unit"): {"caught": "tests/test_model.py::test_x"},

@@ -7,7 +7,7 @@ from test_model import CONFIG, random_model, tokens
 
 from foundry_lib import loss as module
 from foundry_lib.config import IGNORED
-from foundry_lib.loss import next_token_loss
+from foundry_lib.loss import CHUNK, next_token_loss
 
 
 def batch(ignored: int = 0, dtype=torch.float64):
@@ -42,6 +42,30 @@ def test_32_bits_lose_nothing():
         head *= 100  # some targets have a probability of e^-400, which 32 bits cannot hold
     loss = next_token_loss(stream, head, targets)
     assert loss.isfinite() and abs(loss - whole(stream, head, targets)) < 1e-5 * loss
+
+
+@pytest.mark.parametrize("bad", [-1, 40, -99])
+def test_a_target_that_is_no_token_is_refused(bad):
+    stream, head, targets = batch(1)
+    targets[1, 2] = bad
+    with pytest.raises((RuntimeError, IndexError), match="out of bounds"):
+        next_token_loss(stream, head, targets)
+
+
+def test_no_more_scores_than_a_chunk_are_held(monkeypatch):
+    held, log_softmax = [], torch.Tensor.log_softmax
+    monkeypatch.setattr(module, "CHUNK", 5 * 40)
+    monkeypatch.setattr(torch.Tensor, "log_softmax", lambda x, dim: (held.append(x.numel()), log_softmax(x, dim))[1])
+    next_token_loss(*batch()).backward()
+    assert max(held) == 200 and sum(held) == 21 * 40
+    assert 2**18 <= CHUNK <= 2**24
+
+
+def test_a_model_in_16_bits_sums_in_32():
+    stream, head, targets = batch(dtype=torch.bfloat16)
+    loss = next_token_loss(stream, head, targets)
+    scores = (stream @ head.T).float().flatten(0, 1)
+    assert loss.dtype == torch.float32 and abs(loss - F.cross_entropy(scores, targets.flatten())) < 1e-5
 
 
 def test_16_bits_are_summed_in_32():

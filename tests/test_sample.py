@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_model import CONFIG, random_model, tokens
 
-from foundry_lib import ConfigError, Notice, SampleConfig, generate
+from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
 from foundry_lib.sample import (
     apply_min_p,
     apply_repetition_penalty,
@@ -58,6 +58,16 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(p):
             expected.add(i)  # the token that crosses p belongs to the set
             total += probability
         assert ids == expected and len(ids) >= 1
+
+
+def test_top_p_stops_where_p_is_reached_exactly():
+    x = torch.tensor([[0.5, 0.25, 0.25]]).log()  # powers of two, so that the sums are exact
+    assert kept(apply_top_p(x, 0.5)) == [{0}] and len(kept(apply_top_p(x, 0.75))[0]) == 2
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(FoundryError, match="no numbers"):
+        draw(torch.full((1, 5), math.nan))
 
 
 def test_top_p_looks_as_far_as_it_must():
