@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 
@@ -30,7 +29,6 @@ from .checkpoint import checkpoints, keep_newest
 from .config import ModelConfig, TrainConfig
 from .corpus import Corpus, read_corpus
 from .errors import CheckpointError, ConfigError, DivergedError
-from .model import MiniLLM
 from .recipes import new_trainer
 from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused, write
 from .trainer import Record, Trainer
@@ -108,7 +106,7 @@ def sweep(
 
     rows: name → what differs, as `new_trainer` takes it ("text" and "preset" too). common: the same for all rows.
     time_limit: seconds of training each, evaluations not counted, instead of max_iters: how many steps fit is measured
-    on some steps of a copy before the first seed of a row, and the schedule is made for that many.
+    before the first training, the rows taking turns (`steps_that_fit`), and the schedule is made for that many.
     save_every: steps between two checkpoints. on_step: called with the Record of every step.
     ■ or Ctrl-C ends the sweep after the present step; the same call goes on.
 
@@ -137,9 +135,10 @@ def sweep(
     form = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
     with tqdm(total=len(jobs), smoothing=0, bar_format=form, leave=False, disable=not jobs) as bar:
         try:
+            steps = {} if time_limit is None else known_or_measured(jobs, time_limit, bar)
             for folder, row, seed, settings, wanted in jobs:
                 bar.set_description_str(f"{folder.name} ")
-                if not run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step, bar):
+                if not run_one(folder, row, seed, settings, wanted, steps.get(row), save_every, on_step, bar):
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
@@ -147,16 +146,13 @@ def sweep(
     return [run for run in wanted_runs if run]
 
 
-def run_one(folder, row, seed, settings, wanted, time_limit, save_every, on_step, bar) -> bool:
-    """Begin a run, or go on with it. False when it was interrupted."""
+def run_one(folder, row, seed, settings, wanted, steps, save_every, on_step, bar) -> bool:
+    """Begin a run of so many steps, None: as the settings say, or go on with it. False when it was interrupted."""
+    settings = {**settings, "max_iters": steps or settings.get("max_iters")}
     trainer, found = new_trainer(seed=seed, **settings), read_run(folder)
     trainer = (found and found.config["hash"] == hashed(wanted) and gone_on(folder, trainer)) or trainer
     said = f"went on from step {trainer.step}" if trainer.step else "trained"
     if not trainer.step:
-        if time_limit is not None:
-            steps = steps_of_sibling(folder, wanted) or steps_in(trainer, time_limit)
-            config = trainer.config.with_(max_iters=steps, warmup_iters=settings.get("warmup_iters"))
-            trainer = Trainer(trainer.model, trainer.loader, config, trainer.device)
         shutil.rmtree(folder, ignore_errors=True)
         with said_when_refused(folder):
             folder.mkdir(parents=True)
@@ -202,19 +198,39 @@ def save(trainer: Trainer, folder: Path):
     keep_newest(checkpoints(folder))
 
 
-def steps_in(trainer: Trainer, seconds: float) -> int:
-    """How many steps of this training take so long, measured on a copy of it; the trainer stays as it is. Where the
-    copy diverges, what it did until then is the measure: the training itself will say so."""
-    before = trainer.loader.state()
-    probe = Trainer(MiniLLM(trainer.model.config), trainer.loader, trainer.config, trainer.device)
-    ends = [time.perf_counter()]
-    with suppress(DivergedError):
-        while len(ends) <= 13 or ends[-1] - ends[3] < seconds / 20:
-            probe._train_step()
-            ends.append(time.perf_counter())
-    trainer.loader.load_state(before)
-    each = [end - begun for begun, end in pairwise(ends[3:] if len(ends) > 4 else ends)]  # the first steps are slow
-    return max(1, round(seconds / median(each))) if each else 1  # a machine that is busy for a moment moves a mean
+TURNS = 5  # each row takes so many, a few steps long
+
+
+def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
+    """Row → how many of its steps take so long, measured on trainings that are thrown away.
+
+    The rows take turns, so that a machine that is busy for a while is busy for all of them. Where a training diverges,
+    what it did until then is the measure: the run itself will say so.
+    """
+    probes, times = {row: new_trainer(**settings) for row, settings in rows.items()}, {row: [] for row in rows}
+    for _ in range(TURNS):
+        for row, probe in probes.items():
+            begun, end = time.perf_counter(), len(times[row]) + 4
+            with suppress(DivergedError):
+                while len(times[row]) < end or time.perf_counter() - begun < seconds / 100:
+                    before = time.perf_counter()
+                    probe._train_step()
+                    times[row].append(time.perf_counter() - before)
+    # the median: the first steps are slow, and a machine that is busy for a moment moves a mean
+    return {row: max(1, round(seconds / median(each))) if each else 1 for row, each in times.items()}
+
+
+def known_or_measured(jobs: list[tuple], seconds: float, bar: tqdm) -> dict[str, int]:
+    """Row → the steps that all its seeds take: those of a seed that was begun on another day, or measured now."""
+    steps, unknown = {}, {}
+    for folder, row, seed, settings, wanted in jobs:
+        known = steps_of_sibling(folder, wanted)
+        if known:
+            steps[row] = known
+        else:
+            unknown.setdefault(row, {**settings, "seed": seed})
+    bar.set_description_str("measuring the speed ")
+    return steps | steps_that_fit(unknown, seconds)
 
 
 def steps_of_sibling(folder: Path, wanted: dict) -> int | None:

@@ -130,9 +130,10 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
         values = [factor * run.result[measure] for run in members if run.done]
         diverged = sum(run.result is not None and not run.done for run in members)
         left = len(members) - len(values) - diverged
-        notes = [f"{diverged} diverged"] * (diverged > 0) + [f"{left} not finished"] * (left > 0)
+        counts = {"diverged": diverged, "not finished": left}
+        notes = [f"{count} of {len(members)} {what}" for what, count in counts.items() if count]
         if not values:
-            lines.append(f"{row:<{width}} {0:>5}  {', '.join(notes)}")
+            lines.append(f"{row:<{width}} {0:>5} {'':51}  {'; '.join(notes)}")
             continue
         seconds = fmean(run.result["seconds"] for run in members if run.done)
         steps = fmean(run.result["steps"] for run in members if run.done)

@@ -1,9 +1,11 @@
 """Runs in folders: skipped, gone on with bit for bit, run anew after a change, compared by a rule that is kept."""
 
+import ast
 import json
 import random
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,7 +85,7 @@ def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
     with pytest.raises(Cut):
         sweep("cut", {"a": {}}, root=tmp_path, **where)
     (left,) = load("cut", tmp_path)
-    assert left.result is None and left.log[-1]["step"] == 4 and "not finished" in compare([left])
+    assert left.result is None and left.log[-1]["step"] == 4 and "1 of 1 not finished" in compare([left])
     steps.clear()
     monkeypatch.setattr(experiments.Trainer, "_train_step", lambda self: (steps.append(self.step), step(self))[1])
     torch.manual_seed(99)
@@ -127,7 +129,7 @@ def test_a_divergence_is_written_down_and_the_sweep_goes_on(tmp_path, capsys):
     rows = {"wild": {"learning_rate": 1e9, "warmup_iters": 0}, "calm": {}}
     wild, calm = sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
     assert wild.result["status"] == "diverged" and "lower learning_rate" in wild.result["why"] and calm.done
-    assert "1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in capsys.readouterr().out
+    assert "  1 of 1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in capsys.readouterr().out
     sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
     assert "wild-seed0: diverged before, skipped" in capsys.readouterr().out
 
@@ -162,15 +164,62 @@ def test_equal_time_fits_the_schedule_and_all_seeds_get_as_many_steps(tmp_path):
         assert last < 0.2 * first and run.config["train"]["max_iters"] == run.result["steps"]
 
 
-def test_the_measured_speed_leaves_the_training_as_it_was():
-    from foundry_lib.recipes import new_trainer
+def test_the_measured_speed_leaves_the_training_as_it_was(tmp_path):
+    settings = {name: value for name, value in SMALL.items() if name != "max_iters"}
+    (timed,) = sweep("time", {"a": {}}, seeds=(0,), root=tmp_path, time_limit=0.1, **settings)
+    (plain,) = sweep("steps", {"a": {}}, seeds=(0,), root=tmp_path, max_iters=timed.result["steps"], **settings)
+    assert same_weights(timed, plain) and timed.config["train"] == plain.config["train"]
 
-    changed, plain = (new_trainer(seed=0, **SMALL) for _ in range(2))
-    assert experiments.steps_in(changed, 0.1) >= 1
-    for trainer in (changed, plain):
-        list(trainer.run())
-    a, b = changed.model.state_dict(), plain.model.state_dict()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+
+def test_a_machine_that_is_busy_for_a_while_slows_all_rows_alike(monkeypatch):
+    """A step of the wide row costs three of the narrow one, also where the first 320 seconds go ten times slower."""
+    clock = [0.0]
+
+    class Probe:
+        def __init__(self, cost, seed):
+            self.cost = cost
+
+        def _train_step(self):
+            clock[0] += self.cost * (10 if clock[0] < 320 else 1)
+
+    monkeypatch.setattr(experiments, "new_trainer", Probe)
+    monkeypatch.setattr(experiments.time, "perf_counter", lambda: clock[0])
+    rows = {"narrow": {"cost": 1, "seed": 0}, "wide": {"cost": 3, "seed": 0}}
+    assert experiments.steps_that_fit(rows, 90.0) == {"narrow": 90, "wide": 30}
+
+
+def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypatch, capsys):
+    settings = {name: value for name, value in SMALL.items() if name != "max_iters"}
+    with monkeypatch.context() as patched:
+        patched.setattr(experiments.Trainer, "_train_step", lambda trainer: signal.raise_signal(signal.SIGINT))
+        assert sweep("halted", {"a": {}}, seeds=(0,), time_limit=0.1, root=tmp_path, **settings) == []
+    assert "run the same call again to go on" in capsys.readouterr().out
+    (run,) = sweep("halted", {"a": {}}, seeds=(0,), time_limit=0.1, root=tmp_path, **settings)
+    assert run.done
+
+
+NOT_IN_THE_HASH = {
+    "checkpoint": "what was trained is kept by it, not made",
+    "errors": "sentences",
+    "kv_cache": "no training has one",
+    "lock": "who may write",
+    "memory": "the sentence when it is full",
+    "tales": "a folder, all of which is in the hash",
+}
+
+
+def test_the_hash_is_over_all_code_that_a_training_runs():
+    found, left = set(), set(experiments.CODE.split())
+    while left:
+        name = left.pop()
+        found.add(name)
+        file = Path(experiments.__file__).parent / f"{name}.py"
+        tree = ast.walk(ast.parse(file.read_text("utf-8"))) if name not in NOT_IN_THE_HASH else ()
+        for node in tree:
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                left |= {name.split(".")[0] for name in names} - found
+    assert found == set(experiments.CODE.split()) | set(NOT_IN_THE_HASH)
 
 
 def test_names_of_any_language_and_with_spaces(tmp_path):
@@ -260,6 +309,9 @@ def test_the_table_and_the_curves(tmp_path):
     assert lines[1].split() == "base 3 3 1.5 11.0 10.0 to 12.0".split()
     assert lines[2].endswith("30.0 to 30.0  a difference") and lines[3].endswith("none that can be seen")
     assert "cannot be said" in compare([run for run in found if run.seed < 2])
+    wild = [runs.Run("wild", k, None, {}, [], {"status": "diverged", "steps": 2, "why": "nan"}) for k in range(3)]
+    head, *_, last = compare(found + wild).splitlines()
+    assert last.split() == "wild 0 3 of 3 diverged".split() and last.index("3 of 3") == head.index("against")
     x, y = curves(found, "seconds")["base"][1]
     assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == [4.0, 3.0, 3.0]
 
