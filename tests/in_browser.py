@@ -1,5 +1,6 @@
 """JupyterLab on loopback and a headless Chromium: shared by tests/test_browser.py and benchmarks/latency.py."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import nbformat
 
@@ -19,7 +21,14 @@ import course  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
-BUSY = ".jp-Notebook-ExecutionIndicator[data-status=busy]"
+# idle for a second: between two cells it is for a moment
+AT_REST = f"""() => {{
+    if (!document.querySelector('{IDLE}')) window.idleSince = null;
+    else window.idleSince ??= performance.now();
+    return window.idleSince !== null && performance.now() - window.idleSince > 1000;
+}}"""
+READY = "Python 3 (ipykernel) | Idle"  # the status bar, once the notebook has its kernel
+STARTED = "() => [...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent.includes('*'))"
 
 
 class Lab:
@@ -30,6 +39,12 @@ class Lab:
 
     def address(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/lab/tree/{name}.ipynb?token={self.token}&reset"
+
+    def stop_kernels(self):
+        """As one would by hand: each open lesson's kernel keeps some hundred megabytes."""
+        kernels, ask = f"http://127.0.0.1:{self.port}/api/kernels", {"Authorization": f"token {self.token}"}
+        for kernel in json.load(urlopen(Request(kernels, headers=ask))):
+            urlopen(Request(f"{kernels}/{kernel['id']}", headers=ask, method="DELETE")).close()
 
     def cut(self, lesson: str, name: str, keep) -> str:
         """A copy of a lesson with only the cells that keep(number of the code cell, source) wants; returns its name."""
@@ -45,12 +60,27 @@ class Lab:
         nbformat.write(book, self.notebooks / f"{name}.ipynb")
         return name
 
+    def as_far_as_its_panels(self, lesson: str) -> tuple[str, int]:
+        """A copy of a lesson, stored outputs and all, that ends with its last panel; its name, and how many cells with
+        panels it has. What comes after shows nothing that needs a front end, and nbval re-runs and compares it."""
+        book = nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4)
+        places = [place for place, cell in enumerate(book.cells) if any(map(is_panel, cell.get("outputs", [])))]
+        book.cells = book.cells[: places[-1] + 1]
+        nbformat.write(book, self.notebooks / f"{lesson}_panels.ipynb")
+        return f"{lesson}_panels", len(places)
+
     def write(self, name: str, sources: list[str]) -> str:
         """A notebook of these cells; returns its name."""
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
         book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(book, self.notebooks / f"{name}.ipynb")
         return name
+
+
+def is_panel(output) -> bool:
+    """A panel's stored output is its picture, and as text <its name: its reading>."""
+    data = output.get("data", {})
+    return "image/png" in data and re.match("<[^:>]+: ", data.get("text/plain", "")) is not None
 
 
 @contextmanager
@@ -98,9 +128,10 @@ def run_all(page, address: str, wait: bool = True):
             for dialog in page.locator("dialog.jp-Dialog").all():
                 dialog.locator("select").first.select_option(label="Python 3 (ipykernel)", timeout=4000)
                 dialog.locator(".jp-mod-accept").click(timeout=4000)
+            page.get_by_text(READY).wait_for(timeout=8000)
             page.get_by_role("menuitem", name="Run", exact=True).click(timeout=4000)
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click(timeout=4000)
-            page.wait_for_selector(BUSY, timeout=8000, state="attached")
+            page.wait_for_function(STARTED, timeout=8000)
             break
         except Exception:  # Playwright's TimeoutError, which this file does not import
             if not page.locator("dialog.jp-Dialog").count():  # Escape in that dialog would choose to have no kernel
@@ -108,21 +139,33 @@ def run_all(page, address: str, wait: bool = True):
     else:
         raise AssertionError(f"Run All did not start: {page.locator('dialog.jp-Dialog').all_inner_texts()}")
     if wait:
-        page.wait_for_selector(IDLE, timeout=300_000, state="attached")
+        at_rest(page)
 
 
-def panels(page):
-    """Each panel of the open lesson once, scrolled into view: JupyterLab keeps only what is near the window."""
-    height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
+def at_rest(page):
+    """Wait until every cell has run."""
+    page.wait_for_function(AT_REST, timeout=300_000)
+
+
+def panels(page, expected: int = 0):
+    """Each panel of the open lesson once, scrolled into view: JupyterLab keeps only what is near the window.
+
+    On a busy machine a cell can take longer to come into view; while some of the expected ones are missing, each round
+    waits longer.
+    """
     seen = set()
-    for top in range(0, int(height), 600):
-        page.evaluate(f"document.querySelector('.jp-WindowedPanel-outer').scrollTop = {top}")
-        page.wait_for_timeout(500)
-        for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
-            cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
-            if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():
-                seen.add(cell)
-                yield cell, box
+    for pause in (100, 500, 2000):
+        height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
+        for top in range(0, int(height), 600):
+            page.evaluate(f"document.querySelector('.jp-WindowedPanel-outer').scrollTop = {top}")
+            page.wait_for_timeout(pause)
+            for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
+                cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
+                if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():
+                    seen.add(cell)
+                    yield cell, box
+        if len(seen) >= expected:
+            return
 
 
 def first_panel(page):
@@ -139,14 +182,24 @@ def state(box) -> tuple[str, str]:
     return box.locator(".widget-html-content p").inner_text(), box.locator("img").first.get_attribute("src")
 
 
-# From the key's own event to the second animation frame after the new picture has been decoded
+# From the key's own event to the second animation frame after the new picture has been decoded. null where it is known
+# that none will come: a slider stands where it stood, at its end, or the reading, which is sent after the picture, has
+# been another one for a while.
 WATCH = """box => {
-    const first = box.querySelector('img').src;
+    const first = box.querySelector('img').src, said = box.querySelector('.widget-html-content p').textContent;
+    const knob = document.activeElement.closest('.noUi-origin'), place = knob?.style.transform;
     window.painted = new Promise(done => box.addEventListener('keydown', () => {
         const pressed = performance.now();
+        let other = null;
         const look = async () => {
-            const picture = box.querySelector('img');
-            if (picture.src === first) { requestAnimationFrame(look); return; }
+            const picture = box.querySelector('img'), now = performance.now();
+            if (picture.src === first) {
+                if (box.querySelector('.widget-html-content p').textContent !== said) other ??= now;
+                const stays = knob && knob.style.transform === place && now - pressed > 300;
+                if (stays || (other !== null && now - other > 500)) { done(null); return; }
+                requestAnimationFrame(look);
+                return;
+            }
             try { await picture.decode(); } catch (error) { requestAnimationFrame(look); return; }
             requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - pressed)));
         };
