@@ -47,7 +47,10 @@ class _NextTokenLoss(torch.autograd.Function):
                 grad.scatter_add_(-1, target, grad.new_full(target.shape, -1.0))
                 grad = grad.to(scores.dtype)
                 grad_stream[part] = (grad @ head) * count
-                grad_head += grad.T @ (x * count)
+                if grad.dtype == head.dtype:
+                    grad_head.addmm_(grad.T, x * count)  # adds while it multiplies: no second matrix of that size
+                else:
+                    grad_head += grad.T @ (x * count)  # products of 16 bits, added in 32
         n = counts.sum()
         if wanted:
             ctx.save_for_backward(grad_stream.div_(n), grad_head.div_(n))

@@ -212,7 +212,7 @@ fault("training", "gradient without the target", "loss trainer parity", "00 07",
 fault("training", "gradient of ignored targets too", "loss trainer", "07",
       (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"))
 fault("training", "gradient of the last rows alone", "loss trainer parity", "07",
-      (LOSS, "grad_head += grad.T", "grad_head = grad.T"))
+      (LOSS, "grad_head.addmm_(grad.T, x * count)", "grad_head.addmm_(grad.T, x * count, beta=0)"))
 fault("training", "bigram line counts what it predicts", "baselines", "06 07",
       (BASELINES, "(first_count + strength)).mean()", "(first_count + 0.5 * strength)).mean()"))
 fault("training", "bits a byte without ln 2", "baselines", "06 07",
