@@ -217,3 +217,8 @@ def test_progress_is_one_line_on_a_screen_and_one_a_lesson_elsewhere(checked):
     progress([checked["number"], going])
     progress([checked["number"], going])
     assert "".join(written).count("number: DIFFERS") == 1 and "rope" not in "".join(written)
+
+
+def test_each_lesson_states_its_computing():
+    for path in lessons.find_lessons([]):
+        assert lessons_check.begin(path).stated, f"{path.name}: its first cell does not say (N s of computing)"
