@@ -34,8 +34,7 @@ def bigram_loss(train: np.ndarray, before: np.ndarray, targets: np.ndarray, voca
 
     before, targets: the tokens a, each known, and b, each to be predicted.
     λ is the value that suits this very validation text best, so that the line is as low as such a table can get:
-    a model below it has learned something that pairs do not hold. (Dirichlet
-    smoothing, MacKay & Peto 1995.)
+    a model below it has learned something that pairs do not hold. (Dirichlet smoothing, MacKay & Peto 1995.)
     """
     before, targets = before.astype(np.int64), targets.astype(np.int64)
     pairs, wanted = np.unique(before * vocab_size + targets, return_inverse=True)

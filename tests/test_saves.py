@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from test_checkpoint import TOKENIZER, model
@@ -22,7 +23,26 @@ from foundry_lib.lock import writing
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
 
 
-def save_for_ever(folder, pipe: int, same: bool):
+def killed(work, first: int, seconds: float) -> int:
+    """Start `work(pipe)` in a process and kill it, so many seconds after it has confirmed a `first` number of saves;
+    the highest step that it had confirmed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work(write)
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        confirmed = [int(pipe.readline()) for _ in range(first)]
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return max([*confirmed, *map(int, pipe.read().split())])
+
+
+def save_for_ever(folder, same: bool, pipe: int):
     """Save step after step (or one step again and again), and tell the parent each one that is confirmed."""
     made, step = model(1), 0
     while True:
@@ -41,20 +61,7 @@ def test_a_kill_at_any_moment_loses_nothing_confirmed(tmp_path, same, request):
     for number in range(kills):
         folder = tmp_path / f"跑 {number}"
         folder.mkdir()
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                save_for_ever(folder, write, same)
-            finally:
-                os._exit(1)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            confirmed = int(pipe.readline())
-            time.sleep(dice.random() * 0.05)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            confirmed = max([confirmed, *map(int, pipe.read().split())])
+        confirmed = killed(partial(save_for_ever, folder, same), 1, dice.random() * 0.05)
         found = checkpoints(folder)
         in_the_middle += any(folder.glob("*.new"))
         try:
@@ -84,21 +91,7 @@ def test_a_kill_at_any_moment_leaves_the_newest_two(tmp_path, request):
     trainer, dice, removing, saving = new(tmp_path / "text.txt", 10_000), random.Random(9), 0, 0
     for number in range(kills):
         folder = tmp_path / f"run {number}"
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                train_for_ever(trainer, folder, write)
-            finally:
-                os._exit(1)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            for _ in range(3):
-                confirmed = int(pipe.readline())
-            time.sleep(dice.random() * 0.1)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            confirmed = max([confirmed, *map(int, pipe.read().split())])
+        confirmed = killed(partial(train_for_ever, trainer, folder), 3, dice.random() * 0.1)
         whole = [path for path in checkpoints(folder) if verify(path)]
         assert len(whole) >= 2 and int(whole[-1].name[-6:]) >= confirmed
         left = [int(path.name[5:11]) for path in folder.glob("step-*.new")]
