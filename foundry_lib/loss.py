@@ -39,13 +39,14 @@ class _NextTokenLoss(torch.autograd.Function):
             part = slice(start, start + rows)
             x, count = stream[part], counts[part, None]
             target = targets[part, None].masked_fill(~count, 0)
-            scores = x @ head.T
-            log_probs = scores.to(wide).log_softmax(-1)
-            total -= (log_probs.gather(-1, target) * count).sum()
+            product = x @ head.T  # in 16 bits under autocast
+            scores = product.to(wide)
+            probs, top = scores.softmax(-1), scores.amax(-1, keepdim=True)
+            # −ln probs[target] by way of the most likely token, whose probability no rounding makes 0
+            losses = top - scores.gather(-1, target) - probs.amax(-1, keepdim=True).log()
+            total += (losses * count).sum()
             if wanted:
-                grad = log_probs.exp_()  # the softmax; less one at the target it is the gradient by the scores
-                grad.scatter_add_(-1, target, grad.new_full(target.shape, -1.0))
-                grad = grad.to(scores.dtype)
+                grad = probs.scatter_add_(-1, target, probs.new_full(target.shape, -1.0)).to(product.dtype)
                 grad_stream[part] = (grad @ head) * count
                 if grad.dtype == head.dtype:
                     grad_head.addmm_(grad.T, x * count)  # adds while it multiplies: no second matrix of that size

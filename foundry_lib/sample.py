@@ -15,7 +15,7 @@ from .errors import ConfigError, FoundryError, Notice
 from .kv_cache import KVCache
 from .tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 
-FIRST_LOOK = 256  # tokens among which top-p looks before it sorts all; of 8,192 they cost a sixteenth of that
+LOOKS = 64, 1024  # tokens among which top-p looks before it sorts all 8,192, which costs 20 and 10 times as much
 
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -37,26 +37,26 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 def apply_top_k(logits: Tensor, k: int) -> Tensor:
     """Keep the k most likely tokens, and those that tie with the last of them (Fan et al. 2018)."""
     smallest_kept = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
-    return logits.masked_fill(logits < smallest_kept, -torch.inf)
+    return torch.where(logits < smallest_kept, -torch.inf, logits)
 
 
 def apply_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the smallest set of most likely tokens that holds probability p; the token that crosses p stays in
     (Holtzman et al. 2020, nucleus sampling)."""
     probs = logits.softmax(-1)
-    for n in (min(FIRST_LOOK, probs.shape[-1]), probs.shape[-1]):
-        largest = probs.topk(n, dim=-1)
-        if (largest.values.sum(-1) >= p).all():  # nearly always
+    for n in (*LOOKS, probs.shape[-1]):
+        largest = probs.topk(min(n, probs.shape[-1]), dim=-1)
+        if (largest.values.sum(-1) >= p).all():  # the first look is nearly always enough
             break
     before = largest.values.cumsum(-1) - largest.values  # probability of all the tokens ahead of this one
     kept = torch.zeros_like(probs, dtype=torch.bool).scatter(-1, largest.indices, before < p)
-    return logits.masked_fill(~kept, -torch.inf)
+    return torch.where(kept, logits, -torch.inf)
 
 
 def apply_min_p(logits: Tensor, min_p: float) -> Tensor:
     """Drop tokens less likely than min_p times the most likely one (Nguyen et al. 2024)."""
     probs = logits.softmax(-1)
-    return logits.masked_fill(probs < min_p * probs.amax(-1, keepdim=True), -torch.inf)
+    return torch.where(probs < min_p * probs.amax(-1, keepdim=True), -torch.inf, logits)
 
 
 def next_token_distribution(logits: Tensor, config: SampleConfig, seen: Tensor | None = None) -> Tensor:

@@ -47,25 +47,26 @@ class Playground(Picture):
 
     def __init__(self, model, tokenizer, language: str | None = None):
         self.model, self.tokenizer, self.language = model, tokenizer, language
-        self.read: tuple[str, Tensor, Tensor, Tensor | None] | None = None
+        self.read: tuple[str, Tensor, Tensor, Tensor | None, Tensor, Tensor] | None = None
 
     @torch.no_grad()
-    def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Logits of the next token (V,), the ids read (T,), the true distribution; kept until the prompt changes."""
+    def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Logits of the next token (V,), the ids read (T,), the true distribution, the probabilities before the filters
+        and the tokens shown; kept until the prompt changes."""
         if self.read is None or self.read[0] != prompt:
             device = self.model.tok_embeddings.weight.device
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
             logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
             true = None if self.language is None else truth(prompt, self.tokenizer, self.language)
-            self.read = prompt, logits, ids, true
+            before = logits.softmax(-1)
+            self.read = prompt, logits, ids, true, before, before.topk(min(SHOWN, len(before))).indices
         return self.read[1:]
 
     def distributions(self, prompt: str, **settings) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """The next token's probabilities before the filters, after them, in truth, (V,) each; the tokens shown."""
-        logits, ids, true = self.scores(prompt)
-        before = logits.softmax(-1)
+        logits, ids, true, before, top = self.scores(prompt)
         after = next_token_distribution(logits, SampleConfig(**settings), seen=ids)
-        return before, after, true, before.topk(min(SHOWN, len(before))).indices
+        return before, after, true, top
 
     def still(self, prompt: str, **settings):
         *all_three, top = self.distributions(prompt, **settings)

@@ -208,7 +208,7 @@ fault("training", "step not restored", "trainer", "07",
 fault("training", "loss in bits", "model trainer parity", "05 06 07",
       (LOSS, "return total / n", "return total / n / 0.6931"))
 fault("training", "gradient without the target", "loss trainer parity", "00 07",
-      (LOSS, "grad.new_full(target.shape, -1.0)", "grad.new_zeros(target.shape)"))
+      (LOSS, "probs.new_full(target.shape, -1.0)", "probs.new_zeros(target.shape)"))
 fault("training", "gradient of ignored targets too", "loss trainer", "07",
       (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"))
 fault("training", "gradient of the last rows alone", "loss trainer parity", "07",
@@ -227,7 +227,7 @@ fault("sampling", "top-p without the crossing token", "sample", "08",
       (SAMPLE, "before = largest.values.cumsum(-1) - largest.values", "before = largest.values.cumsum(-1)"))
 fault("sampling", "top-k cuts ties", "sample", "08",
       (SAMPLE, "    smallest_kept = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]\n"
-               "    return logits.masked_fill(logits < smallest_kept, -torch.inf)",
+               "    return torch.where(logits < smallest_kept, -torch.inf, logits)",
        "    kept = logits.topk(min(k, logits.shape[-1]), dim=-1).indices\n"
        "    return torch.full_like(logits, -torch.inf).scatter(-1, kept, logits.gather(-1, kept))"))
 fault("sampling", "top-k keeps one more", "sample", "08",
