@@ -133,13 +133,15 @@ def sweep(
                 raise ConfigError(f"{folder} holds something that is not a run; choose another name or move it.")
             jobs.append((folder, row, seed, settings, wanted))
     form = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
-    with tqdm(total=len(jobs), smoothing=0, bar_format=form, leave=False, disable=not jobs) as bar:
+    with tqdm(total=len(jobs), smoothing=0, bar_format=form, disable=not jobs) as bar:
         try:
             steps = {} if time_limit is None else known_or_measured(jobs, time_limit, bar)
-            for folder, row, seed, settings, wanted in jobs:
+            for number, (folder, row, seed, settings, wanted) in enumerate(jobs, 1):
                 bar.set_description_str(f"{folder.name} ")
                 if not run_one(folder, row, seed, settings, wanted, steps.get(row), save_every, on_step, bar):
                     raise KeyboardInterrupt
+                bar.n = number  # a run that diverged or was gone on with made fewer steps than it counts for
+                bar.refresh()
         except KeyboardInterrupt:
             bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
     wanted_runs = [read_run(home / f"{row}-seed{seed}") for row in rows for seed in dict.fromkeys(seeds)]

@@ -26,7 +26,7 @@ import psutil
 from . import lessons, lessons_report
 
 ROOT = Path(__file__).resolve().parent.parent
-STATED = re.compile(r"\((\d+) s of computing\)")  # in a lesson's first cell
+STATED = re.compile(r"\((\d+) s of computing[,)]")  # in a lesson's first cell
 ROOM = 2.0  # how far a header may be from what is measured, either way
 UNIT_SECONDS = 0.0315  # what `unit_of_work` took on the computer on which the headers were measured
 PAUSE = 0.3  # seconds between two looks at the records

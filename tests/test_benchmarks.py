@@ -14,6 +14,7 @@ from foundry_lib import ModelConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import decoding_speed
+import docs_speed
 import filters_speed
 import import_speed
 import peers
@@ -188,3 +189,13 @@ def test_results_say_what_was_found_and_what_did_not_run(here, monkeypatch):
     assert "| what no peer was there for | ≥ 1 | – | not measured |" in text
     assert "`decoding_speed.py` was not run here" in text and "| ours | 1,234 |" in text and "Like this." in text
     assert f"torch {torch.__version__.split('+')[0]}" in text and "threads: 2" in text
+
+
+def test_the_docs_are_learned_within_the_time(here, monkeypatch):
+    monkeypatch.setattr(docs_speed, "SECONDS", 2)
+    monkeypatch.setattr(docs_speed, "TRIAL", 4)
+    docs_speed.main()
+    found = json.loads((here / "docs.json").read_text(encoding="utf-8"))
+    ((_, steps, seconds, nats, bits),) = found["sections"][0]["rows"]
+    assert int(steps.replace(",", "")) > 4 and seconds > 0 and 3 < nats < 7 and 1 < bits < 4
+    assert [line["held"] for line in found["promises"]] == [seconds <= 2, False]

@@ -129,7 +129,9 @@ def test_a_divergence_is_written_down_and_the_sweep_goes_on(tmp_path, capsys):
     rows = {"wild": {"learning_rate": 1e9, "warmup_iters": 0}, "calm": {}}
     wild, calm = sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
     assert wild.result["status"] == "diverged" and "lower learning_rate" in wild.result["why"] and calm.done
-    assert "  1 of 1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "  1 of 1 diverged" in compare([wild, calm]) and "wild-seed0: diverged in step" in out
+    assert "100 %" in err.split("\r")[-1] and "2.0 of 2 runs" in err.split("\r")[-1], "the bar stays, and is full"
     sweep("lr", rows, seeds=(0,), root=tmp_path, **{**SMALL, "max_iters": 12})
     assert "wild-seed0: diverged before, skipped" in capsys.readouterr().out
 
