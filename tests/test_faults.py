@@ -77,7 +77,11 @@ def test_a_fault_is_seen_and_a_course_without_one_is_green(side, tmp_path, monke
 
 
 def test_the_readme_counts_them():
-    assert f"each of the {len(FAULTS)} deliberate faults" in (run.ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (run.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"each of the {len(FAULTS)} deliberate faults" in readme
+    table = run.TABLE.read_text(encoding="utf-8")
+    assert table == run.table(run.known()), "benchmarks/faults.md is what the command has found"
+    assert table.split("\n\n")[2] in readme, "the README shows the table as measured"
 
 
 def test_the_table_counts_what_was_found():
