@@ -190,8 +190,10 @@ def test_a_machine_that_is_busy_for_a_while_slows_all_rows_alike(monkeypatch):
     assert experiments.steps_that_fit(rows, 90.0) == {"narrow": 90, "wide": 30}
 
 
-def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypatch, capsys):
+def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypatch, capsys, request):
     settings = {name: value for name, value in SMALL.items() if name != "max_iters"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patched:
         patched.setattr(experiments.Trainer, "_train_step", lambda trainer: signal.raise_signal(signal.SIGINT))
         assert sweep("halted", {"a": {}}, seeds=(0,), time_limit=0.1, root=tmp_path, **settings) == []
