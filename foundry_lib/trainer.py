@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -78,16 +79,20 @@ def _stop_request():
     """A flag that Ctrl-C, or the notebook's ■, sets instead of raising in the middle of a step.
 
     Yields (flag, arm); `arm` is called before every step, because a notebook puts its own handler back between cells.
-    Only the main thread can receive the signal; elsewhere the flag stays down.
+    Only the main thread can receive the signal; elsewhere the flag stays down. The flag is a plain attribute: setting
+    a threading.Event takes a lock, and a second ■ that comes inside the first's `set` would wait for it for ever.
     """
-    flag = threading.Event()
+    flag = SimpleNamespace(asked=False)
     if threading.current_thread() is not threading.main_thread():
         yield flag, lambda: None
         return
     before = signal.getsignal(signal.SIGINT)
 
+    def ask(number, frame):
+        flag.asked = True
+
     def arm():
-        signal.signal(signal.SIGINT, lambda *_: flag.set())
+        signal.signal(signal.SIGINT, ask)
 
     try:
         arm()
@@ -152,7 +157,7 @@ class Trainer:
                 losses = self.token_losses() if due else None
                 self.elapsed += time.perf_counter() - started
                 yield self._record(loss, losses, grad_norm, seconds)
-                if stop.is_set():
+                if stop.asked:
                     self.interrupted = self.step < end
                     return
 

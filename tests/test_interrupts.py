@@ -78,6 +78,41 @@ def test_signals_at_random_moments_change_nothing(tmp_path, twice, request):
     assert [r.train_loss for r in stopped.history] == [r.train_loss for r in whole.history]
 
 
+IMPATIENT = """
+import signal, sys
+from pathlib import Path
+from test_interrupts import TEXT, new
+
+def press_again(frame, event, argument):
+    outer = frame
+    while outer and outer.f_code is not handler.__code__:
+        outer = outer.f_back
+    if outer:  # we are inside the handler of the first press
+        presses.append(frame.f_lineno)
+        signal.raise_signal(signal.SIGINT)
+        return press_again
+
+Path("text.txt").write_text(TEXT, encoding="utf-8")
+trainer, presses = new("text.txt", 100), []
+for record in trainer.run():
+    if record.step == 5:
+        handler = signal.getsignal(signal.SIGINT)
+        sys.settrace(press_again)
+        signal.raise_signal(signal.SIGINT)
+        sys.settrace(None)
+print(len(presses) > 0, trainer.interrupted, trainer.step)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not tried on Windows")
+def test_a_press_while_another_is_being_heard_does_not_hang(tmp_path):
+    """At every line of the handler the next signal comes; with a threading.Event for a flag this waits for ever."""
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), *sys.path]))
+    options = dict(cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", IMPATIENT], **options)
+    assert done.stdout == "True True 5\n", done.stderr
+
+
 PRESSED = """
 import os, signal, sys
 from foundry_lib.train import main
