@@ -234,6 +234,23 @@ def test_short_documents_begin_a_row():
     assert not make_long().by_document  # where they do not fit, a row begins anywhere
 
 
+def test_rows_reach_all_of_a_text_of_short_and_long_documents():
+    """Most documents fit, but most of the text lies in those that do not: rows from the documents' first tokens on
+    would never show it."""
+    documents = [*sentences(60).documents, *(" ".join(f"{n}{i}" for i in range(150)) for n in "abcdefgh")]
+    loader = DataLoader(Corpus("mixed", tuple(documents)), batch_size=64, block_size=40, vocab_size=300)
+    lengths = np.diff(np.flatnonzero(loader.train_tokens == BOS_ID))
+    assert np.median(lengths) <= 41 and not loader.by_document
+    seen = np.zeros(len(loader.train_tokens), dtype=bool)
+    rows = np.lib.stride_tricks.sliding_window_view(loader.train_tokens, 41)
+    places = {row.tobytes(): place for place, row in enumerate(rows)}
+    for _ in range(100):
+        x, y = loader.get_batch("train")
+        for row in torch.cat((x, y[:, -1:]), dim=1).numpy().astype(np.uint16):
+            seen[places[row.tobytes()] :][:41] = True
+    assert seen.mean() > 0.8  # of two places with the same tokens one is counted
+
+
 def make_long() -> DataLoader:
     return DataLoader(sentences(100, words=30), batch_size=2, block_size=40, vocab_size=300)
 

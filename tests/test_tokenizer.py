@@ -12,7 +12,16 @@ import torch
 from foundry_lib import Notice, TokenizerError
 from foundry_lib import tokenizer as module
 from foundry_lib.corpus import Corpus
-from foundry_lib.tokenizer import BOS_ID, EOS_ID, SMALLEST_VOCAB, TextStream, Tokenizer, segments, training_lines
+from foundry_lib.tokenizer import (
+    BOS_ID,
+    EOS_ID,
+    SMALLEST_VOCAB,
+    TextStream,
+    Tokenizer,
+    line_starts,
+    segments,
+    training_lines,
+)
 
 TEXT = "The owl said: “满纸荒唐言”, and    slept.\n\n    if owl:\n        sleep()\n" * 40
 
@@ -120,6 +129,25 @@ def test_documents_in_blocks_are_the_documents(tokenizer, monkeypatch):
 
 def test_runs_of_spaces_are_pieces(tokenizer):
     assert len(tokenizer.encode("        ")) == 1
+
+
+CODE = "def owl(x):\n    if x:\n        return x\n    y = x\n\n    return y\n\n" * 40
+
+
+def test_a_line_and_its_indentation_begin_with_one_piece():
+    code = Tokenizer.train(CODE)
+    assert [code.pieces[i] for i in code.encode("\n        return x")] == ["\n▁▁▁▁▁▁▁", "▁return", "▁x"]
+    for spaces in range(20):  # seen or not
+        text = "a:\n" + " " * spaces + "b\n\n" + " " * spaces + "b"
+        assert code.decode(code.encode(text)) == text
+
+
+def test_line_starts_are_those_of_at_least_one_line_in_a_hundred_and_few_where_pieces_are_few():
+    lines = ["\n    a"] * 99 + ["\n\n      b"] * 2 + ["\n  c"] + ["\n d", "e  f"] * 49
+    assert line_starts(lines, 5) == ["\n▁▁▁", "\n\n▁▁▁▁▁"]
+    assert line_starts(lines, 1) == ["\n▁▁▁"] and line_starts(lines, 0) == []
+    smallest = Tokenizer.train(CODE, SMALLEST_VOCAB + len(set(CODE) - set(" \n")))
+    assert smallest.decode(smallest.encode(CODE)) == CODE
 
 
 def test_a_line_that_sentencepiece_skips_is_said():
