@@ -176,7 +176,8 @@ class TrainConfig(_Config):
     eval_interval: steps between two validation losses; the first and the last step are always evaluated.
     weight_decay: decoupled decay of the matrices; norms and embeddings have none. The default is ten times the usual
         0.1, because the texts here are small and read many times: in one sweep on python-docs (tiny, 1,500 steps of
-        8 × 128, one seed each) 0.1 ended at 1.87 bits/byte, 0.5 at 1.83, 1 at 1.76, 2 at 1.75 and 3 at 1.77.
+        8 × 128, one seed each) 0.1 ended at 1.87 bits/byte, 0.5 at 1.83, 1 at 1.76, 2 at 1.75 and 3 at 1.77. A larger
+        text wants less: `recipes.new_trainer` sets it by the text's size.
     grad_clip: largest gradient norm.
     """
 

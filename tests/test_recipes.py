@@ -4,7 +4,7 @@ import pytest
 
 from foundry_lib import ConfigError, TrainConfig
 from foundry_lib.corpus import read_corpus
-from foundry_lib.recipes import PROSE, TALES, new_trainer, recipe
+from foundry_lib.recipes import PROSE, TALES, new_trainer, recipe, weight_decay
 
 
 def test_tales_and_prose_have_recipes_of_their_own(tmp_path):
@@ -21,14 +21,21 @@ def test_a_training_on_tales_follows_the_recipe():
     assert trainer.loader.block_size == 200 and trainer.loader.longest_row <= model.max_seq_len == 256
 
 
-def test_a_training_on_prose_is_the_defaults(tmp_path):
+def test_a_training_on_prose_is_the_defaults_with_a_decay_for_its_size(tmp_path):
     file = tmp_path / "my.txt"
     file.write_text("".join(f"line {n} of the text\n" for n in range(2000)), encoding="utf-8")
     trainer = new_trainer(file, seed=5, vocab_size=300)
-    assert trainer.config == TrainConfig(seed=5)
+    assert trainer.config == TrainConfig(seed=5, weight_decay=weight_decay(len(trainer.loader.train_tokens)))
+    assert new_trainer(file, vocab_size=300, weight_decay=0.3).config.weight_decay == 0.3
     assert trainer.loader.block_size == trainer.model.config.max_seq_len == 128
     assert not trainer.model.config.tie_embeddings
     assert new_trainer(str(file), block_size=64, vocab_size=300, dim=64, batch_size=2).model.config.max_seq_len == 64
+
+
+def test_the_smaller_the_text_the_more_decay():
+    assert weight_decay(2_000) == weight_decay(120_000) == 2 and weight_decay(10**9) == 0.1
+    assert weight_decay(1_200_000) == pytest.approx(0.2)
+    assert new_trainer("tales-en", max_iters=5).config.weight_decay == TALES.train["weight_decay"]
 
 
 def test_the_same_seed_makes_the_same_training():
