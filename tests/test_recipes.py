@@ -33,8 +33,8 @@ def test_a_training_on_prose_is_the_defaults_with_a_decay_for_its_size(tmp_path)
 
 
 def test_the_smaller_the_text_the_more_decay():
-    assert weight_decay(2_000) == weight_decay(120_000) == 2 and weight_decay(10**9) == 0.1
-    assert weight_decay(1_200_000) == pytest.approx(0.2)
+    assert weight_decay(2_000) == weight_decay(160_000) == 2 and weight_decay(10**9) == 0.1
+    assert weight_decay(1_600_000) == pytest.approx(0.2)
     assert new_trainer("tales-en", max_iters=5).config.weight_decay == TALES.train["weight_decay"]
 
 
