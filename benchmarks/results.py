@@ -11,10 +11,10 @@ import report
 HELD = {True: "yes", False: "**no**", None: "not measured"}
 HEAD = """# Speed beside the peers
 
-Written by `benchmarks/results.py` from `benchmarks/results/`. Every figure comes from one run in which the rivals took
-turns, each in a process of its own, on the same weights and threads; the ratios are medians over the rounds. Speeds of
-one machine mean little on another: the ratios are what to compare. To measure again: `pip install -e ".[bench]"`, then
-each command below, then `python benchmarks/results.py`.
+Written by `benchmarks/results.py` from `benchmarks/results/`. Every speed beside a peer comes from one run in which the
+rivals took turns, each in a process of its own, on the same weights and threads; the ratios are medians over the
+rounds. Speeds of one machine mean little on another: the ratios are what to compare. To measure again: `pip install -e
+".[bench]"`, then each command below, then `python benchmarks/results.py`.
 """
 
 

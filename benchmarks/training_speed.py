@@ -4,8 +4,9 @@ A step is the library's own, as `Trainer.run` makes it, against transformers' Ll
 own loss, the same clipping and AdamW(fused=True): forward, backward, clip and update in 32 bits, in eager mode, on the
 same weights and the same random tokens, in turns. Tokens a second are medians over the rounds, each of several steps.
 
-The limit is measured in the same turns: all matrix products of a step of this model, forward and both backward ones of
-each linear map, into memory taken beforehand. A step's floating-point operations are counted as
+The limit is measured in the same turns: all products with a weight matrix in a step of this model, forward and both
+backward ones, into memory taken beforehand. Attention's own two products are left out, so compare that row by GFLOP/s
+and not by tokens/s. A step's floating-point operations are counted as
 `ModelConfig.flops_per_token` says, three times for training: two a weight, and attention over the whole square of
 positions; `causal` counts the half of the square that a causal model needs. Share: these operations a second over those
 of the bare products.

@@ -113,8 +113,8 @@ def python_docs() -> Corpus:
     Topics repeat each other: a section stands alone and inside the chapter that it belongs to. A paragraph that has
     occurred before, the longest topics being read first, is left out, so that no paragraph of the validation part is
     in the training part. Each Python has its own text: measured on 3.11, 3.12 and 3.13, repetition is 19 to 20 % of
-    465 to 511 kB, and in the last tenth of the raw text 8 to 9 % of all 80-character windows stand in the first nine;
-    after it 0 % do.
+    465 to 511 thousand characters, and in the last tenth of the raw text 8 to 9 % of all 80-character windows stand in
+    the first nine; after it 0 % do.
     Raises CorpusError on a Python that was installed without it.
     """
     try:

@@ -27,7 +27,7 @@ def normalised(weights: dict) -> dict:
 
 
 def skewed(words) -> dict:
-    """Zipf-Mandelbrot: rank r of n weighs 1 / (r + 1 + n/6); the first is about six times the last."""
+    """Zipf-Mandelbrot: rank r of n weighs 1 / (r + 1 + n/6); the first weighs 7n / (n + 6) times the last."""
     words = list(words)
     return normalised({word: 1 / (rank + 1 + len(words) / 6) for rank, word in enumerate(words)})
 
