@@ -196,6 +196,7 @@ def test_the_docs_are_learned_within_the_time(here, monkeypatch):
     monkeypatch.setattr(docs_speed, "TRIAL", 4)
     docs_speed.main()
     found = json.loads((here / "docs.json").read_text(encoding="utf-8"))
-    ((_, steps, seconds, nats, bits),) = found["sections"][0]["rows"]
+    (_, steps, seconds, nats, bits), (label, *repeated) = found["sections"][0]["rows"]
     assert int(steps.replace(",", "")) > 4 and seconds > 0 and 3 < nats < 7 and 1 < bits < 4
+    assert label == "with repetitions" and repeated[0] == steps and repeated[-1] != bits
     assert [line["held"] for line in found["promises"]] == [seconds <= 2, False]
