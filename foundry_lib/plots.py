@@ -147,7 +147,10 @@ def draw_quality(figure: Figure, curves: dict):
     for ax, (knob, points) in zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True):
         x = np.arange(len(points))
         found = list(points.values())
-        ax.errorbar(x, [q.valid / q.n for q in found], [q.margin for q in found], color=BLUE, marker="o", label="valid")
+        valid = np.array([q.valid / q.n for q in found])
+        ends = np.array([q.interval for q in found]).T  # (2, points)
+        to_ends = np.maximum(0, [valid - ends[0], ends[1] - valid])  # rounding alone may make one negative
+        ax.errorbar(x, valid, to_ends, color=BLUE, marker="o", label="valid")
         ax.plot(x, [q.distinct / q.n for q in found], color=ORANGE, ls="--", marker="s", ms=4, label="distinct")
         if all(q.copied is not None for q in found):
             ax.plot(x, [q.copied / q.n for q in found], color=RED, ls=":", marker="^", ms=4, label="copied")

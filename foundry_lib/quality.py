@@ -55,6 +55,14 @@ class Quality:
         p, n, z = self.valid / self.n, self.n, 1.96
         return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of that interval. Its middle lies nearer to one half than the share does, so that it ends at 0 or 1
+        where none or all were valid."""
+        p, n, z = self.valid / self.n, self.n, 1.96
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        return max(0.0, middle - self.margin), min(1.0, middle + self.margin)
+
     def __str__(self) -> str:
         worst = min(self.kept_share, key=self.kept_share.get, default=None)
         least = "" if worst is None else f"; least kept is {worst}, {self.kept_share[worst]:.1%} of {self.asked[worst]}"

@@ -64,7 +64,10 @@ def test_what_is_counted_is_what_was_written():
 def test_the_margin_is_wilsons():
     found = measure_of(valid=50, n=100)
     assert found.margin == pytest.approx(0.0962, abs=2e-4)  # Wilson's interval for 50 of 100 is .404 to .596
+    assert found.interval == pytest.approx((0.404, 0.596), abs=1e-3)
     assert measure_of(valid=0, n=100).margin > 0.01  # none of a hundred is not never
+    assert measure_of(valid=100, n=100).interval == pytest.approx((0.963, 1), abs=1e-3)
+    assert measure_of(valid=2, n=40).interval == pytest.approx((0.014, 0.165), abs=1e-3)
 
 
 def measure_of(valid: int, n: int):
