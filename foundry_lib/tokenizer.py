@@ -90,7 +90,7 @@ def training_lines(documents: Sequence[str | TextFile]) -> list[str]:
     return lines
 
 
-def line_starts(lines: Iterable[str], most: int) -> list[str]:
+def line_starts(lines: Sequence[str], most: int) -> list[str]:
     """The commonest beginnings of indented lines, newlines and spaces, each to be one piece: at most `most`, and each
     of at least one line in a hundred.
 
@@ -98,7 +98,6 @@ def line_starts(lines: Iterable[str], most: int) -> list[str]:
     it. In program text two tokens of ten say where a line begins, so one of them is saved. The last space of an
     indentation is left to the word behind it, which begins with a space wherever else it stands.
     """
-    lines = list(lines)
     found = Counter(start[0] for start in map(LINE_START.match, lines) if start)
     return [start.replace(" ", "▁") for start, n in found.most_common(most) if n >= len(lines) / 100]
 
