@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import ModelConfig
+from .linear import Linear
 
 
 class MLP(nn.Module):
@@ -14,9 +15,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.w_gate = nn.Linear(config.dim, config.hidden_dim, bias=False)
-        self.w_up = nn.Linear(config.dim, config.hidden_dim, bias=False)
-        self.w_down = nn.Linear(config.hidden_dim, config.dim, bias=False)
+        self.w_gate = Linear(config.dim, config.hidden_dim)
+        self.w_up = Linear(config.dim, config.hidden_dim)
+        self.w_down = Linear(config.hidden_dim, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w_down(F.silu(self.w_gate(x)) * self.w_up(x))

@@ -10,6 +10,7 @@ from .config import ModelConfig
 from .errors import ConfigError
 from .feed_forward import MLP
 from .kv_cache import KVCache
+from .linear import Linear
 from .loss import next_token_loss
 from .norm import RMSNorm
 from .rope import rope_table
@@ -65,7 +66,7 @@ class MiniLLM(nn.Module):
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
         self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
         self.norm = norm(config.dim, config.norm_eps)
-        self.output = nn.Linear(config.dim, config.vocab_size, bias=False)
+        self.output = Linear(config.dim, config.vocab_size)
         if config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight
         table = rope_table(config.head_dim, config.max_seq_len, config.rope_theta)
@@ -79,7 +80,9 @@ class MiniLLM(nn.Module):
         self.tok_embeddings.weight.normal_(0, c.embedding_std or c.dim**-0.5, generator=generator)
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
-                module.weight.normal_(0, c.matrix_std or module.in_features**-0.5, generator=generator)
+                std = c.matrix_std or module.in_features**-0.5
+                drawn = torch.empty(module.weight.shape).normal_(0, std, generator=generator)
+                module.weight.copy_(drawn)  # drawn row by row, in whatever order the weight lies in memory
             elif isinstance(module, RMSNorm):
                 module.weight.fill_(1.0)
         self.norm.weight.fill_(1.0)

@@ -243,7 +243,7 @@ class Trainer:
         """
         position = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {
-            f"optimizer.{position[id(p)]}.{key}": value.detach().cpu().clone()
+            f"optimizer.{position[id(p)]}.{key}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
             for p, state in self.optimizer.state.items()
             for key, value in state.items()
         }
@@ -301,6 +301,8 @@ class Trainer:
                 p = parameters[name]
                 if field != "step" and (tensor.shape != p.shape or not tensor.isfinite().all()):
                     raise ValueError(f"the optimizer's {field} of {name} does not fit the weights")
+                if field != "step":  # the fused AdamW goes through memory: it needs the averages as the weight lies
+                    tensor = torch.empty_like(p).copy_(tensor)
                 state.setdefault(p, {})[field] = tensor.to(p.device)
         self.optimizer.state.update(state)
         self.loader.load_state(
