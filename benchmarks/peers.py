@@ -36,7 +36,7 @@ class Weights:
             for name, weight in model.named_parameters():
                 if "norm" in name:
                     weight.uniform_(0.5, 1.5, generator=generator)
-        save_file(model.state_dict(), folder / "model.safetensors")
+        save_file({name: w.contiguous() for name, w in model.state_dict().items()}, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(self.config.to_dict()))
 
     def facts(self) -> dict:
