@@ -34,7 +34,9 @@ from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused
 from .trainer import Record, Trainer
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
-CODE = "attention baselines config corpus data feed_forward linear loss model norm recipes rope textfile tokenizer trainer"
+CODE = (
+    "attention baselines config corpus data feed_forward linear loss model norm recipes rope textfile tokenizer trainer"
+)
 
 
 @cache
