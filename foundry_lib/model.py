@@ -81,8 +81,8 @@ class MiniLLM(nn.Module):
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 std = c.matrix_std or module.in_features**-0.5
-                drawn = torch.empty(module.weight.shape).normal_(0, std, generator=generator)
-                module.weight.copy_(drawn)  # drawn row by row, in whatever order the weight lies in memory
+                rows = torch.empty_like(module.weight, memory_format=torch.contiguous_format)
+                module.weight.copy_(rows.normal_(0, std, generator=generator))  # however it lies, the same draws
             elif isinstance(module, RMSNorm):
                 module.weight.fill_(1.0)
         self.norm.weight.fill_(1.0)

@@ -299,10 +299,10 @@ class Trainer:
             if key.startswith("optimizer."):
                 name, field = key.removeprefix("optimizer.").rsplit(".", 1)
                 p = parameters[name]
-                if field != "step" and (tensor.shape != p.shape or not tensor.isfinite().all()):
-                    raise ValueError(f"the optimizer's {field} of {name} does not fit the weights")
-                if field != "step":  # the fused AdamW goes through memory: it needs the averages as the weight lies
-                    tensor = torch.empty_like(p).copy_(tensor)
+                if field != "step":
+                    if tensor.shape != p.shape or not tensor.isfinite().all():
+                        raise ValueError(f"the optimizer's {field} of {name} does not fit the weights")
+                    tensor = torch.empty_like(p).copy_(tensor)  # the fused AdamW needs it to lie as the weight does
                 state.setdefault(p, {})[field] = tensor.to(p.device)
         self.optimizer.state.update(state)
         self.loader.load_state(

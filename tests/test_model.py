@@ -1,11 +1,13 @@
 """The model's own promises: causality, the cache, the batch, the counts, the first loss."""
 
+import copy
 import math
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from foundry_lib import (
@@ -172,6 +174,28 @@ def test_the_seed_alone_decides_the_weights():
     b, c = MiniLLM(CONFIG, seed=5), MiniLLM(CONFIG, seed=6)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not torch.equal(a.layers[0].attention.wq.weight, c.layers[0].attention.wq.weight)
+
+
+def test_weights_lie_by_input_channel_and_are_drawn_as_if_they_did_not():
+    """The order in memory is what makes writing fast; no copy, load or gradient may lose it, no draw depend on it."""
+
+    def by_rows(config):
+        part = MLP(config)
+        for name, linear in list(part.named_children()):
+            setattr(part, name, nn.Linear(linear.in_features, linear.out_features, bias=False))
+        return part
+
+    ours, plain = MiniLLM(CONFIG, seed=5), MiniLLM(CONFIG, seed=5, feed_forward=by_rows)
+    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), plain.parameters(), strict=True))
+    loaded = MiniLLM(CONFIG, seed=6)
+    loaded.load_state_dict(plain.state_dict())
+    ours.loss(tokens(2, 8), tokens(2, 8, seed=1)).backward()
+    for model in (ours, copy.deepcopy(ours), loaded):
+        linears = {name: part.weight for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+        assert len(linears) == 7 * CONFIG.n_layers + 1
+        for name, weight in linears.items():
+            assert weight.T.is_contiguous() and not weight.is_contiguous(), name
+            assert weight.grad is None or weight.grad.stride() == weight.stride(), name
 
 
 def test_parts_of_ones_own_plug_in():

@@ -66,7 +66,7 @@ def test_freed_memory_is_kept_for_the_next_step():
         "work = lambda: len([torch.ones(10**6) for _ in range(30)]); "
         "work(); work(); before = pages(); [work() for _ in range(5)]; print(pages() - before)"
     )
-    # in one process of six glibc keeps the memory of its own accord, and with the setting one tensor may still be new
+    # in three processes of twelve glibc keeps the memory of its own accord; with the setting one tensor may be new
     without = max(int(child(code.format(""))) for _ in range(4))
     with_it = int(child(code.format("import foundry_lib; ")))
     assert with_it < without / 10, f"{with_it} pages with, {without} without"
