@@ -33,7 +33,8 @@ class _NextTokenLoss(torch.autograd.Function):
         wide = torch.promote_types(stream.dtype, torch.float32)  # a sum over V terms needs 32 bits or more
         total = torch.zeros((), dtype=wide, device=stream.device)
         grad_stream = torch.empty_like(stream) if wanted else None
-        grad_head = torch.zeros_like(head) if wanted else None
+        # by rows, whatever the head's own order: there the product that is added to it is a quarter faster
+        grad_head = torch.zeros_like(head, memory_format=torch.contiguous_format) if wanted else None
         rows = max(1, CHUNK // len(head))
         for start in range(0, len(stream), rows):
             part = slice(start, start + rows)
