@@ -15,8 +15,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-ONLY_PYPI = {"pylopdf-fonts-zh-cn", "playwright"}  # the first comes with `-e .`, the second with `test --browser`
-FLOORS = {"sentencepiece": "0.2.1", "jupyter-server": "2.21", "jupyterlab": "4.6.2"}  # security fixes
+ONLY_PYPI = {"pylopdf-fonts-zh-cn", "sentencepiece", "playwright"}  # two come with `-e .`, one with `test --browser`
+FLOORS = {"sentencepiece": "0.2.3", "jupyter-server": "2.21", "jupyterlab": "4.6.2"}  # crashes, security
 FREE = re.compile(r"(torch|triton|nvidia|cuda)(-|$)")  # each learner's machine decides these
 
 
