@@ -32,10 +32,14 @@ class Ours(peers.Ours):
     def write(self, ids: list[list[int]], new: int, temperature: float, times: int = 1) -> list[list[int]]:
         from foundry_lib import generate
 
-        idx = self.tensor(ids)
+        idx, model = self.tensor(ids), self.writer(len(ids))
         for _ in range(times):
-            text = generate(self.model, idx, new, temperature=temperature)
+            text = generate(model, idx, new, temperature=temperature)
         return text[:, idx.shape[1] :].tolist()
+
+    def writer(self, rows: int):
+        """What stands for the model where it writes so many rows."""
+        return self.model
 
 
 class Transformers(peers.Transformers):
@@ -142,28 +146,29 @@ def bytes_a_token(facts: dict) -> int:
     return weights + row * (PROMPT + NEW // 2)
 
 
-def speed(preset: str, rows: dict[str, Row], rounds: int, device: str = "cpu") -> dict:
-    """All rows of one preset: each rival's `race.speeds` and greedy text, the bytes a token, bytes a second of a buffer
-    of that size and of a large one, who was absent and why."""
+def speed(preset: str, rows: dict[str, Row], rounds: int, device: str = "cpu", makers: dict = MAKERS) -> dict:
+    """All rows of one preset: each rival's `race.speeds`, greedy text and seconds of its first one, the bytes a token,
+    bytes a second of a buffer of that size and of a large one, who was absent and why."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with race.Rival(peers.Weights, folder, preset) as weights:
             n_bytes = bytes_a_token(weights.call("facts"))
-        rivals, absent = race.start(stack, {name: (make, folder, device) for name, make in MAKERS.items()}, THREADS)
+        rivals, absent = race.start(stack, {name: (make, folder, device) for name, make in makers.items()}, THREADS)
         apart = peers.apart(rivals, prompt(1, 40)[0])
         sizes = n_bytes, BUFFER
         reader = stack.enter_context(race.Rival(Reader, sizes, device, threads=THREADS))
-        speeds, texts = {}, {}
+        speeds, texts, first = {}, {}, {}
         for what, row in rows.items():
             work = "write", prompt(row.rows, row.prompt), row.new, row.temperature, row.times
             able = {name: rival for name, rival in rivals.items() if row.rows == 1 or name != "litgpt"}
             tasks = {name: partial(rival.seconds, *work) for name, rival in able.items()}
+            first[what] = {name: task() for name, task in tasks.items()}
             amount = row.rows * row.times * (row.new if row.new > 1 else row.prompt)
             speeds[what] = race.speeds(race.take_turns(tasks, rounds), amount, AGAINST)
             texts[what] = {} if row.temperature else {name: rival.call(*work) for name, rival in able.items()}
         read = race.take_turns({which: partial(reader.seconds, "read", which, 20) for which in (0, 1)}, rounds)
     rates = [20 * size / min(read[which]) for which, size in enumerate(sizes)]
-    return dict(speeds=speeds, texts=texts, bytes=n_bytes, rates=rates, absent=absent, apart=apart)
+    return dict(speeds=speeds, texts=texts, first=first, bytes=n_bytes, rates=rates, absent=absent, apart=apart)
 
 
 def section(title: str, rows: dict[str, Row], found: dict) -> dict:

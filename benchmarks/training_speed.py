@@ -152,17 +152,21 @@ MAKERS = {"foundry_lib": Ours, "transformers": Transformers, "litgpt": LitGPT}
 HEADER = ["", "tokens/s", "lowest", "highest", "× transformers", "GFLOP/s", "share", "share, causal"]
 
 
-def speed(preset: str, rows: int, tokens: int, rounds: int, steps: int = 3, device: str = "cpu") -> dict:
-    """`steps` steps in turns. Each rival's `race.speeds` in tokens, the operations a token, who was absent and why."""
+def speed(
+    preset: str, rows: int, tokens: int, rounds: int, steps: int = 3, device: str = "cpu", makers: dict = MAKERS
+) -> dict:
+    """`steps` steps in turns. Each rival's `race.speeds` in tokens and the seconds of its first step, the operations a
+    token, who was absent and why."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with race.Rival(peers.Weights, folder, preset) as weights:
             facts = weights.call("facts")
         given = folder, rows, tokens, device
-        rivals, absent = race.start(stack, {name: (make, *given) for name, make in MAKERS.items()}, THREADS)
+        rivals, absent = race.start(stack, {name: (make, *given) for name, make in makers.items()}, THREADS)
         apart = peers.apart(rivals, list(range(3, 103)))
-        first = {name: rival.call("steps", 1) for name, rival in rivals.items()}
-        if max(first.values()) - min(first.values()) > (1e-4 if device == "cpu" else 1e-2):  # 16 bits on a GPU
+        first = {name: rival.timed("steps", 1) for name, rival in rivals.items()}
+        losses = [loss for _, loss in first.values()]
+        if max(losses) - min(losses) > (1e-4 if device == "cpu" else 1e-2):  # 16 bits on a GPU
             raise RuntimeError(f"The rivals' first losses differ: {first}.")
         rivals["bare products"] = stack.enter_context(race.Rival(Products, *given, threads=THREADS))
         tasks = {name: partial(rival.seconds, "steps", steps) for name, rival in rivals.items()}
@@ -172,6 +176,7 @@ def speed(preset: str, rows: int, tokens: int, rounds: int, steps: int = 3, devi
     return dict(
         speeds=race.speeds(seconds, steps * rows * tokens, "transformers"),
         operations=dict(bare=bare, whole=bare + square, causal=bare + square * (tokens + 1) / (2 * tokens)),
+        first={name: seconds for name, (seconds, _) in first.items()},
         absent=absent,
         apart=apart,
     )

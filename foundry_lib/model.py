@@ -125,6 +125,11 @@ class MiniLLM(nn.Module):
         """The loss of `forward` alone, for a training: it needs no logits, the largest tensor there is."""
         return next_token_loss(self.stream(idx), self.output.weight, targets)
 
+    def new_cache(self, batch_size: int = 1) -> KVCache:
+        """Room for the keys and values of `batch_size` texts of max_seq_len tokens, in the weights' precision."""
+        weight = self.tok_embeddings.weight
+        return KVCache(self.config, batch_size, device=weight.device, dtype=weight.dtype)
+
     @property
     def n_params(self) -> int:
         """Number of trained parameters, counted on the tensors themselves; a tied head counts once."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .config import SampleConfig
 from .errors import ConfigError, FoundryError, Notice
-from .kv_cache import KVCache
 from .tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 
 LOOKS = 64, 1024  # tokens among which top-p looks before it sorts all 8,192, which costs 20 and 10 times as much
@@ -122,7 +121,7 @@ def generate_tokens(
             stacklevel=2,
         )
         idx = idx[:, -max_seq_len:]
-    cache = KVCache(model.config, idx.shape[0], device=idx.device, dtype=model.tok_embeddings.weight.dtype)
+    cache = model.new_cache(idx.shape[0])
     start, unread = 0, idx
     for _ in range(max_new_tokens):
         if window_start(idx.shape[1], max_seq_len) != start:

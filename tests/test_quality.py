@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from foundry_lib import ConfigError, ModelConfig, SampleConfig, plots, sample_text, tales
 from foundry_lib.checkpoint import load_checkpoint, read_json, verify
 from foundry_lib.corpus import told
+from foundry_lib.kv_cache import KVCache
 from foundry_lib.model import MiniLLM
 from foundry_lib.quality import curves, excess, measure, tale_losses, write
 from foundry_lib.tokenizer import Tokenizer
@@ -37,6 +38,9 @@ class Reciter(torch.nn.Module):
         self.tok_embeddings = torch.nn.Embedding(1, 1)
         self.rows = [tokenizer.encode(text, eos=True) for text in texts]
         self.place = 0
+
+    def new_cache(self, batch_size: int = 1) -> KVCache:
+        return KVCache(self.config, batch_size)
 
     def forward(self, idx, cache=None):
         start = cache.length
