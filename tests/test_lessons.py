@@ -416,9 +416,3 @@ def test_nbval_is_strict_and_complete():
             f"{kept!r} would not be compared"
         )
     assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'
-
-
-def test_the_readme_shows_the_stored_picture():
-    lesson, picture = lessons.README_PICTURE
-    assert picture.read_bytes() == lessons.first_picture(ROOT / "notebooks" / f"{lesson}.ipynb")
-    assert f"({picture.relative_to(ROOT).as_posix()})" in (ROOT / "README.md").read_text(encoding="utf-8")
