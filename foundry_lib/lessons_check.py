@@ -190,7 +190,7 @@ def check(paths: list[Path], root: Path = ROOT, jobs: int = 1, timeout: int = 60
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="course.py check", allow_abbrev=False, description=__doc__.split("\n")[0])
-    parser.add_argument("lessons", nargs="*", help="such as 01_rms_norm; none: all of them")
+    parser.add_argument("lessons", nargs="*", help="such as 01_rms_norm, or 01; none: all of them")
     parser.add_argument("--html", nargs="?", const="", metavar="FILE", help="a report with the pictures as well")
     parser.add_argument("--jobs", type=int, metavar="N", help="lessons at a time (one for each processor core)")
     parser.add_argument("--timeout", type=int, default=lessons.CELL_TIMEOUT, metavar="SECONDS", help="for one cell")
