@@ -48,6 +48,13 @@ class Run:
     slower: float = 1.0
 
     @property
+    def name(self) -> str:
+        """How `course.py refresh` takes the lesson."""
+        if self.path.parent == lessons.LESSONS:
+            return self.path.stem
+        return f'"{self.path}"' if " " in str(self.path) else str(self.path)
+
+    @property
     def faults(self) -> list[dict]:
         """The cells that are not as stored; where the run broke off and no cell says why, pytest's last words too."""
         found = all_faults(self.records)

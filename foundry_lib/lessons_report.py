@@ -88,13 +88,25 @@ def later(run) -> str:
 
 
 def blocks(run) -> list[list[str]]:
-    """Of each cell that is shown: a heading, its source, and what happened."""
+    """Of each cell that is shown: a heading, its source (not of a stripped cell, in which nothing is wrong), and what
+    happened."""
     found = []
     for number, fault in enumerate(shown(run)):
         also = later(run) if number == 0 else ""
         head = f"code cell {fault['cell']}: {VERDICTS[fault['verdict']]}" + (f" ({also})" if also else "")
-        found.append([head, *filter(None, [shorten(fault["source"]), what_happened(fault)])])
+        source = "" if fault["verdict"] == "stripped" else shorten(fault["source"])
+        found.append([head, *filter(None, [source, what_happened(fault)])])
     return found
+
+
+def next_step(run) -> str:
+    """What to do about a lesson that is not green."""
+    worst, store = shown(run)[-1]["verdict"], f"`python3 course.py refresh {run.name}`"
+    if worst == "stripped":
+        return f"{store} runs the lesson and stores its outputs; `git diff` shows what was removed."
+    if worst == "differs":
+        return f"If the change was meant, {store} stores what is found now; else `git diff` shows what was changed."
+    return f"`git diff` shows what was changed. Once the lesson runs to its end, {store} stores what it prints."
 
 
 def row(run) -> tuple[str, ...]:
@@ -152,7 +164,7 @@ def summary(runs) -> str:
 
 
 def text(runs) -> str:
-    """The table, and below it what differs in each lesson that is not green."""
+    """The table, and below it what differs in each lesson that is not green, and what to do about it."""
     rows = [HEAD, *map(row, runs)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     lines = ["  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in rows]
@@ -160,6 +172,8 @@ def text(runs) -> str:
     for run in runs:
         for head, *words in blocks(run):
             lines += ["", f"{run.path.stem}, {head}", f"\n  {'.' * 20}\n".join(map(indent, words))]
+        if run.fault:
+            lines.append(f"  {next_step(run)}")
     return "\n".join([*lines, "", summary(runs)])
 
 
@@ -183,6 +197,8 @@ def html(runs) -> str:
         for title, *words in blocks(run):
             parts.append(f'<p class="bad">C{esc(title[1:])}</p>')
             parts += [f"<pre>{esc(part)}</pre>" for part in words]
+        if run.fault:
+            parts.append(f"<p>{esc(next_step(run))}</p>")
         for record in run.records:
             for picture in record["pictures"]:
                 name = esc(f"{run.path.stem}, code cell {record['cell']}")

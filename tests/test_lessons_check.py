@@ -187,7 +187,7 @@ def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, wh
     assert f"<table><tr><th>{lessons_report.HEAD[0]}</th>" in page
     worst = lessons_report.shown(run)[-1]
     assert worst["verdict"] == "differs" or (worst["message"] in text and worst["message"] in page)
-    assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1)
+    assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED")
 
 
 def test_a_later_cell_that_raises_is_seen(checked):
@@ -199,6 +199,31 @@ def test_a_later_cell_that_raises_is_seen(checked):
 def test_a_run_that_goes_on_is_not_broken_off():
     assert made_up("ok", n_cells=5, done=False).fault is None and made_up("ok", n_cells=5).fault["cell"] == 2
     assert [fault["verdict"] for fault in made_up("differs", n_cells=5, done=False).faults] == ["differs"]
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (made_up("differs"), "If the change was meant, `python3 course.py refresh 06_tokens` stores"),
+        (made_up("differs", "raises"), "`git diff` shows what was changed. Once the lesson runs"),
+        (made_up("?"), "`python3 course.py refresh 06_tokens` runs the lesson and stores its outputs"),
+        (made_up("ok"), None),
+    ],
+)
+def test_a_red_lesson_says_what_to_do_next(run, says):
+    for text in (lessons_report.text([run]), lessons_report.html([run])):
+        if says is None:
+            assert "git diff" not in text and "refresh" not in text
+        else:
+            assert says in text and text.count("git diff") == text.count("course.py refresh 06_tokens") == 1
+
+
+def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
+    run = made_up("differs")
+    assert lessons.find_lessons([run.name]) == [run.path]
+    run.path = write_lesson(tmp_path / "a lesson.ipynb", cell("1"))
+    assert f'refresh "{run.path}"`' in lessons_report.text([run])
+    assert lessons.find_lessons([run.name.strip('"')]) == [run.path]
 
 
 @pytest.mark.parametrize(
