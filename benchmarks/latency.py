@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/latency.py              # about four minutes; needs Playwright and a Chromium
     .venv/bin/python benchmarks/latency.py --kernel     # only what a move costs the kernel: printed, no browser
-    .venv/bin/python benchmarks/latency.py --pictures   # only the pictures of the README: data/lesson-08.png
+    .venv/bin/python benchmarks/latency.py --pictures   # only the two pictures of the README, in data/
 
 Measured inside the page: from the key's own event to the second animation frame after the new picture was decoded.
 The floor is the same path with nothing to draw: a slider whose callback swaps two tiny pictures. Measured in this
@@ -20,14 +20,19 @@ import time
 from pathlib import Path
 
 import ipywidgets
-import torch
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 from in_browser import CHROMIUM, first_panel, launch, press, run_all, running_lab, settled  # noqa: E402
 
+from foundry_lib.baselines import reference_lines  # noqa: E402
+from foundry_lib.recipes import new_trainer  # noqa: E402
+from foundry_lib.watch import LossFigure  # noqa: E402
+
 PRESSES, MEDIAN, WORST, KERNEL = 50, 100, 250, 20
+PICTURED = 400  # steps of lesson 07's training: some rules are learned by then and some are not; at its end all are
 START = """
 import ipywidgets
 from foundry_lib import look, tales
@@ -96,6 +101,8 @@ def kernel(panel, slider) -> float:
 
 def kernels() -> dict[str, float]:
     """Name of a panel → what a move of its costliest slider costs the kernel; printed for every slider."""
+    import torch  # here: foundry_lib comes first, so that idle threads sleep in the training that is pictured
+
     torch.set_num_threads(1)  # so that all of it is the time of this thread
     os.chdir(ROOT / "notebooks")
     names, worst = {}, {}
@@ -144,17 +151,31 @@ def storm(page, box, slider: int) -> float:
     return page.evaluate("window.changed - window.released")
 
 
-def pictures(page, lab):
-    """data/lesson-08.png: the playground with two filters set, as a learner sees it."""
+def training_picture(trainer, steps: int = PICTURED) -> bytes:
+    """A training after some of its steps, as `watch` shows it: a PNG."""
+    figure = LossFigure(trainer, reference_lines(trainer.loader))
+    for _ in trainer.run(steps):
+        pass
+    figure.update()
+    return figure.value
+
+
+def playground_picture(page, lab) -> bytes:
+    """The playground with two filters set, as a learner sees it: a PNG."""
     cell = PANELS["playground"][0].replace("By the sea lived Clever Leo with his", "By the sea lived")
     run_all(
         page, lab.address(lab.write("picture", [START, f"play = {cell}\nplay", "play.set(temperature=1.4, top_k=8)"]))
     )
     box = first_panel(page)
     settled(page, box)
-    path = ROOT / "data" / "lesson-08.png"
-    box.screenshot(path=path)
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+    return box.screenshot()
+
+
+def store(lesson: str, picture: bytes):
+    """A picture of the README, which says below it what it shows."""
+    path = ROOT / "data" / f"lesson-{lesson}.png"
+    path.write_bytes(picture)
+    print(f"{path.relative_to(ROOT)}: {len(picture) / 1024:.0f} KiB", flush=True)
 
 
 def main():
@@ -168,11 +189,13 @@ def main():
     if CHROMIUM is None:
         raise SystemExit("There is no Chromium on this machine.")
     busy = os.getloadavg()[0]
+    if options.pictures:  # before JupyterLab starts: the picture says how fast the training is
+        store("07", training_picture(new_trainer("tales-en")))
     with tempfile.TemporaryDirectory() as folder, running_lab(Path(folder)) as lab, sync_playwright() as driver:
         browser = launch(driver)
         window = {"width": 1280, "height": 1400}
         if options.pictures:
-            pictures(browser.new_page(viewport=window), lab)
+            store("08", playground_picture(browser.new_page(viewport=window), lab))
             return
         rows, bad, costs = [], [], kernels()
         for name, (cell, slider) in PANELS.items():

@@ -25,12 +25,12 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-README_PICTURE = ("07_training", LESSONS.parent / "data" / "lesson-07.png")  # the first loss curve of this lesson
 CELL_TIMEOUT = 600  # seconds, as in the tests
 
 
 def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
-    """Names ("07_training"), file names or paths of lessons -> paths; none: every lesson. Else ValueError."""
+    """Names ("07_training"), beginnings of one name ("07"), file names or paths of lessons -> paths; none: every
+    lesson. Raises ValueError for what is no lesson and for the beginning of several."""
     known = sorted(folder.glob("*.ipynb"))
     if not names:
         return known
@@ -41,10 +41,13 @@ def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
             path = folder / f"{name}.ipynb"
         elif not path.exists():
             path = folder / path.name
-        if not path.exists():
+        meant = [path] if path.exists() else [lesson for lesson in known if lesson.stem.startswith(name)]
+        if len(meant) > 1:
+            raise ValueError(f"{name!r} could be any of {', '.join(lesson.stem for lesson in meant)}.")
+        if not meant:
             lessons = ", ".join(lesson.stem for lesson in known)
             raise ValueError(f"There is no lesson {name!r}; the lessons are {lessons}.")
-        found.append(path)
+        found += meant
     return found
 
 
@@ -131,14 +134,6 @@ def refresh(path: Path) -> dict[int, str]:
     return {number: difference(*pair, "before", "now") for number, pair in texts if pair[0] != pair[1]}
 
 
-def first_picture(path: Path) -> bytes:
-    """The first picture (PNG) of a training that is stored in a lesson; where there is none, the first picture."""
-    outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get("outputs", [])]
-    data = [o.data for o in outputs if "image/png" in o.get("data", {})]
-    curves = [one for one in data if one.get("text/plain") == "<loss curve>"]
-    return base64.b64decode((curves or data)[0]["image/png"])
-
-
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] != "refresh":
         print("usage: python -m foundry_lib.lessons refresh [lesson ...]", file=sys.stderr)
@@ -158,8 +153,6 @@ def main(arguments: list[str]) -> int:
             return 1
         seconds, size = time.monotonic() - started, path.stat().st_size / 1024
         cells = ", ".join(map(str, moved))
-        if path.resolve().parent == LESSONS and path.stem == README_PICTURE[0]:
-            README_PICTURE[1].write_bytes(first_picture(path))
         changes = f"text changed in code cells {cells}" if moved else "same text as before"
         print(f"{seconds:.0f} s, {size:.0f} KiB, {changes}", flush=True)
         for number, lines in moved.items():

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATED = re.compile(r"\((\d+) s of computing[,)]")  # in a lesson's first cell
 ROOM = 2.0  # how far a header may be from what is measured, either way
 UNIT_SECONDS = 0.0315  # what `unit_of_work` took on the computer on which the headers were measured
+ENDS = ("dies", "endless", "broken")  # behind a cell with such a verdict none is run
 PAUSE = 0.3  # seconds between two looks at the records
 
 
@@ -47,13 +48,26 @@ class Run:
     slower: float = 1.0
 
     @property
-    def fault(self) -> dict | None:
-        """The first cell that is not as stored; where not all cells ran, what pytest said of it."""
-        found = first_fault(self.records)
-        if found is None and self.done and (len(self.records) < self.n_cells or not self.n_cells):
+    def name(self) -> str:
+        """How `course.py refresh` takes the lesson."""
+        if self.path.parent == lessons.LESSONS:
+            return self.path.stem
+        return f'"{self.path}"' if " " in str(self.path) else str(self.path)
+
+    @property
+    def faults(self) -> list[dict]:
+        """The cells that are not as stored; where the run broke off and no cell says why, pytest's last words too."""
+        found = all_faults(self.records)
+        known = bool(found) and found[-1]["verdict"] in ENDS
+        if self.done and not known and (len(self.records) < self.n_cells or not self.n_cells):
             last = "\n".join(self.log.strip().splitlines()[-12:])
-            return {"verdict": "broken", "cell": len(self.records) + 1, "source": "", "message": last}
+            found.append({"verdict": "broken", "cell": len(self.records) + 1, "source": "", "message": last})
         return found
+
+    @property
+    def fault(self) -> dict | None:
+        """The first of them."""
+        return next(iter(self.faults), None)
 
     @property
     def compared(self) -> int:
@@ -84,17 +98,24 @@ def read_records(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
-def first_fault(records: list[dict]) -> dict | None:
-    """The first cell that is not as it should be, or None. Nothing is compared in a cell that was never run, so such
-    a cell is a fault, and so is a lesson in which nothing is compared."""
+def all_faults(records: list[dict]) -> list[dict]:
+    """The cells that are not as they should be. Nothing is compared in a cell that was never run, so such a cell is a
+    fault, and so is a lesson in which nothing is compared."""
+    found = []
     for record in records:
         if record["verdict"] != "ok":
-            return record
-        if not record["counted"]:
-            return record | {"verdict": "stripped", "message": "The stored lesson was not run from top to bottom."}
-    if records and not any(record["compared"] for record in records):
-        return records[0] | {"verdict": "stripped", "message": "No cell of the lesson is compared."}
-    return None
+            found.append(record)
+        elif not record["counted"]:
+            message = "The stored lesson was not run from top to bottom."
+            found.append(record | {"verdict": "stripped", "message": message})
+    if records and not found and not any(record["compared"] for record in records):
+        found.append(records[0] | {"verdict": "stripped", "message": "No cell of the lesson is compared."})
+    return found
+
+
+def first_fault(records: list[dict]) -> dict | None:
+    """The first of them, or None."""
+    return next(iter(all_faults(records)), None)
 
 
 def begin(path: Path) -> Run:
@@ -190,7 +211,7 @@ def check(paths: list[Path], root: Path = ROOT, jobs: int = 1, timeout: int = 60
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="course.py check", allow_abbrev=False, description=__doc__.split("\n")[0])
-    parser.add_argument("lessons", nargs="*", help="such as 01_rms_norm; none: all of them")
+    parser.add_argument("lessons", nargs="*", help="such as 01_rms_norm, or 01; none: all of them")
     parser.add_argument("--html", nargs="?", const="", metavar="FILE", help="a report with the pictures as well")
     parser.add_argument("--jobs", type=int, metavar="N", help="lessons at a time (one for each processor core)")
     parser.add_argument("--timeout", type=int, default=lessons.CELL_TIMEOUT, metavar="SECONDS", help="for one cell")

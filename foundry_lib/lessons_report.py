@@ -6,14 +6,22 @@ import platform
 import sys
 import time
 
-VERDICTS = {
+VERDICTS = {  # from good to worst
     "ok": "green",
+    "stripped": "STRIPPED",
     "differs": "DIFFERS",
     "raises": "RAISES",
-    "dies": "KERNEL DIED",
     "endless": "TIME-OUT",
-    "stripped": "STRIPPED",
+    "dies": "KERNEL DIED",
     "broken": "DID NOT RUN",
+}
+DOES = {  # what one cell does, and what several do
+    "stripped": ("is stripped", "are stripped"),
+    "differs": ("differs", "differ"),
+    "raises": ("raises", "raise"),
+    "endless": ("runs out of time", "run out of time"),
+    "dies": ("kills the kernel", "kill the kernel"),
+    "broken": ("ends the run", "end the run"),
 }
 HEAD = ("lesson", "cells run", "compared", "seconds", "MiB", "computing", "header", "verdict", "first differing cell")
 LONGEST = 40  # lines of a source or a difference that are shown
@@ -48,8 +56,57 @@ def clock(started: float) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
+def badness(verdict: str) -> int:
+    """The larger, the worse."""
+    return list(VERDICTS).index(verdict)
+
+
+def shown(run) -> list[dict]:
+    """The first differing cell, and the first with the worst verdict where that is a worse one: behind a number that
+    moved a cell may raise."""
+    if not run.faults:
+        return []
+    first, worst = run.faults[0], max(run.faults, key=lambda fault: badness(fault["verdict"]))
+    return [first] if first["verdict"] == worst["verdict"] else [first, worst]
+
+
 def verdict(run) -> str:
-    return VERDICTS[run.fault["verdict"] if run.fault else "ok"]
+    """The worst of the run."""
+    faults = shown(run)
+    return VERDICTS[faults[-1]["verdict"] if faults else "ok"]
+
+
+def later(run) -> str:
+    """How many cells behind the first differing one differ too, how many raise and so on; empty where none do."""
+    first, *others = (fault["verdict"] for fault in run.faults)
+    parts = []
+    for what in sorted(set(others), key=lambda what: (what != first, -badness(what))):
+        count = others.count(what)
+        cells = "" if parts else " later cell" if count == 1 else " later cells"
+        parts.append(f"{count}{cells} {DOES[what][count > 1]}{' too' if what == first else ''}")
+    return ", ".join(parts)
+
+
+def blocks(run) -> list[list[str]]:
+    """Of each cell that is shown: a heading, its source (not of a stripped cell, in which nothing is wrong), and what
+    happened."""
+    found = []
+    for number, fault in enumerate(shown(run)):
+        also = later(run) if number == 0 else ""
+        head = f"code cell {fault['cell']}: {VERDICTS[fault['verdict']]}" + (f" ({also})" if also else "")
+        source = "" if fault["verdict"] == "stripped" else shorten(fault["source"])
+        found.append([head, *filter(None, [source, what_happened(fault)])])
+    return found
+
+
+def next_step(run) -> str:
+    """What to do about a lesson that is not green."""
+    worst, store = shown(run)[-1]["verdict"], f"`python3 course.py refresh {run.name}`"
+    if worst == "stripped":
+        return f"{store} runs the lesson and stores its outputs; `git diff` shows what was removed."
+    if worst == "differs":
+        return f"If the change was meant, {store} stores what is found now; else `git diff` shows what was changed."
+    return f"`git diff` shows what was changed. Once the lesson runs to its end, {store} stores what it prints."
 
 
 def row(run) -> tuple[str, ...]:
@@ -64,8 +121,15 @@ def row(run) -> tuple[str, ...]:
         f"{run.computing:.0f} s",
         stated + ("" if run.header in ("ok", "none") else f", {run.header}"),
         verdict(run),
-        f"cell {run.fault['cell']}" if run.fault else "",
+        where(run),
     )
+
+
+def where(run) -> str:
+    """The cells that are shown below the table, by number."""
+    first, *worst = shown(run) or [None]
+    more = "".join(f"; cell {fault['cell']} {DOES[fault['verdict']][0]}" for fault in worst)
+    return "" if first is None else f"cell {first['cell']}{more}"
 
 
 def difference(old: str, new: str, old_name: str, new_name: str) -> str:
@@ -100,17 +164,16 @@ def summary(runs) -> str:
 
 
 def text(runs) -> str:
-    """The table, and below it the first differing cell of each lesson that has one."""
+    """The table, and below it what differs in each lesson that is not green, and what to do about it."""
     rows = [HEAD, *map(row, runs)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     lines = ["  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in rows]
     lines.insert(1, "-" * max(map(len, lines)))
     for run in runs:
+        for head, *words in blocks(run):
+            lines += ["", f"{run.path.stem}, {head}", f"\n  {'.' * 20}\n".join(map(indent, words))]
         if run.fault:
-            others = sum(record["verdict"] != "ok" for record in run.records) - 1
-            also = f" ({others} later cells differ too)" if others > 0 else ""
-            lines += ["", f"{run.path.stem}, code cell {run.fault['cell']}: {verdict(run)}{also}"]
-            lines += [indent(shorten(run.fault["source"])), "  " + "." * 20, indent(what_happened(run.fault))]
+            lines.append(f"  {next_step(run)}")
     return "\n".join([*lines, "", summary(runs)])
 
 
@@ -131,10 +194,11 @@ def html(runs) -> str:
     parts = []
     for run in runs:
         parts.append(f"<h2>{esc(run.path.stem)}</h2>")
+        for title, *words in blocks(run):
+            parts.append(f'<p class="bad">C{esc(title[1:])}</p>')
+            parts += [f"<pre>{esc(part)}</pre>" for part in words]
         if run.fault:
-            what = f"Code cell {run.fault['cell']}: {verdict(run)}"
-            parts.append(f'<p class="bad">{esc(what)}</p><pre>{esc(shorten(run.fault["source"]))}</pre>')
-            parts.append(f"<pre>{esc(what_happened(run.fault))}</pre>")
+            parts.append(f"<p>{esc(next_step(run))}</p>")
         for record in run.records:
             for picture in record["pictures"]:
                 name = esc(f"{run.path.stem}, code cell {record['cell']}")

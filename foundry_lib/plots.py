@@ -136,9 +136,10 @@ def draw_owed(ax: Axes, owed: dict[str, float], forgetful: dict[str, float]):
         if height > right:  # at the very start a model owes more than anyone who knows the grammar
             ax.text(0.98 * right, place, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")
     ax.set_yticks(y, rules, fontsize=8)
-    ax.set(xlim=(0, right), ylim=(-2.2, len(rules) - 0.4), xlabel="nats above the floor, per word")
+    ax.set(xlim=(0, right), ylim=(-0.6, len(rules) - 0.4), xlabel="nats above the floor, per word")
     ax.grid(visible=False, axis="y")
-    ax.legend(fontsize=7, loc="lower right", ncols=2)  # below the lowest bar, where the axis was made longer
+    # below the axis and its words (in sizes of the font): a mark among the rules' own would read as one rule more
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
 
 
 def draw_quality(figure: Figure, curves: dict):

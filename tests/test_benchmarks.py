@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundry_lib import ModelConfig
+from foundry_lib import ModelConfig, tales
+from foundry_lib.corpus import Corpus
+from foundry_lib.recipes import TALES, new_trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import decoding_speed
@@ -200,3 +202,16 @@ def test_the_docs_are_learned_within_the_time(here, monkeypatch):
     assert int(steps.replace(",", "")) > 4 and seconds > 0 and 3 < nats < 7 and 1 < bits < 4
     assert label == "with repetitions" and repeated[0] == steps and repeated[-1] != bits
     assert [line["held"] for line in found["promises"]] == [seconds <= 2, False]
+
+
+def test_the_readme_shows_a_training_at_the_step_that_it_names():
+    pytest.importorskip("playwright.sync_api", reason="no Playwright", exc_type=ImportError)
+    import latency
+
+    corpus = Corpus("few tales", tuple(tale.text for tale in tales.generate("en", seed=5, n=220)), grammar="en")
+    trainer = new_trainer(corpus, vocab_size=1024, max_iters=12, eval_interval=4, dim=32, n_layers=1)
+    picture = latency.training_picture(trainer, steps=8)
+    assert trainer.step == 8 and picture == latency.LossFigure(trainer, latency.reference_lines(trainer.loader)).value
+    readme = (latency.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"seen at step {latency.PICTURED} of {TALES.train['max_iters']:,}" in readme
+    assert all(f"(data/lesson-{number}.png)" in readme for number in ("07", "08"))

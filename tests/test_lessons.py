@@ -323,6 +323,11 @@ def test_lessons_are_found_by_name(tmp_path):
     assert lessons.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
     with pytest.raises(ValueError, match="no lesson '03'; the lessons are 01_one, 02_two"):
         lessons.find_lessons(["03"], tmp_path)
+    assert lessons.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
+    with pytest.raises(ValueError, match="'0' could be any of 01_one, 02_two"):
+        lessons.find_lessons(["0"], tmp_path)
+    longer = write_notebook(tmp_path / "01_one_more.ipynb", "1")
+    assert lessons.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
     assert lessons.main(["refresh", "no-such-lesson"]) == 2 and lessons.main([]) == 2
 
 
@@ -416,9 +421,3 @@ def test_nbval_is_strict_and_complete():
             f"{kept!r} would not be compared"
         )
     assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'
-
-
-def test_the_readme_shows_the_stored_picture():
-    lesson, picture = lessons.README_PICTURE
-    assert picture.read_bytes() == lessons.first_picture(ROOT / "notebooks" / f"{lesson}.ipynb")
-    assert f"({picture.relative_to(ROOT).as_posix()})" in (ROOT / "README.md").read_text(encoding="utf-8")

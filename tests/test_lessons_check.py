@@ -59,6 +59,7 @@ LESSONS = {
     "stripped": [new_code_cell("print(1)", execution_count=0), new_code_cell("print(2)", execution_count=0)],
     "nothing compared": [cell("x = 1")],
     "callback": [cell(SLIDER)],
+    "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
     "picture": [new_code_cell(PLOT, outputs=[FIGURE]), new_code_cell("x = 1", outputs=[FIGURE])],
 }
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
@@ -71,6 +72,7 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "stripped": ("stripped", 1, "not run from top to bottom"),
     "nothing compared": ("stripped", 1, "No cell of the lesson is compared"),
     "callback": ("raises", 1, "ZeroDivisionError"),
+    "mixed": ("differs", 1, "-2\n+1"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
     "no notebook": ("broken", 1, "NotJSONError"),
 }
@@ -129,7 +131,7 @@ def test_the_table_and_the_report(checked):
         "TIME-OUT",
         "STRIPPED",
         "DID NOT RUN",
-        "1 of 11 lessons",
+        "1 of 12 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
@@ -137,6 +139,91 @@ def test_the_table_and_the_report(checked):
     assert "<b>4.56" not in page and "&lt;b&gt;4.5678" in page and "<i>six" not in page, "all text is escaped"
     assert page.count('src="data:image/png;base64,iVBOR') == 1 and 'alt="picture, code cell 1"' in page
     assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
+
+
+def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
+    """A Run whose cells have these verdicts; "?" is a cell that is not counted."""
+    records = [
+        dict(cell=n, verdict="ok" if one == "?" else one, counted=one != "?", compared=True, source=f"cell_{n}()")
+        | dict(message=f"what cell {n} says", expected="1", found="2", processor_seconds=1.0, memory=1.0, pictures=[])
+        for n, one in enumerate(verdicts, 1)
+    ]
+    path = lessons.LESSONS / f"{name}.ipynb"
+    return lessons_check.Run(path, 1, n_cells or len(records), records, log="Killed", done=done)
+
+
+@pytest.mark.parametrize(
+    ("run", "verdict", "where", "heading"),
+    [
+        (made_up("ok", "differs"), "DIFFERS", "cell 2", "cell 2: DIFFERS\n"),
+        (made_up("differs", "differs"), "DIFFERS", "cell 1", "cell 1: DIFFERS (1 later cell differs too)\n"),
+        (
+            made_up("ok", "differs", "differs", "raises", "differs", "raises"),
+            "RAISES",
+            "cell 2; cell 4 raises",
+            "cell 2: DIFFERS (2 later cells differ too, 2 raise)\n",
+        ),
+        (made_up("raises", "differs"), "RAISES", "cell 1", "cell 1: RAISES (1 later cell differs)\n"),
+        (
+            made_up("differs", "dies", n_cells=5),
+            "KERNEL DIED",
+            "cell 1; cell 2 kills the kernel",
+            "cell 1: DIFFERS (1 later cell kills the kernel)\n",
+        ),
+        (made_up("?", "?", "?"), "STRIPPED", "cell 1", "cell 1: STRIPPED (2 later cells are stripped too)\n"),
+        (
+            made_up("differs", "ok", n_cells=5),
+            "DID NOT RUN",
+            "cell 1; cell 3 ends the run",
+            "cell 1: DIFFERS (1 later cell ends the run)\n",
+        ),
+    ],
+)
+def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, where, heading):
+    """Behind a number that moved a cell may raise: it is not one more that differs."""
+    assert lessons_report.row(run)[-2:] == (verdict, where)
+    text, page = lessons_report.text([run]), lessons_report.html([run])
+    assert f"06_tokens, code {heading}" in text and f"Code {heading.strip()}</p>" in page
+    assert f"<table><tr><th>{lessons_report.HEAD[0]}</th>" in page
+    worst = lessons_report.shown(run)[-1]
+    assert worst["verdict"] == "differs" or (worst["message"] in text and worst["message"] in page)
+    assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED")
+
+
+def test_a_later_cell_that_raises_is_seen(checked):
+    text = lessons_report.text([checked["mixed"]])
+    assert "mixed, code cell 1: DIFFERS (1 later cell differs too, 1 raises)" in text
+    assert "mixed, code cell 2: RAISES" in text and "ValueError: late" in text
+
+
+def test_a_run_that_goes_on_is_not_broken_off():
+    assert made_up("ok", n_cells=5, done=False).fault is None and made_up("ok", n_cells=5).fault["cell"] == 2
+    assert [fault["verdict"] for fault in made_up("differs", n_cells=5, done=False).faults] == ["differs"]
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (made_up("differs"), "If the change was meant, `python3 course.py refresh 06_tokens` stores"),
+        (made_up("differs", "raises"), "`git diff` shows what was changed. Once the lesson runs"),
+        (made_up("?"), "`python3 course.py refresh 06_tokens` runs the lesson and stores its outputs"),
+        (made_up("ok"), None),
+    ],
+)
+def test_a_red_lesson_says_what_to_do_next(run, says):
+    for text in (lessons_report.text([run]), lessons_report.html([run])):
+        if says is None:
+            assert "git diff" not in text and "refresh" not in text
+        else:
+            assert says in text and text.count("git diff") == text.count("course.py refresh 06_tokens") == 1
+
+
+def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
+    run = made_up("differs")
+    assert lessons.find_lessons([run.name]) == [run.path]
+    run.path = write_lesson(tmp_path / "a lesson.ipynb", cell("1"))
+    assert f'refresh "{run.path}"`' in lessons_report.text([run])
+    assert lessons.find_lessons([run.name.strip('"')]) == [run.path]
 
 
 @pytest.mark.parametrize(

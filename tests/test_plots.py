@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foundry_lib import plots
@@ -89,7 +90,11 @@ def test_rows_and_costs_are_drawn_at_their_height():
 
 
 def test_what_is_owed_is_never_cut_off_in_silence():
-    ax = Figure().subplots()
+    ax = Figure(figsize=(4, 4.2)).subplots()
     plots.draw_owed(ax, {"sum": 12.4, "gift": -0.1}, {"sum": 3.0, "gift": 2.0})
+    FigureCanvasAgg(ax.figure).draw()
     assert [text.get_text() for text in ax.texts] == ["12 →"], "a bar beyond the axis says how long it is"
-    assert ax.get_ylim()[0] < -1, "room for the legend below the lowest bar"
+    legend, plan = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert not legend.overlaps(plan), "a mark of the legend among the rules' own is read as one rule more"
+    label = ax.xaxis.label.get_window_extent()
+    assert legend.y1 <= label.y0 and legend.y0 >= 0 and legend.x0 >= 0, "and it covers no words and is seen whole"
