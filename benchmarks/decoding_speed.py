@@ -5,6 +5,9 @@ with its own cache, and against its forward pass in a plain loop, on the same we
 (temperature 1) are rows of their own. A prefill is a prompt of 200 tokens and one new token. Tokens a second are
 medians over the rounds; the prompt's reading is part of the time.
 
+`compiled` is `foundry_lib.faster.Compiled(model)` in the place of the model: the same model, for those who have a C++
+compiler. What the first text took, in which it compiles, is said below the table.
+
 The limit: a token reads every weight but the embedding's once, and the keys and values of those before it. `share` is
 these bytes a second over what one thread reads a second, at best, from a buffer of just that size, measured behind.
 """
@@ -40,6 +43,21 @@ class Ours(peers.Ours):
     def writer(self, rows: int):
         """What stands for the model where it writes so many rows."""
         return self.model
+
+
+class Compiled(Ours):
+    def __init__(self, *given):
+        from foundry_lib import ConfigError
+        from foundry_lib.faster import Compiled
+
+        super().__init__(*given)
+        try:
+            self.compiled = Compiled(self.model)
+        except ConfigError as error:
+            raise race.AbsentError(str(error)) from None
+
+    def writer(self, rows: int):
+        return self.compiled
 
 
 class Transformers(peers.Transformers):
@@ -106,6 +124,7 @@ class Reader:
 
 MAKERS = {
     "foundry_lib": Ours,
+    "compiled": Compiled,
     "transformers generate": Transformers,
     "transformers in a loop": Loop,
     "litgpt": LitGPT,
@@ -171,6 +190,11 @@ def speed(preset: str, rows: dict[str, Row], rounds: int, device: str = "cpu", m
     return dict(speeds=speeds, texts=texts, first=first, bytes=n_bytes, rates=rates, absent=absent, apart=apart)
 
 
+def once(title: str, seconds: dict[str, float]) -> str:
+    """A note: what each rival's first time took."""
+    return f"{title}, in seconds: " + ", ".join(f"{name} {value:.2g}" for name, value in seconds.items()) + "."
+
+
 def section(title: str, rows: dict[str, Row], found: dict) -> dict:
     """What `speed` found, as a table."""
     lines, (small, large) = [], found["rates"]
@@ -182,6 +206,7 @@ def section(title: str, rows: dict[str, Row], found: dict) -> dict:
             lines.append([what, name, *(one[key] for key in ("median", "low", "high", "ratio")), share, same])
     lines += [["", f"{name}: {why}"] + [None] * 6 for name, why in found["absent"].items()]
     notes = [
+        *(once(f"The first text of {what}", first) for what, first in found["first"].items()),
         f"A token reads {found['bytes'] / 1e6:.1f} MB. A buffer of that size is read at {small / 1e9:.1f} GB/s, and "
         f"one of {BUFFER >> 20} MiB at {large / 1e9:.1f} GB/s.",
         f"The rivals' log-probabilities differ by {found['apart']:.1g} at most.",
@@ -196,9 +221,10 @@ def main():
         found = speed(preset, rows, rounds)
         sections.append(section(f"Decoding, {preset}, 32 bits, {THREADS} thread", rows, found))
         for what, row in rows.items():
-            if row.least is not None:
-                ratio = found["speeds"][what]["foundry_lib"]["ratio"]
-                promises.append(report.promise(f"decoding, {what}, × transformers", ratio, least=row.least))
+            for name, added in {"foundry_lib": "", "compiled": ", compiled"}.items():
+                if row.least is not None and name in found["speeds"][what]:
+                    ratio = found["speeds"][what][name]["ratio"]
+                    promises.append(report.promise(f"decoding, {what}{added}, × transformers", ratio, least=row.least))
     report.write("decoding", sections, promises, THREADS)
 
 

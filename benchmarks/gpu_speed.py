@@ -5,7 +5,7 @@ limit the bare matrix products in bf16, and decoding with 32-bit weights, its li
 
 At these sizes a GPU waits for Python, which asks for each kernel. Two more rows wait less, both with the same model:
 `layers compiled` is `for layer in model.layers: layer.compile()` before the training, and `recorded` is
-`foundry_lib.cuda_graphs.Recorded(model)` in the place of the model. What they take once is said below each table.
+`foundry_lib.faster.Recorded(model)` in the place of the model. What they take once is said below each table.
 """
 
 import decoding_speed
@@ -32,17 +32,12 @@ class Recorded(decoding_speed.Ours):
     """Keeps a recording for each number of rows."""
 
     def writer(self, rows: int):
-        from foundry_lib.cuda_graphs import Recorded
+        from foundry_lib.faster import Recorded
 
         self.recorded = getattr(self, "recorded", {})
         if rows not in self.recorded:
             self.recorded[rows] = Recorded(self.model, rows)
         return self.recorded[rows]
-
-
-def once(title: str, seconds: dict[str, float]) -> str:
-    """A note: what each rival's first time took."""
-    return f"{title}, in seconds: " + ", ".join(f"{name} {value:.2g}" for name, value in seconds.items()) + "."
 
 
 def main():
@@ -59,13 +54,12 @@ def main():
         found = training_speed.speed(preset, rows, tokens, rounds, steps=20, device="cuda", makers=makers)
         title = f"Training, {preset}, {rows} × {tokens} tokens, bf16, {name}"
         sections.append(training_speed.section(title, found))
-        sections[-1]["notes"].append(once("The first step", found["first"]))
+        sections[-1]["notes"].append(decoding_speed.once("The first step", found["first"]))
     makers = {**decoding_speed.MAKERS, "recorded": Recorded}
     for preset in TRAINING:
         rows = {what: row for what, row in DECODING.items() if row.preset == preset}
         found = decoding_speed.speed(preset, rows, rounds, device="cuda", makers=makers)
         sections.append(decoding_speed.section(f"Decoding, {preset}, 32 bits, {name}", rows, found))
-        sections[-1]["notes"] += [once(f"The first text of {what}", first) for what, first in found["first"].items()]
     report.write("gpu", sections, [], 1)
 
 

@@ -45,7 +45,7 @@ def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if 1 < n_queries < n_keys:  # the kernel's own causal mask starts at key 0, not at the first new token
         mask = causal_mask(n_queries, n_keys, q.device)
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=n_queries == n_keys > 1, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=mask, is_causal=1 < n_queries == n_keys, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 

@@ -15,14 +15,6 @@ from .feed_forward import MLP
 from .norm import RMSNorm
 from .rope import apply_rotary_emb
 
-LESSON = {
-    "rms_norm": "01",
-    "rotary": "02",
-    "gqa": "03",
-    "swiglu": "04",
-    "block": "05",
-}  # name of the check → where it is built
-
 
 def own_parts(
     rms_norm: Callable | None = None,
@@ -78,7 +70,7 @@ def kept_parts() -> dict[str, Callable]:
     Each is judged once more, because a file may have been changed by hand; what fails is left out, with a sentence.
     """
     found = {}
-    for name, lesson in LESSON.items():
+    for name, lesson in progress.PARTS.items():
         work, exercise = progress.own_work(name), checks.EXERCISES.get(name)
         if work is None or exercise is None:
             passed = exercise is not None and name in progress.read()["work"]

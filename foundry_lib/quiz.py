@@ -67,7 +67,8 @@ def predict(key: str, answer="?", sure: int | None = None):
     show(asked)
     letter = read_answer(key, answer)
     if letter is None:
-        return print(f'No prediction yet: put a letter where the ? is, for example predict("{key}", "a", sure=2).')
+        print(f'No prediction yet: put a letter where the ? is, for example predict("{key}", "a", sure=2).')
+        return print("(sure: 1 is a guess, 2 likely, 3 certain.)")
     sure = sure if sure in (1, 2, 3) else None
     given[key] = {"answer": letter, "sure": sure}
     progress.keep("predictions", key, given[key])

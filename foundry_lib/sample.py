@@ -28,8 +28,8 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by the temperature: below 1 sharper, above 1 flatter. At 0 only the most likely token stays (greedy),
     and below 1e-6 too, where the division would overflow."""
     if temperature < 1e-6:
-        best = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
-        return logits.masked_fill(~best, -torch.inf)
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -torch.inf).scatter_(-1, best, logits.gather(-1, best))
     return logits / float(temperature)  # a whole number may have more digits than a tensor takes
 
 
@@ -83,10 +83,11 @@ def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
     where `torch.multinomial` draws one for every token of the vocabulary. Raises FoundryError for NaN.
     """
     ends = probs.cumsum(-1)
-    if not (ends[..., -1] > 0).all():
+    whole = ends[..., -1:]
+    if not (whole > 0).all():
         raise FoundryError("The model's scores are no numbers, so no token can be drawn: its weights have overflowed.")
-    point = torch.rand(ends[..., :1].shape, generator=generator, device=probs.device)
-    return torch.searchsorted(ends, point * ends[..., -1:], right=True)  # right: a token of no length is never hit
+    point = torch.rand(whole.shape, generator=generator, device=probs.device) * whole
+    return torch.searchsorted(ends, point, right=True)  # right: a token of no length is never hit
 
 
 def window_start(length: int, max_seq_len: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 from .checkpoint import load_checkpoint, read_json, read_tensors, save_checkpoint, verify
 from .config import TrainConfig
 from .data import IGNORED
-from .errors import CheckpointError, ConfigError, DivergedError
+from .errors import CheckpointError, ConfigError, DivergedError, FoundryError
 from .lock import writing
 from .memory import out_of_memory
 from .model import MiniLLM
@@ -229,12 +229,20 @@ class Trainer:
         self.history.append(record)
         return record
 
-    def status(self) -> str:
+    def status(self, how: str = "call run() again") -> str:
         """One sentence: where the training stands, and how to go on."""
         if self.step >= self.config.max_iters:
             return f"Finished: {self.step} steps in {self.elapsed:.0f} s."
-        how = "Stopped" if self.interrupted else "Standing"
-        return f"{how} at step {self.step} of {self.config.max_iters}; call run() again to go on from here."
+        state = "Stopped" if self.interrupted else "Standing"
+        return f"{state} at step {self.step} of {self.config.max_iters}; {how} to go on from here."
+
+    def check_ended(self):
+        """Raise FoundryError, which says how to go on, unless all steps are done: for what is said of the end."""
+        if self.step < self.config.max_iters:
+            raise FoundryError(
+                f"This looks at the end of a training of {self.config.max_iters} steps, which stands at step "
+                f"{self.step}. Run the cell that trains again: it goes on from there. Then run this one."
+            )
 
     def save(self, folder: Path | str) -> Path:
         """Write everything to `folder/step-NNNNNN`, whole or not at all; return that path.

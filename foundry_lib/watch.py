@@ -222,5 +222,5 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[S
                     spent["pictures"] += time.perf_counter() - drawn
     view.tick()
     view.figure.update()
-    print(trainer.status())
+    print(trainer.status("run this cell again"))
     return said if prompt is not None else None

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 
 import nbformat
 import pytest
@@ -218,6 +219,25 @@ def test_work_that_leans_on_another_cell_is_told_so(tmp_path, monkeypatch, capsy
     checks.rms_norm(namespace["mine"])
     out = capsys.readouterr().out
     assert "Lesson 05 runs it alone" in out and "NameError: name 'helper' is not defined" in out
+
+
+@pytest.mark.parametrize("part", [True, False])
+def test_only_a_part_of_the_model_has_to_run_alone(part, tmp_path, monkeypatch, capsys):
+    """Lesson 06's first hint is a Counter, imported in another of its cells; lesson 05 runs nothing made there."""
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    check, reference = (checks.rms_norm, rms_norm) if part else (checks.most_common_pair, None)
+    file = tmp_path / "cell.py"
+    text = "helper(*given)" if part else "Counter(zip(given[0], given[0][1:])).most_common(1)[0][0]"
+    file.write_text(f"def mine(*given):\n    return {text}\n", encoding="utf-8")
+    namespace = {"__name__": "__main__", "helper": reference, "Counter": Counter}
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
+    check(namespace["mine"])
+    out = capsys.readouterr().out
+    assert out.startswith("✓") and ("✗" in out) == ("Lesson 05" in out) == part
+    assert check.name in progress.read()["work"]
+    nameless = eval(f"lambda *given: {text}", namespace)
+    check(nameless)
+    assert ("lesson 05" in capsys.readouterr().out) == part
 
 
 def test_a_block_of_another_norm_is_found_out():

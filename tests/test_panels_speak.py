@@ -77,6 +77,14 @@ def test_the_text_is_that_of_stream(starter, voice, capsys):
     assert verdict in voice.reading and verdict in by_thread and verdict in voice.words.value
     tokens = len(starter[1].encode(told)) - len(starter[1].encode(PROMPT)) + 1  # the end sign counts
     assert voice.reading.startswith(f"{tokens} tokens, ") and "tokens/s. The model ended it." in voice.reading
+    voice.set(temperature=1.0, top_k=0, seed=1)  # the text stays, and what it says of itself
+    how = "Drawn at temperature 0.8, top-k 20, top-p 0.95, min-p 0.02, repetition-penalty 1.05, seed 7."
+    assert how in voice.words.value and how in by_thread
+
+
+def test_settings_at_rest_are_named_too(voice):
+    voice.speak()
+    assert "\nDrawn at temperature 1, seed 1.\n" in voice.reading
 
 
 def test_the_global_generator_and_other_runs_are_left_alone(voice):
@@ -106,6 +114,7 @@ def test_text_grows_and_follows_a_slider_at_the_next_token(starter, voice, steps
 
     assert voice.text == PROMPT + "".join(expected(starter, by_hand))
     assert voice.text != PROMPT + "".join(expected(starter, SampleConfig(temperature=0.0)))
+    assert "\nDrawn while the sliders moved, at the end temperature 3, seed 1.\n" in voice.reading
     assert len(seen) > 2 and [len(page) for page in seen] == sorted(len(page) for page in seen)
 
 

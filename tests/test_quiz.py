@@ -58,6 +58,8 @@ def test_answers_get_their_own_word(capsys):
 def test_a_prediction_is_confronted(capsys):
     quiz.confront("01-gain")
     assert "You made no prediction." in capsys.readouterr().out
+    quiz.predict("01-gain", "?")
+    assert "1 is a guess, 2 likely, 3 certain" in capsys.readouterr().out
     quiz.predict("01-gain", "A", sure=3)
     assert "Noted: a, sure 3 of 3" in capsys.readouterr().out
     quiz.confront("01-gain")

@@ -1,6 +1,7 @@
 """The loop: what it records, where it stops, and that a resumed training is the same to the last bit."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 
+import nbformat
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from foundry_lib import (
     ModelConfig,
     TokenizerError,
     TrainConfig,
+    lessons,
 )
 from foundry_lib.data import DataLoader
 from foundry_lib.trainer import Trainer, learning_rate, make_optimizer
@@ -175,6 +178,19 @@ def test_a_model_without_training_is_refused(text_file, tmp_path):
         Trainer.load(folder)
 
 
+def test_the_cell_behind_each_training_of_lesson_07_says_that_it_was_stopped(text_file):
+    """Whoever presses ■ and reads on is told in words at once, not by a TypeError some cells below."""
+    lesson = nbformat.read(lessons.LESSONS / "07_training.ipynb", as_version=4)
+    code = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
+    stopped, names = make_trainer(text_file), []
+    for source, behind in itertools.pairwise(code):
+        for name in re.findall(r"\bwatch\((\w+),", source):
+            with pytest.raises(FoundryError, match="Run the cell that trains again"):
+                exec(behind, {name: stopped})
+            names.append(name)
+    assert names == ["trainer", "own", "small"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to itself on Windows")
 def test_an_interrupt_stops_at_a_step_and_goes_on(text_file, uninterrupted):
     trainer = make_trainer(text_file)
@@ -191,10 +207,14 @@ def test_an_interrupt_stops_at_a_step_and_goes_on(text_file, uninterrupted):
     list(trainer.run())
     assert trainer.interrupted and trainer.step == 6
     assert trainer.status() == f"Stopped at step 6 of {STEPS}; call run() again to go on from here."
+    assert "; run the cell again to go on" in trainer.status("run the cell again")
+    with pytest.raises(FoundryError, match=f"a training of {STEPS} steps, which stands at step 6. Run the cell that"):
+        trainer.check_ended()
     assert signal.getsignal(signal.SIGINT) is before
     list(trainer.run())
     assert trainer.step == 7
     list(trainer.run())
+    trainer.check_ended()
     assert not trainer.interrupted and fingerprint(trainer) == fingerprint(uninterrupted)
 
 

@@ -42,7 +42,7 @@ class FakeTrainer:
             self.history.append(SimpleNamespace(**record))
             yield self.history[-1]
 
-    def status(self):
+    def status(self, how):
         return f"Finished: {self.config.max_iters} steps."
 
 
@@ -210,7 +210,7 @@ def test_an_interrupt_ends_after_the_step_and_running_again_goes_on(small_tales,
     before = signal.getsignal(signal.SIGINT)
     first = watch.watch(trainer, LINES, prompt="Under")
     assert trainer.step == 6 and trainer.interrupted and signal.getsignal(signal.SIGINT) is before
-    assert "Stopped at step 6 of 12" in capsys.readouterr().out
+    assert "Stopped at step 6 of 12; run this cell again to go on from here." in capsys.readouterr().out
     again = watch.watch(trainer, LINES, prompt="Under")
     assert again is first and [one.step for one in again][0] == 0 and again[-1].step == 12, "earlier texts stay"
     pairs = zip(trainer.model.parameters(), whole.model.parameters(), strict=True)

@@ -63,10 +63,14 @@ class Exercise:
         verdict = self.judge(work)
         print(verdict.message)
         named = getattr(work, "__name__", "<lambda>") != "<lambda>"
-        if verdict.passed and not named and getattr(work, "__module__", None) == "__main__":
-            print("  (Work without a name is not kept. Write it with def to have it in lesson 05.)")
-        if verdict.passed and named and getattr(work, "__module__", None) == "__main__":
-            progress.keep_work(self.name, work)
+        if not verdict.passed or getattr(work, "__module__", None) != "__main__":
+            return
+        if not named:
+            use = "in lesson 05" if self.name in progress.PARTS else "counted at the lesson's end"
+            print(f"  (Work without a name is not kept. Write it with def to have it {use}.)")
+            return
+        progress.keep_work(self.name, work)
+        if self.name in progress.PARTS:
             again = progress.own_work(self.name)
             verdict = self.judge(again) if again else verdict
             if not verdict.passed:  # it leans on something that another cell has made

@@ -36,13 +36,25 @@ class Stopped(Exception):
 
 
 class Run:
-    """One text on its way. tokens: drawn so far, the end sign too. seconds: of the model's work, without waiting."""
+    """One text on its way. tokens: drawn so far, the end sign too. seconds: of the model's work, without waiting.
+    used: the settings of its draws, one behind the other as they changed."""
 
     def __init__(self, prompt: str, seed: int, n: int):
         self.prompt, self.seed, self.n = prompt, seed, n
         self.text, self.tokens, self.seconds, self.end = "", 0, 0.0, ""
+        self.used: list[SampleConfig] = []
         self.started, self.stop = time.perf_counter(), threading.Event()
         self.thread: threading.Thread | None = None
+
+
+def drawn(run: Run) -> str:
+    """How a text was drawn: the sliders beside it may have moved on since."""
+    if not run.used:
+        return "Nothing was drawn."
+    last = vars(run.used[-1])
+    words = [f"{name.replace('_', '-')} {last[name]:g}" for name, knob in KNOBS.items() if last[name] != knob.value]
+    moved = "while the sliders moved, at the end" if len(run.used) > 1 else "at"
+    return f"Drawn {moved} {', '.join(words) or 'temperature 1'}, seed {run.seed}."
 
 
 class Speak(ipywidgets.VBox):
@@ -90,7 +102,10 @@ class Speak(ipywidgets.VBox):
             if run.stop.is_set():
                 raise Stopped
             run.tokens += 1
-            return self.settings
+            now = self.settings
+            if run.used[-1:] != [now]:
+                run.used.append(now)
+            return now
 
         pieces = stream(self.model, self.tokenizer, run.prompt, run.n, settings, run.seed)
         try:
@@ -173,7 +188,7 @@ class Speak(ipywidgets.VBox):
             reading += f" (the model alone: {run.tokens / max(run.seconds, 1e-9):,.0f} tokens/s)"
         text = run.prompt + run.text
         if last:
-            reading += f". {run.end}."
+            reading += f". {run.end}.\n{drawn(run)}"
             if self.language is not None:
                 verdict = tales.parse(text, self.language)
                 rule = "" if verdict.valid else f" (rule: {verdict.rule})"

@@ -126,7 +126,7 @@ fault("model", "RoPE begins at position 1", "model guide parity", "02 05",
       (ROPE, "torch.outer(torch.arange(max_seq_len, dtype=torch.float32), speed)",
        "torch.outer(torch.arange(1, max_seq_len + 1, dtype=torch.float32), speed)"))
 fault("model", "no causal mask", "model parity guide", "03 05",
-      (ATTENTION, "is_causal=n_queries == n_keys > 1", "is_causal=False"))
+      (ATTENTION, "is_causal=1 < n_queries == n_keys", "is_causal=False"))
 fault("model", "mask one place too far", "model parity", "03 05",
       (ATTENTION, ".tril(n_keys - n_queries)", ".tril(n_keys - n_queries + 1)"))
 fault("model", "mask hides the token itself", "model parity", "03 05",
@@ -239,15 +239,15 @@ fault("sampling", "repetition penalty rewards negatives", "sample", "08",
 fault("sampling", "temperature multiplies", "sample", "08",
       (SAMPLE, "return logits / float(temperature)", "return logits * float(temperature)"))
 fault("sampling", "temperature 0 keeps two", "sample", "08",
-      (SAMPLE, "logits.argmax(-1, keepdim=True), True)", "logits.topk(2, -1).indices, True)"))
+      (SAMPLE, "best = logits.argmax(-1, keepdim=True)", "best = logits.topk(2, -1).indices"))
 fault("sampling", "cache not cropped", "sample", "08",
       (SAMPLE, "            cache.reset()\n", ""))
 fault("sampling", "window starts at the wrong token", "sample", "08",
       (SAMPLE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"))
 fault("sampling", "seed unused", "sample", "08 00",
-      (SAMPLE, "[..., :1].shape, generator=generator", "[..., :1].shape"))
+      (SAMPLE, "torch.rand(whole.shape, generator=generator", "torch.rand(whole.shape"))
 fault("sampling", "the token behind the point is drawn", "sample", "08 00",
-      (SAMPLE, "ends[..., -1:], right=True)", "ends[..., -1:], right=True).add(1).clamp(max=probs.shape[-1] - 1)"))
+      (SAMPLE, "point, right=True)", "point, right=True).add(1).clamp(max=probs.shape[-1] - 1)"))
 fault("sampling", "the end sign is spoken over", "sample quality", "08",
       (SAMPLE, "if stop_at_end and token.item() == EOS_ID", "if False"))
 
