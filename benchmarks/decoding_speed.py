@@ -13,6 +13,7 @@ these bytes a second over what one thread reads a second, at best, from a buffer
 """
 
 import contextlib
+import os
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -46,11 +47,12 @@ class Ours(peers.Ours):
 
 
 class Compiled(Ours):
-    def __init__(self, *given):
+    def __init__(self, folder: Path, device: str = "cpu"):
         from foundry_lib import ConfigError
         from foundry_lib.faster import Compiled
 
-        super().__init__(*given)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")  # as where nothing was compiled yet
+        super().__init__(folder, device)
         try:
             self.compiled = Compiled(self.model)
         except ConfigError as error:

@@ -25,7 +25,7 @@ class Compiled:
 
         fast = Compiled(model)
         text = generate(fast, idx, 200)   # half a minute: the first text is compiled for
-        text = generate(fast, idx, 200)   # half to three quarters of the model's own time
+        text = generate(fast, idx, 200)   # half to four fifths of the model's own time
 
     The first text of several rows compiles once more. Weights that are changed in place (by a training, by
     load_state_dict) are followed; hooks that come later are not. Raises ConfigError without a compiler or off the CPU.
