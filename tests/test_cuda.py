@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from foundry_lib import train
 from foundry_lib.checkpoint import load_checkpoint, newest_checkpoint
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
+from foundry_lib.cuda_graphs import Recorded
 from foundry_lib.data import DataLoader
 from foundry_lib.errors import ConfigError, FoundryError
-from foundry_lib.faster import Recorded
 from foundry_lib.loss import next_token_loss
 from foundry_lib.model import MiniLLM
 from foundry_lib.recipes import new_trainer

@@ -31,7 +31,7 @@ MAY_IMPORT = {  # inside the package, beside errors; imports go one way
     "data": {"corpus", "textfile", "tokenizer", "config", "tales"},
     "baselines": {"data"},
     "sample": {"config", "tokenizer"},
-    "faster": {"kv_cache", "model"},
+    "cuda_graphs": {"kv_cache", "model"},
     "runtime": set(),
     "errors": set(),
     "download": set(),

@@ -174,7 +174,8 @@ def test_an_error_is_shown_and_the_next_press_works(voice, starter):
     voice.start()
     voice.wait()
     hook.remove()
-    assert "RuntimeError: no memory <left>" in voice.reading and "no memory &lt;left&gt;" in voice.words.value
+    assert "RuntimeError: no memory <left>." in voice.reading and "Drawn" not in voice.reading
+    assert "no memory &lt;left&gt;" in voice.words.value
     voice.start()
     voice.wait()
     assert "RuntimeError" not in voice.reading and "The model ended it" in voice.reading

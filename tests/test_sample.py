@@ -8,6 +8,7 @@ import torch
 from test_model import CONFIG, random_model, tokens
 
 from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
+from foundry_lib.cuda_graphs import Recorded
 from foundry_lib.sample import (
     apply_min_p,
     apply_repetition_penalty,
@@ -273,3 +274,8 @@ def test_tiny_temperatures_are_greedy_and_not_nan():
     for temperature in (1e-45, 1e-7, 2e-6):
         probs = next_token_distribution(logits(), SampleConfig(temperature=temperature))
         assert torch.equal(probs.argmax(-1), logits().argmax(-1)) and probs.sum(-1).allclose(torch.ones(6))
+
+
+def test_cuda_graphs_are_refused_in_words_without_a_gpu():
+    with pytest.raises(ConfigError, match="is for a model on a CUDA device, found one on cpu; let the model itself"):
+        Recorded(random_model())

@@ -66,8 +66,8 @@ class Exercise:
         if not verdict.passed or getattr(work, "__module__", None) != "__main__":
             return
         if not named:
-            use = "in lesson 05" if self.name in progress.PARTS else "counted at the lesson's end"
-            print(f"  (Work without a name is not kept. Write it with def to have it {use}.)")
+            use = "have it in lesson 05" if self.name in progress.PARTS else "keep it"
+            print(f"  (Work without a name is not kept. Write it with def to {use}.)")
             return
         progress.keep_work(self.name, work)
         if self.name in progress.PARTS:

@@ -49,8 +49,6 @@ class Run:
 
 def drawn(run: Run) -> str:
     """How a text was drawn: the sliders beside it may have moved on since."""
-    if not run.used:
-        return "Nothing was drawn."
     last = vars(run.used[-1])
     words = [f"{name.replace('_', '-')} {last[name]:g}" for name, knob in KNOBS.items() if last[name] != knob.value]
     moved = "while the sliders moved, at the end" if len(run.used) > 1 else "at"
@@ -159,7 +157,8 @@ class Speak(ipywidgets.VBox):
                 if pace:
                     run.stop.wait(1 / pace)
         except Exception as error:  # a thread's error would be lost, so it is said where the learner looks
-            run.end = f"It broke off with {type(error).__name__}: {error}"
+            run.used.clear()  # the last of them drew nothing
+            run.end = f"It broke off with {type(error).__name__}: {error}".rstrip(".")
         self.show(run, last=True)
 
     def speak(self, **values):
@@ -188,7 +187,7 @@ class Speak(ipywidgets.VBox):
             reading += f" (the model alone: {run.tokens / max(run.seconds, 1e-9):,.0f} tokens/s)"
         text = run.prompt + run.text
         if last:
-            reading += f". {run.end}.\n{drawn(run)}"
+            reading += f". {run.end}." + (f"\n{drawn(run)}" if run.used else "")
             if self.language is not None:
                 verdict = tales.parse(text, self.language)
                 rule = "" if verdict.valid else f" (rule: {verdict.rule})"

@@ -1,14 +1,11 @@
-"""Two stand-ins for a model that writes: the same step of one token, recorded on an NVIDIA GPU or compiled on a CPU.
+"""CUDA graphs: on an NVIDIA GPU the model's step of one token, recorded once for each length and then replayed.
 
-A small model keeps its processor waiting for Python, which asks for some 230 small products and sums a token. Both ask
-once and for all: `Recorded` keeps the list of what was asked, a CUDA graph, and `Compiled` makes one program of it.
-Nothing of the model is written twice, and they give what it gives. Prompts, of any length, are left to the model.
+A small model keeps a GPU waiting: Python asks for some 230 small kernels a token (preset small), and asking takes
+longer than they do. A CUDA graph is the list of kernels of one step. Replaying it is one call, and nothing of the model
+is written twice: what is recorded is the model.
 """
 
 import copy
-import os
-import shutil
-import sys
 
 import torch
 from torch import Tensor
@@ -17,46 +14,12 @@ from .errors import ConfigError
 from .kv_cache import KVCache
 from .model import MiniLLM
 
-COMPILERS = {"win32": "cl", "darwin": "clang++"}  # PyTorch's choice; elsewhere g++
-
-
-class Compiled:
-    """Stands for a model on a CPU in `generate` and `stream`; it needs a C++ compiler.
-
-        fast = Compiled(model)
-        text = generate(fast, idx, 200)   # half a minute: the first text is compiled for
-        text = generate(fast, idx, 200)   # half to four fifths of the model's own time
-
-    The first text of several rows compiles once more. Weights that are changed in place (by a training, by
-    load_state_dict) are followed; hooks that come later are not. Raises ConfigError without a compiler or off the CPU.
-    """
-
-    def __init__(self, model: MiniLLM):
-        device = model.tok_embeddings.weight.device
-        if device.type != "cpu":
-            raise ConfigError(f"Compiled is for a model on the CPU, found one on {device}; on CUDA use Recorded.")
-        compiler = os.environ.get("CXX") or COMPILERS.get(sys.platform, "g++")
-        if shutil.which(compiler) is None:
-            raise ConfigError(
-                f"Compiling needs a C++ compiler, found no {compiler!r}; install it or name yours in the variable CXX, "
-                f"or let the model itself write."
-            )
-        self.model, self.config, self.tok_embeddings = model, model.config, model.tok_embeddings
-        self.new_cache = model.new_cache
-        self.step = torch.compile(model.forward, dynamic=True, options={"cpp_wrapper": True})  # for all lengths at once
-
-    def __call__(self, idx: Tensor, cache: KVCache) -> tuple[Tensor, None]:
-        """As `MiniLLM.forward` with a cache."""
-        if idx.shape[1] > 1 or cache.length < 2:  # a length of 0 or 1 would be compiled as a case of its own
-            return self.model(idx, cache=cache)
-        return self.step(idx, cache=cache)
-
 
 class Recorded:
     """Stands for a model on an NVIDIA GPU in `generate` and `stream`:
 
         fast = Recorded(model)
-        text = generate(fast, idx, 200)   # records as it writes, about as slow as the model itself
+        text = generate(fast, idx, 200)   # records as it writes: up to twice the model's time
         text = generate(fast, idx, 200)   # replays
 
     A graph holds addresses, not values. So all texts share one cache, one after the other, and weights that are changed
@@ -70,7 +33,7 @@ class Recorded:
         weight = model.tok_embeddings.weight
         if not weight.is_cuda:
             raise ConfigError(
-                f"Recorded is for a model on a CUDA device, found one on {weight.device}; on the CPU there is Compiled."
+                f"Recorded is for a model on a CUDA device, found one on {weight.device}; let the model itself write."
             )
         self.idx = torch.zeros(batch_size, 1, dtype=torch.long, device=weight.device)
         self.logits = torch.zeros(batch_size, 1, self.config.vocab_size, dtype=weight.dtype, device=weight.device)
