@@ -31,10 +31,13 @@ class Compiled(training_speed.Ours):
 class Recorded(decoding_speed.Ours):
     """Keeps a recording for each number of rows."""
 
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.recorded = {}
+
     def writer(self, rows: int):
         from foundry_lib.cuda_graphs import Recorded
 
-        self.recorded = getattr(self, "recorded", {})
         if rows not in self.recorded:
             self.recorded[rows] = Recorded(self.model, rows)
         return self.recorded[rows]

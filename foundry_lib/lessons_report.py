@@ -23,7 +23,7 @@ DOES = {  # what one cell does, and what several do
     "dies": ("kills the kernel", "kill the kernel"),
     "broken": ("ends the run", "end the run"),
 }
-HEAD = ("lesson", "cells run", "compared", "seconds", "MiB", "computing", "header", "verdict", "first differing cell")
+HEAD = ("lesson", "cells run", "compared", "seconds", "MiB", "computing", "header", "verdict", "first faulty cell")
 LONGEST = 40  # lines of a source or a difference that are shown
 
 
@@ -62,7 +62,7 @@ def badness(verdict: str) -> int:
 
 
 def shown(run) -> list[dict]:
-    """The first differing cell, and the first with the worst verdict where that is a worse one: behind a number that
+    """The first faulty cell, and the first with the worst verdict where that is a worse one: behind a number that
     moved a cell may raise."""
     if not run.faults:
         return []
@@ -77,7 +77,7 @@ def verdict(run) -> str:
 
 
 def later(run) -> str:
-    """How many cells behind the first differing one differ too, how many raise and so on; empty where none do."""
+    """How many cells behind the first faulty one differ too, how many raise and so on; empty where none do."""
     first, *others = (fault["verdict"] for fault in run.faults)
     parts = []
     for what in sorted(set(others), key=lambda what: (what != first, -badness(what))):

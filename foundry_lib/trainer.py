@@ -241,7 +241,7 @@ class Trainer:
         if self.step < self.config.max_iters:
             raise FoundryError(
                 f"This looks at the end of a training of {self.config.max_iters} steps, which stands at step "
-                f"{self.step}. Run the cell that trains again: it goes on from there. Then run this one."
+                f"{self.step}. Let the training go on from there, to its last step, and then run this again."
             )
 
     def save(self, folder: Path | str) -> Path:

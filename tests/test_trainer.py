@@ -185,7 +185,7 @@ def test_the_cell_behind_each_training_of_lesson_07_says_that_it_was_stopped(tex
     stopped, names = make_trainer(text_file), []
     for source, behind in itertools.pairwise(code):
         for name in re.findall(r"\bwatch\((\w+),", source):
-            with pytest.raises(FoundryError, match="Run the cell that trains again"):
+            with pytest.raises(FoundryError, match="Let the training go on from there"):
                 exec(behind, {name: stopped})
             names.append(name)
     assert names == ["trainer", "own", "small"]
@@ -208,7 +208,7 @@ def test_an_interrupt_stops_at_a_step_and_goes_on(text_file, uninterrupted):
     assert trainer.interrupted and trainer.step == 6
     assert trainer.status() == f"Stopped at step 6 of {STEPS}; call run() again to go on from here."
     assert "; run the cell again to go on" in trainer.status("run the cell again")
-    with pytest.raises(FoundryError, match=f"a training of {STEPS} steps, which stands at step 6. Run the cell that"):
+    with pytest.raises(FoundryError, match=f"a training of {STEPS} steps, which stands at step 6. Let the training"):
         trainer.check_ended()
     assert signal.getsignal(signal.SIGINT) is before
     list(trainer.run())
