@@ -11,7 +11,8 @@ from queue import Empty
 import psutil
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts; foundry_lib.runtime says why
+if "OMP_WAIT_POLICY" not in os.environ:  # before torch starts; foundry_lib.runtime says why
+    os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT=os.environ.get("GOMP_SPINCOUNT", "1000"))
 os.environ["PYTHONUTF8"] = "1"  # kernels and other children read and print UTF-8 on Windows as well
 os.environ.pop("MPLBACKEND", None)  # a kernel draws inline; a value from outside would leave the pictures out
 
@@ -97,7 +98,7 @@ def record(item, call) -> dict:
         "cell": item.cell_num + 1,
         "of": len(code),
         "source": item.cell.source,
-        "counted": item.cell.execution_count == item.cell_num + 1,
+        "count": item.cell.execution_count,
         "compared": bool(item.options["check"] and item.cell.execution_count is not None and expected.strip()),
         "verdict": verdict,
         "message": message,

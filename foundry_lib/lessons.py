@@ -29,8 +29,8 @@ CELL_TIMEOUT = 600  # seconds, as in the tests
 
 
 def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
-    """Names ("07_training"), beginnings of one name ("07"), file names or paths of lessons -> paths; none: every
-    lesson. Raises ValueError for what is no lesson and for the beginning of several."""
+    """Names ("07_training"), beginnings of one name ("07"), numbers ("7"), file names or paths of lessons -> paths;
+    none: every lesson. Raises ValueError for what is no lesson and for the beginning of several."""
     known = sorted(folder.glob("*.ipynb"))
     if not names:
         return known
@@ -41,7 +41,8 @@ def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
             path = folder / f"{name}.ipynb"
         elif not path.exists():
             path = folder / path.name
-        meant = [path] if path.exists() else [lesson for lesson in known if lesson.stem.startswith(name)]
+        begins = name.zfill(2) if name.isdigit() else name
+        meant = [path] if path.exists() else [lesson for lesson in known if lesson.stem.startswith(begins)]
         if len(meant) > 1:
             raise ValueError(f"{name!r} could be any of {', '.join(lesson.stem for lesson in meant)}.")
         if not meant:

@@ -55,6 +55,12 @@ class Run:
         return f'"{self.path}"' if " " in str(self.path) else str(self.path)
 
     @property
+    def stored(self) -> str:
+        """How git, called in the course's folder, takes the lesson."""
+        path = self.path.relative_to(ROOT).as_posix() if self.path.is_relative_to(ROOT) else str(self.path)
+        return f'"{path}"' if " " in path else path
+
+    @property
     def faults(self) -> list[dict]:
         """The cells that are not as stored; where the run broke off and no cell says why, pytest's last words too."""
         found = all_faults(self.records)
@@ -84,8 +90,8 @@ class Run:
 
     @property
     def header(self) -> str:
-        """Whether the header's time holds: "ok", or what is wrong."""
-        if self.stated is None:
+        """Whether the header's time holds: "ok", or what is wrong; "none" where that cannot be said."""
+        if self.stated is None or self.done and len(self.records) < self.n_cells:  # a part says nothing of the whole
             return "none"
         ratio = max(1.0, self.computing) / self.stated
         return "ok" if 1 / ROOM <= ratio <= ROOM else "too low" if ratio > 1 else "too high"
@@ -100,14 +106,16 @@ def read_records(file: Path) -> list[dict]:
 
 def all_faults(records: list[dict]) -> list[dict]:
     """The cells that are not as they should be. Nothing is compared in a cell that was never run, so such a cell is a
-    fault, and so is a lesson in which nothing is compared."""
+    fault, and so is a lesson in which nothing is compared; what was run in another order may hold other things."""
     found = []
     for record in records:
         if record["verdict"] != "ok":
             found.append(record)
-        elif not record["counted"]:
-            message = "The stored lesson was not run from top to bottom."
-            found.append(record | {"verdict": "stripped", "message": message})
+        elif record["count"] is None:
+            found.append(record | {"verdict": "stripped", "message": "The stored lesson was not run."})
+        elif record["count"] != record["cell"]:
+            message = f"Stored as the run number {record['count']}: not run from top to bottom, each cell once."
+            found.append(record | {"verdict": "disorder", "message": message})
     if records and not found and not any(record["compared"] for record in records):
         found.append(records[0] | {"verdict": "stripped", "message": "No cell of the lesson is compared."})
     return found

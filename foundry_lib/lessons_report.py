@@ -8,6 +8,7 @@ import time
 
 VERDICTS = {  # from good to worst
     "ok": "green",
+    "disorder": "OUT OF ORDER",
     "stripped": "STRIPPED",
     "differs": "DIFFERS",
     "raises": "RAISES",
@@ -16,6 +17,7 @@ VERDICTS = {  # from good to worst
     "broken": "DID NOT RUN",
 }
 DOES = {  # what one cell does, and what several do
+    "disorder": ("is out of order", "are out of order"),
     "stripped": ("is stripped", "are stripped"),
     "differs": ("differs", "differ"),
     "raises": ("raises", "raise"),
@@ -88,13 +90,12 @@ def later(run) -> str:
 
 
 def blocks(run) -> list[list[str]]:
-    """Of each cell that is shown: a heading, its source (not of a stripped cell, in which nothing is wrong), and what
-    happened."""
+    """Of each cell that is shown: a heading, its source (where that may be what is wrong), and what happened."""
     found = []
     for number, fault in enumerate(shown(run)):
         also = later(run) if number == 0 else ""
         head = f"code cell {fault['cell']}: {VERDICTS[fault['verdict']]}" + (f" ({also})" if also else "")
-        source = "" if fault["verdict"] == "stripped" else shorten(fault["source"])
+        source = "" if fault["verdict"] in ("stripped", "disorder") else shorten(fault["source"])
         found.append([head, *filter(None, [source, what_happened(fault)])])
     return found
 
@@ -102,11 +103,17 @@ def blocks(run) -> list[list[str]]:
 def next_step(run) -> str:
     """What to do about a lesson that is not green."""
     worst, store = shown(run)[-1]["verdict"], f"`python3 course.py refresh {run.name}`"
-    if worst == "stripped":
-        return f"{store} runs the lesson and stores its outputs; `git diff` shows what was removed."
+    changed = "`git diff` shows what was changed"
+    restore = f"`git checkout {run.stored}` brings the lesson back as it came, without what was typed into it"
+    if worst in ("stripped", "disorder"):
+        return f"{restore}; {store} runs it as it is, from top to bottom, and stores its outputs."
     if worst == "differs":
-        return f"If the change was meant, {store} stores what is found now; else `git diff` shows what was changed."
-    return f"`git diff` shows what was changed. Once the lesson runs to its end, {store} stores what it prints."
+        return f"If the change was meant, {store} stores what is found now; else {changed}."
+    if worst == "endless":
+        return f"On a slow or busy computer allow more, as by `--timeout 1800`; else {changed}."
+    if worst == "broken":
+        return f"If the file is damaged, {restore}; if something is missing, `python3 course.py test` says what."
+    return f"{changed}. Once the lesson runs to its end, {store} stores what it prints."
 
 
 def row(run) -> tuple[str, ...]:
@@ -198,7 +205,8 @@ def html(runs) -> str:
             parts.append(f'<p class="bad">C{esc(title[1:])}</p>')
             parts += [f"<pre>{esc(part)}</pre>" for part in words]
         if run.fault:
-            parts.append(f"<p>{esc(next_step(run))}</p>")
+            words = esc(next_step(run)).split("`")  # every second part is a command
+            parts.append("<p>" + "".join(f"<code>{w}</code>" if n % 2 else w for n, w in enumerate(words)) + "</p>")
         for record in run.records:
             for picture in record["pictures"]:
                 name = esc(f"{run.path.stem}, code cell {record['cell']}")

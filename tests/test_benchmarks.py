@@ -25,6 +25,7 @@ import report
 import results
 import tokenizer_speed
 import training_speed
+import waiting_speed
 
 
 class Here:
@@ -119,6 +120,19 @@ def test_rivals_that_compute_different_things_do_not_race():
     for other in (Says(0.0, 1.001), Says(0.0, float("nan"))):
         with pytest.raises(RuntimeError, match="b computes different things"):
             peers.apart({"a": Says(0.0, 1.0), "b": other}, [])
+
+
+def test_the_waiting_command(monkeypatch, tmp_path):
+    """With processes of their own: the setting is read when torch is imported."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--rounds", "1"])
+    monkeypatch.setattr(waiting_speed, "TURNS", {"sleeps at once": 0, waiting_speed.OURS: 1_000})
+    monkeypatch.setattr(waiting_speed, "CROWD", 1)
+    monkeypatch.setattr(waiting_speed, "SECONDS", 0.3)
+    waiting_speed.main()
+    (section,) = json.loads((tmp_path / "waiting.json").read_text(encoding="utf-8"))["sections"]
+    first, ours = section["rows"]
+    assert len(first) == len(section["header"]) and all(number > 0 for number in first[1:]) and ours[2::2] == [1, 1, 1]
 
 
 def test_the_filters_command(here, monkeypatch):

@@ -50,6 +50,15 @@ def test_a_stub_says_not_yet(exercise, capsys):
 
 
 @pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
+def test_what_is_printed_fits_the_page(exercise, capsys):
+    """JupyterLab cuts a long line anywhere, within a word too."""
+    for mistaken in exercise.mistakes.values():
+        exercise(mistaken)
+        printed, message = capsys.readouterr().out, exercise.judge(mistaken).message
+        assert max(map(len, printed.splitlines())) <= 88 and printed.split() == message.split()
+
+
+@pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
 def test_an_exception_is_the_learners_own_with_its_line(exercise):
     def broken(*given):
         return {}["what I forgot"]

@@ -323,10 +323,13 @@ def test_lessons_are_found_by_name(tmp_path):
     assert lessons.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
     with pytest.raises(ValueError, match="no lesson '03'; the lessons are 01_one, 02_two"):
         lessons.find_lessons(["03"], tmp_path)
+    assert lessons.find_lessons(["2"], tmp_path) == [two]
     assert lessons.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
-    with pytest.raises(ValueError, match="'0' could be any of 01_one, 02_two"):
+    with pytest.raises(ValueError, match="no lesson '0'"):
         lessons.find_lessons(["0"], tmp_path)
     longer = write_notebook(tmp_path / "01_one_more.ipynb", "1")
+    with pytest.raises(ValueError, match="'01' could be any of 01_one, 01_one_more"):
+        lessons.find_lessons(["01"], tmp_path)
     assert lessons.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
     assert lessons.main(["refresh", "no-such-lesson"]) == 2 and lessons.main([]) == 2
 

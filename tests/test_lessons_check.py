@@ -57,6 +57,7 @@ LESSONS = {
     "dies": [cell("print(1)", "1\n"), cell("import os; os._exit(1)"), cell("print(3)", "3\n")],
     "endless": [cell("print(1)", "1\n"), cell("while True: pass"), cell("print(3)", "3\n")],
     "stripped": [new_code_cell("print(1)", execution_count=0), new_code_cell("print(2)", execution_count=0)],
+    "order": [cell("print(1)", "1\n"), cell("print(2)", "2\n", execution_count=7), cell("print(3)", "3\n")],
     "nothing compared": [cell("x = 1")],
     "callback": [cell(SLIDER)],
     "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
@@ -69,7 +70,8 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "raises": ("raises", 2, "ValueError: <i>six</i> is wanted"),
     "dies": ("dies", 2, "the kernel died in this cell"),
     "endless": ("endless", 2, "Timeout of 8 seconds exceeded"),
-    "stripped": ("stripped", 1, "not run from top to bottom"),
+    "stripped": ("stripped", 1, "The stored lesson was not run"),
+    "order": ("disorder", 2, "run number 7: not run from top to bottom"),
     "nothing compared": ("stripped", 1, "No cell of the lesson is compared"),
     "callback": ("raises", 1, "ZeroDivisionError"),
     "mixed": ("differs", 1, "-2\n+1"),
@@ -130,8 +132,9 @@ def test_the_table_and_the_report(checked):
         "KERNEL DIED",
         "TIME-OUT",
         "STRIPPED",
+        "OUT OF ORDER",
         "DID NOT RUN",
-        "1 of 12 lessons",
+        "1 of 13 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
@@ -142,9 +145,15 @@ def test_the_table_and_the_report(checked):
 
 
 def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
-    """A Run whose cells have these verdicts; "?" is a cell that is not counted."""
+    """A Run whose cells have these verdicts; "?" is a cell that was not run, "!" one that was run as the ninth."""
     records = [
-        dict(cell=n, verdict="ok" if one == "?" else one, counted=one != "?", compared=True, source=f"cell_{n}()")
+        dict(
+            cell=n,
+            verdict="ok" if one in "?!" else one,
+            count={"?": None, "!": 9}.get(one, n),
+            compared=True,
+            source=f"cell_{n}()",
+        )
         | dict(message=f"what cell {n} says", expected="1", found="2", processor_seconds=1.0, memory=1.0, pictures=[])
         for n, one in enumerate(verdicts, 1)
     ]
@@ -170,6 +179,12 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
             "cell 1; cell 2 kills the kernel",
             "cell 1: DIFFERS (1 later cell kills the kernel)\n",
         ),
+        (
+            made_up("ok", "!", "!"),
+            "OUT OF ORDER",
+            "cell 2",
+            "cell 2: OUT OF ORDER (1 later cell is out of order too)\n",
+        ),
         (made_up("?", "?", "?"), "STRIPPED", "cell 1", "cell 1: STRIPPED (2 later cells are stripped too)\n"),
         (
             made_up("differs", "ok", n_cells=5),
@@ -187,7 +202,9 @@ def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, wh
     assert f"<table><tr><th>{lessons_report.HEAD[0]}</th>" in page
     worst = lessons_report.shown(run)[-1]
     assert worst["verdict"] == "differs" or (worst["message"] in text and worst["message"] in page)
-    assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED")
+    assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED"), (
+        "there is nothing wrong in it"
+    )
 
 
 def test_a_later_cell_that_raises_is_seen(checked):
@@ -206,16 +223,21 @@ def test_a_run_that_goes_on_is_not_broken_off():
     [
         (made_up("differs"), "If the change was meant, `python3 course.py refresh 06_tokens` stores"),
         (made_up("differs", "raises"), "`git diff` shows what was changed. Once the lesson runs"),
-        (made_up("?"), "`python3 course.py refresh 06_tokens` runs the lesson and stores its outputs"),
+        (made_up("?"), "`git checkout notebooks/06_tokens.ipynb` brings the lesson back as it came, without what"),
+        (made_up("!"), "`python3 course.py refresh 06_tokens` runs it as it is, from top to bottom, and stores"),
+        (made_up("endless"), "as by `--timeout 1800`; else `git diff`"),
+        (made_up("ok", n_cells=3), "If the file is damaged, `git checkout notebooks/06_tokens.ipynb`"),
         (made_up("ok"), None),
     ],
 )
 def test_a_red_lesson_says_what_to_do_next(run, says):
-    for text in (lessons_report.text([run]), lessons_report.html([run])):
-        if says is None:
-            assert "git diff" not in text and "refresh" not in text
-        else:
-            assert says in text and text.count("git diff") == text.count("course.py refresh 06_tokens") == 1
+    text, page = lessons_report.text([run]), lessons_report.html([run])
+    if says is None:
+        assert "`" not in text and "git" not in text and "refresh" not in page and "<code>" not in page
+    else:
+        commands = says.split("`")[1::2]
+        assert says in text and commands and all(page.count(f"<code>{command}</code>") == 1 for command in commands)
+        assert "`" not in page
 
 
 def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
@@ -233,6 +255,11 @@ def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
 def test_a_header_holds_to_a_factor_of_two(stated, computing, says):
     run = lessons_check.Run(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
     assert run.header == says
+
+
+def test_a_run_that_broke_off_says_nothing_of_the_header():
+    assert made_up("ok").header == "ok" and made_up("dies", n_cells=3).header == "none"
+    assert "says 1 s" in lessons_report.row(made_up("dies", n_cells=3))
 
 
 def test_the_time_is_read_from_the_header(tmp_path):

@@ -205,7 +205,9 @@ def test_texts_that_are_no_tales(language):
     assert not half.valid and half.rule == "grammar"
     assert not tales.parse(tale.text + tale.text[-1], language).valid
     assert not tales.parse("", language).valid
-    assert not tales.parse("Hello 你好 \n\t\0 123", language).valid
+    strange = tales.parse("Hello 你好 \n\t\0 123", language)
+    assert not strange.valid and "Hell" in strange.message and "  " not in strange.message + " "
+    assert "“”" not in strange.message, "there is no word before the first"
     with pytest.raises(CorpusError, match="not one of the tales"):
         tales.log_prob("Hello.", language)
 

@@ -9,6 +9,7 @@ form, so that our code can be judged like anybody's.
 import dis
 import inspect
 import linecache
+import textwrap
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Exercise:
     def __call__(self, work):
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
         verdict = self.judge(work)
-        print(verdict.message)
+        print(folded(verdict.message))
         named = getattr(work, "__name__", "<lambda>") != "<lambda>"
         if not verdict.passed or getattr(work, "__module__", None) != "__main__":
             return
@@ -75,7 +76,7 @@ class Exercise:
             verdict = self.judge(again) if again else verdict
             if not verdict.passed:  # it leans on something that another cell has made
                 print("  Lesson 05 runs it alone, from its own text, and there it fails:")
-                print(verdict.message)
+                print(folded(verdict.message))
 
     def judge(self, work) -> Verdict:
         """The first rung that fails, said in words."""
@@ -128,6 +129,12 @@ class Exercise:
                 if same(theirs, mine) and not same(theirs, wanted):
                     return said
         return None
+
+
+def folded(message: str, width: int = 88) -> str:
+    """Its long lines cut between words, as JupyterLab cuts anywhere."""
+    lines = message.splitlines()
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) for line in lines)
 
 
 @dataclass

@@ -47,6 +47,12 @@ most_common_pair = Exercise(
         "It gives how often the pair occurs, and not the pair.": lambda ids: Counter(
             zip(ids, ids[1:], strict=False)
         ).most_common(1)[0][1],
+        "The pair and how often it occurs came back together. Which of the two is asked for?": lambda ids: Counter(
+            zip(ids, ids[1:], strict=False)
+        ).most_common(1)[0],
+        "It is the pair with the largest ids. By what should the pairs be compared?": lambda ids: max(
+            zip(ids, ids[1:], strict=False)
+        ),
     },
 )
 
@@ -130,6 +136,9 @@ merge = Exercise(
         "Every token of the pair was replaced, also where it stands alone.": lambda ids, pair, new: [
             new if token in pair else token for token in ids
         ],
+        "The pair that occurs most often was merged, and not the one that was handed over.": lambda ids, pair, new: (
+            merged(ids, commonest_pair(ids), new)
+        ),
         "Nothing was merged: the list is as it came.": lambda ids, pair, new: list(ids),
     },
 )

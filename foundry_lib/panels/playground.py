@@ -62,6 +62,7 @@ class Playground(Picture):
             self.read = prompt, logits, ids, true, before, before.topk(min(SHOWN, len(before))).indices
         return self.read[1:]
 
+    @torch.inference_mode()
     def distributions(self, prompt: str, **settings) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """The next token's probabilities before the filters, after them, in truth, (V,) each; the tokens shown."""
         logits, ids, true, before, top = self.scores(prompt)

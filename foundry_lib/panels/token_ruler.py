@@ -116,8 +116,8 @@ class Ruler(Picture):
         for bar, name in zip(self.bars, self.counts, strict=True):
             mine = name == vocabulary
             bar.set(hatch="///" if mine else "", facecolor=plots.BLUE if mine else plots.SKY)
-        per_character = len(found) / len(text)
-        return f"With {vocabulary}: {len(found)} tokens for {len(text)} characters, {per_character:.2f} a character."
+        some = f"{'the first ' if len(text) == CHARACTERS else ''}{len(text)} characters"
+        return f"With {vocabulary}: {len(found)} tokens for {some}, {len(found) / len(text):.2f} a character."
 
 
 def token_ruler(text: str) -> Panel:

@@ -173,6 +173,7 @@ GRAMMAR = Grammar(
         "gift": "第{sentence}句里应是{expected}，不是{found}",
         "fact": "第{sentence}句里这种动物应配{expected}，不是{found}",
         "grammar": "第{sentence}句里“{before}”后面不能接“{found}”，可以接{options}",
+        "begin": "故事不会以“{found}”开头，可以用{options}开头",
         "unfinished": "故事停在第{sentence}句，还没有讲完",
         "more": "故事已经讲完，后面却还有“{found}”",
         "valid": "这是一个故事",

@@ -183,6 +183,7 @@ GRAMMAR = Grammar(
         "gift": "the present: {expected} became {found} in sentence {sentence}",
         "fact": "the animal belongs to {expected}, not to {found}, in sentence {sentence}",
         "grammar": "{found} cannot follow {before} in sentence {sentence}; expected something like {options}",
+        "begin": "no tale begins with {found}; expected something like {options}",
         "unfinished": "the text stops in sentence {sentence}, before the tale is over",
         "more": "the tale is over, but the text goes on with {found}",
         "valid": "this is a tale",

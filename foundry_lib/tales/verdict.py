@@ -53,7 +53,8 @@ def judge(text, grammar) -> Verdict:
     place = sentence(words, len(words))
     if lost is not None:
         found = next_word(reader)
-        message = grammar.messages["grammar" if found else "unfinished"].format(
+        kind = "unfinished" if not found else "grammar" if words else "begin"
+        message = grammar.messages[kind].format(
             found=found, sentence=place, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
         )
         return Verdict(False, "grammar", message, place, len(words), None, asked, kept)
