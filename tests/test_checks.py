@@ -152,6 +152,7 @@ def test_a_mistake_that_a_lesson_shows_is_named(path):
         text = "".join(output.get("text", "") for output in cell.get("outputs", []))
         for name, said in re.findall(r"^✗ (\w+)(.*?)(?=^[✗✓·]|\Z)", text, re.M | re.S):
             known = [*checks.EXERCISES[name].mistakes, "no line above it makes"]  # the second: lines in order
+            said = " ".join(said.split())  # it is printed in lines
             assert any(message in said for message in known), f"{path.stem}: {said}"
 
 
