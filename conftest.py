@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 if "OMP_WAIT_POLICY" not in os.environ:  # before torch starts; foundry_lib.runtime says why
-    os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT=os.environ.get("GOMP_SPINCOUNT", "1000"))
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ["PYTHONUTF8"] = "1"  # kernels and other children read and print UTF-8 on Windows as well
 os.environ.pop("MPLBACKEND", None)  # a kernel draws inline; a value from outside would leave the pictures out
 

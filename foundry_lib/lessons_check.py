@@ -52,13 +52,12 @@ class Run:
         """How `course.py refresh` takes the lesson."""
         if self.path.parent == lessons.LESSONS:
             return self.path.stem
-        return f'"{self.path}"' if " " in str(self.path) else str(self.path)
+        return quoted(self.path)
 
     @property
     def stored(self) -> str:
         """How git, called in the course's folder, takes the lesson."""
-        path = self.path.relative_to(ROOT).as_posix() if self.path.is_relative_to(ROOT) else str(self.path)
-        return f'"{path}"' if " " in path else path
+        return quoted(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
 
     @property
     def faults(self) -> list[dict]:
@@ -95,6 +94,11 @@ class Run:
             return "none"
         ratio = max(1.0, self.computing) / self.stated
         return "ok" if 1 / ROOM <= ratio <= ROOM else "too low" if ratio > 1 else "too high"
+
+
+def quoted(path: Path) -> str:
+    """As a shell takes it."""
+    return f'"{path.as_posix()}"' if " " in str(path) else path.as_posix()
 
 
 def read_records(file: Path) -> list[dict]:

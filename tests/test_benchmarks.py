@@ -212,7 +212,8 @@ def test_the_docs_are_learned_within_the_time(here, monkeypatch):
     monkeypatch.setattr(docs_speed, "TRIAL", 4)
     docs_speed.main()
     found = json.loads((here / "docs.json").read_text(encoding="utf-8"))
-    (_, steps, seconds, nats, bits), (label, *repeated) = found["sections"][0]["rows"]
+    (_, steps, seconds, nats, bits), (label, *repeated), longer = found["sections"][0]["rows"]
+    assert longer[:2] == ["twice the steps", f"{2 * int(steps.replace(',', '')):,}"] and longer[-1] < bits
     assert int(steps.replace(",", "")) > 4 and seconds > 0 and 3 < nats < 7 and 1 < bits < 4
     assert label == "with repetitions" and repeated[0] == steps and repeated[-1] != bits
     assert [line["held"] for line in found["promises"]] == [seconds <= 2, False]
