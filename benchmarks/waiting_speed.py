@@ -3,7 +3,7 @@
 A training of tiny on two threads, the library's own steps, for several lengths of the spin before a waiting thread
 sleeps (GOMP_SPINCOUNT, turns of a loop; OMP_WAIT_POLICY is PASSIVE): alone, beside a process that keeps one core busy
 all the time, and four such trainings at once, whose speeds are added up. `foundry_lib.runtime` sets 1,000. Where
-nothing is set, libgomp takes 300,000 on a machine with a core for each thread, and 1,000 on one that has fewer.
+nothing is set, libgomp takes 300,000 on a machine with a core for each thread, and 100 on one that has fewer.
 """
 
 import contextlib

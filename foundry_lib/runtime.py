@@ -13,16 +13,17 @@ def set_wait_policy():
 
     OpenMP's threads spin while they wait. On a machine that is busy with something else (thirty learners on one
     server, a browser beside the notebook) two spinning threads have been measured 25 times slower than one. But to
-    wake a thread takes longer than many a product of a small model, so GNU's OpenMP spins a little first: as often as
-    it would by itself where there are more threads than processors (`benchmarks/waiting_speed.py`). The settings are
-    read when torch starts, so they must come first; a policy that the user has set is kept, and nothing added to it.
+    wake a thread takes longer than many a product of a small model, so GNU's OpenMP spins a little first: 1,000 turns,
+    of the numbers tried the fastest that does not slow a busy machine much (`benchmarks/waiting_speed.py`). The
+    settings are read when torch starts, so they must come first; a policy that the user has set is kept, and nothing
+    added to it.
     """
     global came_first
     came_first = "torch" not in sys.modules or "OMP_WAIT_POLICY" in os.environ
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")  # the same for builds on Intel's OpenMP
+        os.environ.setdefault("KMP_BLOCKTIME", "0")  # the same for builds on Intel's OpenMP
 
 
 def keep_freed_memory():

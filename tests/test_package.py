@@ -102,10 +102,16 @@ def test_threads_wait_passively():
         "import os; os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'; import foundry_lib.runtime as r; print(r.describe('cpu'))"
     )
     assert "waiting policy active" in said and "threads" in said  # the user's own setting is kept
-    turns = "import os; [os.environ.pop(name, None) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')]; "
-    turns += "os.environ.update({}); import foundry_lib; print(os.environ.get('GOMP_SPINCOUNT'))"
-    assert child(turns.format({})) == "1000" and child(turns.format({"GOMP_SPINCOUNT": "7"})) == "7"
-    assert child(turns.format({"OMP_WAIT_POLICY": "ACTIVE"})) == "None", "nothing is added to the user's own policy"
+    turns = (
+        "import os; [os.environ.pop(name, None) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')]; "
+    )
+    turns += (
+        "os.environ.update({}); import foundry_lib; print(*map(os.environ.get, ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')))"
+    )
+    assert child(turns.format({})) == "1000 0" and child(turns.format({"GOMP_SPINCOUNT": "7"})) == "7 0"
+    assert child(turns.format({"OMP_WAIT_POLICY": "ACTIVE"})) == "None None", (
+        "nothing is added to the user's own policy"
+    )
     late = first.replace("import foundry_lib", "import torch, foundry_lib")
     assert "torch was imported before foundry_lib" in child(late)
 
