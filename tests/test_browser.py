@@ -145,6 +145,13 @@ def test_mouse_storm_and_a_text_that_looks_like_html(lab, page):
     assert page.evaluate("window.hacked") is None and not page.errors
 
 
+def test_a_panel_shows_what_was_set_last(lab, page):
+    """Set by code to 100, 0.001 and 1; the page's own rounding of 100 once came back behind the 1."""
+    run_all(page, lab.address(lab.cut("01_rms_norm", "01_cut", lambda number, source: number <= 11)))
+    reading, _ = settled(page, first_panel(page))
+    assert "Gain 1, offset 0: RMS 0.713 before, 1.000 after." in reading
+
+
 def test_interrupt_ends_a_training_and_the_next_cells_go_on(lab, page):
     needed = r"trainer = new_trainer\(\"tales-en\"\)|lines = reference_lines\(loader\)|said = watch\(trainer"
     name = lab.cut("07_training", "07_cut", lambda number, source: re.search(needed, source))  # and a cell of our own
