@@ -5,9 +5,11 @@ import math
 
 import pytest
 from matplotlib.figure import Figure
+from traitlets import TraitError
 
 from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
 from foundry_lib.panels import volume_knob as knob
+from foundry_lib.panels.panel import place
 from foundry_lib.panels.volume_knob import Knob, stream, volume_knob
 
 
@@ -41,6 +43,13 @@ def test_a_control_moves_picture_and_reading(capsys):
     assert capsys.readouterr().out == "size 9 is too large\n"
     one.set(size=3)
     assert "size 3" in one.reading
+
+
+def test_a_slider_goes_on_live_after_a_value_that_is_none():
+    slider = Slider(1.0, 0.1, 10.0, log=True).widget("gain")
+    with pytest.raises(TraitError):
+        place(slider, "loud")
+    assert slider.value == 1.0 and slider.continuous_update
 
 
 def test_without_a_front_end_the_cell_shows_picture_and_reading():

@@ -100,6 +100,19 @@ class Words:
         )
 
 
+def place(control, value):
+    """Move a control by code. A page answers a new value of a slider of decimals with its own rounding of it,
+    100.00000000000004; come late, that would undo what was set since. While it is not continuous it is silent."""
+    decimals = isinstance(control, (ipywidgets.FloatSlider, ipywidgets.FloatLogSlider))
+    try:
+        if decimals:
+            control.continuous_update = False
+        control.value = value
+    finally:
+        if decimals:
+            control.continuous_update = True
+
+
 class Picture:
     """A picture that is built once and then moved. What moves is an artist that `build` makes with animated=True.
 
@@ -239,22 +252,12 @@ class Panel(ipywidgets.VBox):
         finally:
             self.drawn = time.monotonic()
 
-    def place(self, control, value):
-        """Move one control by code. A page answers a new value of a slider of decimals with its own rounding of it,
-        100.00000000000004; come late, that would undo what was set since. While it is not continuous it is silent."""
-        decimals = isinstance(control, (ipywidgets.FloatSlider, ipywidgets.FloatLogSlider))
-        if decimals:
-            control.continuous_update = False
-        control.value = value
-        if decimals:
-            control.continuous_update = True
-
     def set(self, **values):
         """Move controls by code, draw once, and print the reading."""
         self.held = True
         try:
             for key, value in values.items():
-                self.place(self.controls[key], value)
+                place(self.controls[key], value)
         finally:
             self.held = False
             self.redraw()

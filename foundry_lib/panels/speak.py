@@ -18,7 +18,7 @@ import ipywidgets
 from .. import quiz, tales
 from ..config import SampleConfig
 from ..sample import stream
-from .panel import Slider, Words
+from .panel import Slider, Words, place
 
 KNOBS = dict(
     temperature=Slider(1.0, 0.0, 3.0, 0.05),
@@ -89,7 +89,7 @@ class Speak(ipywidgets.VBox):
     def set(self, **values):
         """Move controls by code."""
         for name, value in values.items():
-            self.controls[name].value = value
+            place(self.controls[name], value)
 
     # ---- One text; both ways of running it go through here
 
