@@ -270,6 +270,8 @@ def lab_command(python, port=None, browser=True):
                "--ServerApp.allow_unauthenticated_access=False", "--ServerApp.answer_yes=True",
                "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                "--LabApp.extension_manager=readonly"]  # these three: the server asks nothing of the network
+    if answer(python, "-c", "import zmq; print(zmq.has('curve'))") == "True":  # else a kernel warns of eavesdroppers
+        command.append("--KernelManager.transport_encryption=auto")
     if port is not None:
         command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not browser:

@@ -351,7 +351,7 @@ def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: 
     named = []
     for weight, cost, rule in ringed:
         ax.plot(weight, cost, "o", ms=13, mfc="none", mec="black")
-        ax.annotate(rule, (weight, cost), xytext=(9, 7), textcoords="offset points", fontsize=10)
+        ax.annotate(rule, (weight, cost), xytext=(11, 0), textcoords="offset points", fontsize=10, va="center")
         named.append((weight, cost))
     for weight, cost, rule, _ in sorted(points, key=lambda point: -point[1]):
         free = all(abs(weight - x) > 0.12 or abs(cost - y) > 0.15 for x, y in named)

@@ -111,8 +111,9 @@ def defined_name(source: str) -> str:
 
 
 def tick(lesson: str):
-    """Print the guide's checklist item of a lesson, ticked only where the file holds the evidence for it."""
-    from .quiz import read_questions
+    """Print the guide's checklist item of a lesson, ticked only where the file holds the evidence for it: each exercise
+    of the lesson passed its check, and each exit question was answered right."""
+    from .quiz import read_questions, say
 
     item, kept = read_questions(lesson)["checklist"], read()
     done = {f"check {name}" for name in kept["work"]}
@@ -120,4 +121,4 @@ def tick(lesson: str):
     missing = [need for need in item["needs"] if need not in done]
     print(f"{'☐' if missing else '☑'} {item['says']}  ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
     if missing:
-        print("still to do:", ", ".join(missing))
+        say("still to do: " + ", ".join(missing))

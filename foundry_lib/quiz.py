@@ -89,7 +89,8 @@ def confront(key: str):
     for letter in choices(asked):
         mark = "✓" if letter == asked["right"] else "✗"
         you = "  ← you" if mine and mine["answer"] == letter else ""
-        say(f"{asked[letter]}{you}: {asked['why'][letter]}", f"  {mark} {letter}) ")
+        say(f"{asked[letter]}{you}", f"  {mark} {letter}) ")
+        say(asked["why"][letter], " " * 7)
 
 
 def ask(key: str, answer="?"):

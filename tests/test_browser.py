@@ -150,6 +150,8 @@ def test_a_panel_shows_what_was_set_last(lab, page):
     run_all(page, lab.address(lab.cut("01_rms_norm", "01_cut", lambda number, source: number <= 11)))
     reading, _ = settled(page, first_panel(page))
     assert "Gain 1, offset 0: RMS 0.713 before, 1.000 after." in reading
+    said = (lab.notebooks.parent / "lab.log").read_text()
+    assert "WARNING" not in said and "eavesdropping" not in said, "the terminal alarms a beginner: " + said
 
 
 def test_interrupt_ends_a_training_and_the_next_cells_go_on(lab, page):

@@ -133,7 +133,7 @@ def labels(width: float, height: float, activation: str) -> list[tuple[float, fl
     """Level, gate, value and slope for the number on each line of the map: on the right where a ray cuts the lines, on
     the left where the leak is deepest."""
     right, left = torch.linspace(0, width, 400), torch.linspace(-width, 0, 400)
-    ray = 0.8 * height / width * right
+    ray = 1.6 * height / width * right  # steeper than most clouds of words, so that they leave the numbers free
     heights, leak = product(right, ray, activation), GATES[activation](left)
     places, deepest = [], leak.argmin().item()
     for level in LEVELS:
@@ -207,7 +207,7 @@ class Landscape(Picture):
         self.points = []
         for colour, marker, size, label in (
             (plots.GREY, "o", 2.4, "other words"),
-            (plots.ORANGE, "^", 4.5, "this kind"),
+            (plots.ORANGE, "^", 4.5, "words of the chosen kind"),
         ):
             look = dict(color=colour, marker=marker, ms=size, mew=0, ls="", alpha=0.75, label=label, clip_on=False)
             self.points += left.plot([], [], animated=True, **look)

@@ -51,7 +51,8 @@ class Knob(Picture):
         layers = range(1, DEPTH + 1)
         right.plot(layers, stream(False), color=plots.ORANGE, ls="--", label="layers read the stream as it is")
         right.plot(layers, stream(True), color=plots.BLUE, label="layers read it normed")
-        right.set(yscale="log", xlabel="layer", title="RMS of the stream")
+        right.set(yscale="log", xlabel="layer")
+        right.set_title("RMS of the stream", fontsize=10)
         right.minorticks_off()
         right.legend(fontsize=8)
 
