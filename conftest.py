@@ -71,6 +71,8 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    if hasattr(item, "test_outputs") and report.when == "call" and report.passed and missed_picture(item):
+        report.outcome, report.longrepr = "failed", missed_picture(item)
     file = item.config.getoption("--record")
     if file and hasattr(item, "test_outputs") and (report.when == "call" or (report.when == "setup" and report.failed)):
         found = record(item, call)
@@ -79,6 +81,16 @@ def pytest_runtest_makereport(item, call):
         if found["verdict"] in ("dies", "endless", "broken"):
             item.session.shouldfail = found["message"]  # the cells behind it can not run
     return report
+
+
+def pictures(outputs) -> list[str]:
+    return [output.data["image/png"] for output in outputs or () if "image/png" in output.get("data", {})]
+
+
+def missed_picture(item) -> str:
+    """A sentence where as many pictures were not drawn as are stored: their points may differ, their number may not."""
+    stored, drawn = len(pictures(item.cell.outputs)), len(pictures(item.test_outputs))
+    return "" if stored == drawn else f"Pictures: {stored} stored, {drawn} drawn now."
 
 
 def record(item, call) -> dict:
@@ -95,6 +107,8 @@ def record(item, call) -> dict:
         raised = [output for output in item.test_outputs or () if output.output_type == "error"]
         if verdict == "raises" and raised:
             message = f"{raised[-1].ename}: {raised[-1].evalue}"
+    elif missed_picture(item):
+        verdict, message = "differs", missed_picture(item)
     return {
         "cell": item.cell_num + 1,
         "of": len(code),
@@ -107,9 +121,7 @@ def record(item, call) -> dict:
         "found": found,
         "seconds": call.duration,
         **cost(item.parent.kernel),
-        "pictures": [
-            output.data["image/png"] for output in item.test_outputs or () if "image/png" in output.get("data", {})
-        ],
+        "pictures": pictures(item.test_outputs),
     }
 
 

@@ -4,7 +4,8 @@ Our lossless recipe, `Tokenizer.train` and `encode_documents`, against SentenceP
 lines of the same documents, in turns, on two threads. About 10 MB in all: tales as prose, the standard library's source
 as code, and the smaller reference of the language that Python carries. Both learn from the first nine tenths; bytes a
 token are those of the last tenth, its newlines and spaces counted, which the defaults drop or fold before they encode.
-Lossless: whether the last tenth came back as it was.
+Lossless: whether the last tenth came back as it was. Of 8,192 pieces asked for the tales give only some: ours finds
+3,009 in them and the defaults 2,157, so that on the tales the larger vocabulary has its part in the ratio.
 """
 
 import contextlib

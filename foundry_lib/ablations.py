@@ -102,6 +102,9 @@ def measured(kind: str = "ablation") -> dict[str, list[dict]]:
 def means(rows: list[str]) -> dict[str, dict[str, float]]:
     """Mean over the seeds of each row: "all" is the excess in per cent of the floor, the rules are nats a word."""
     found = measured()
+    unknown = [row for row in rows if row not in found]
+    if unknown or not rows:
+        raise ConfigError(f"There is no row {unknown or rows}; the rows are {', '.join(found)}.")
     result = {}
     for row in rows:
         runs = found[row]
@@ -114,6 +117,9 @@ def means(rows: list[str]) -> dict[str, dict[str, float]]:
 
 def spread(row: str, rule: str) -> float:
     """Highest less lowest over the seeds of a row, in the units of `means`."""
+    known = ["all", *(name for name in means([row])[row] if name != "all")]
+    if rule not in known:
+        raise ConfigError(f"There is no rule {rule!r}; there are {', '.join(known)}.")
     values = [100 * run["share"] if rule == "all" else run["by rule"][rule] for run in measured()[row]]
     return max(values) - min(values)
 
@@ -123,12 +129,13 @@ def table(rows: list[str], rules: list[str] | None = None) -> str:
     found = means(rows)
     first = found[rows[0]]
     rules = ["all", *(rules or [rule for rule in first if rule != "all"])]
+    spreads = {rule: spread(rows[0], rule) for rule in rules}
     lines = [f"{'':<14}" + "".join(f"{'all, %' if rule == 'all' else rule:>11}" for rule in rules)]
     for row in rows:
         cells = []
         for rule in rules:
             value = max(0.0, found[row][rule])
-            star = "*" if value - first[rule] > 3 * spread(rows[0], rule) else " "
+            star = "*" if value - first[rule] > 3 * spreads[rule] else " "
             cells.append(f"{value:>9.1f}{star} " if rule == "all" else f"{value:>9.2f}{star} ")
         lines.append(f"{row:<14}" + "".join(cells))
     return "\n".join(line.rstrip() for line in lines)

@@ -20,11 +20,12 @@ def causal_mask(n_queries: int, n_keys: int, device=None) -> Tensor:
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Attention written out step by step; it returns its weights too.
 
-    Shapes: q (B, H, T, d); k, v (B, K, S, d) with S ≥ T, the queries being the last T of the S positions.
+    Shapes: q (B, H, T, d); k, v (B, K, S, d) with S ≥ T, the queries being the last T of the S
+    positions.
     Returns the mixed values (B, H, T, d) and the weights (B, H, T, S), whose rows sum to 1.
     Source: Vaswani et al. 2017, equation 1; grouped queries: Ainslie et al. 2023.
     """
-    group = q.shape[1] // k.shape[1]  # query heads that share one kv head: head h uses kv head h // group
+    group = q.shape[1] // k.shape[1]  # query heads of one kv head: head h uses kv head h // group
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
     scores = scores.masked_fill(~causal_mask(q.shape[2], k.shape[2], q.device), -torch.inf)

@@ -20,6 +20,7 @@ import torch
 from .config import ModelConfig
 from .errors import CheckpointError, FoundryError
 from .model import MiniLLM
+from .runtime import usable_device
 from .tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
@@ -173,8 +174,9 @@ def _require_fit(config: ModelConfig, state: dict[str, torch.Tensor], folder: Pa
 
 
 def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, Tokenizer]:
-    """The model and its tokenizer, each file checked. Raises CheckpointError, naming what is wrong."""
-    files = verify(folder)
+    """The model and its tokenizer, each file checked. Raises CheckpointError, naming what is wrong, and ConfigError for
+    a device that this machine lacks."""
+    device, files = usable_device(device), verify(folder)
     folder = files["config.json"].parent if "config.json" in files else Path(folder)
     try:
         config, state = ModelConfig.from_dict(read_json(files, "config.json")), read_tensors(files, "model.safetensors")

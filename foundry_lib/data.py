@@ -19,6 +19,7 @@ from torch import Tensor
 from .config import IGNORED, require_ints
 from .corpus import Corpus, read_corpus
 from .errors import ConfigError, CorpusError, said_when_stopped
+from .runtime import usable_device
 from .textfile import TextFile
 from .tokenizer import BOS_ID, EOS_ID, Tokenizer
 
@@ -158,7 +159,7 @@ class DataLoader:
         val_fraction: float = 0.1,
         seed: int = 1337,
     ):
-        self.device, self.val_fraction, self.seed = device, val_fraction, seed
+        self.device, self.val_fraction, self.seed = usable_device(device), val_fraction, seed
         self.batch_size, self.block_size = batch_size, block_size
         require_ints(self, "batch_size block_size")
         require_ints(self, "seed", minimum=0)

@@ -70,13 +70,15 @@ def what_changed(old: dict, new: dict) -> str:
 
 def check(rows: dict[str, dict], seeds, shared: dict, time_limit: float | None):
     """Refuse a sweep of which a row could not be run, before anything is trained. Raises ConfigError."""
+    if not isinstance(rows, dict) or not all(isinstance(changes, dict) for changes in rows.values()):
+        raise ConfigError(f'rows must be {{"name": {{"setting": value}}, …}}, found {rows!r}.')
     if not rows or isinstance(seeds, int) or not seeds:
         raise ConfigError("A sweep needs at least one row and one seed, seeds=(0, 1, 2) for example.")
     if len({safe(name).casefold() for name in rows}) < len(rows):
         raise ConfigError(
             "Two rows have names that differ in nothing but small and capital; some systems see one name."
         )
-    if time_limit is not None and not time_limit > 0:
+    if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
         raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
     of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
     known = of_model | of_training | {"block_size", "val_fraction", "vocab_size", "text", "preset", "device"}

@@ -10,7 +10,8 @@ from .linear import Linear
 class MLP(nn.Module):
     """down(silu(gate(x)) · up(x)), without biases. (B, T, D) → (B, T, D), F wide inside.
 
-    Llama calls the three matrices w1 (gate), w3 (up) and w2 (down). Source: Shazeer 2020, "GLU variants", equation 6.
+    Llama calls the three matrices w1 (gate), w3 (up) and w2 (down).
+    Source: Shazeer 2020, "GLU variants", equation 6.
     """
 
     def __init__(self, config: ModelConfig):

@@ -47,7 +47,8 @@ def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
             raise ValueError(f"{name!r} could be any of {', '.join(lesson.stem for lesson in meant)}.")
         if not meant:
             lessons = ", ".join(lesson.stem for lesson in known)
-            raise ValueError(f"There is no lesson {name!r}; the lessons are {lessons}.")
+            back = "`git checkout notebooks` brings back one that is lost, and all others as they came"
+            raise ValueError(f"There is no lesson {name!r}; the lessons are {lessons}. ({back}.)")
         found += meant
     return found
 
@@ -106,7 +107,7 @@ def normalise(notebook) -> None:
                     data["image/png"] = picture
                 if len(data) > 1:
                     del data[VIEW]
-    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.metadata = nbformat.from_dict(METADATA | {"n_cells": len(notebook.cells)})  # so that a lost one is missed
     notebook.nbformat_minor = 5
 
 

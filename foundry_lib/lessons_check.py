@@ -46,6 +46,7 @@ class Run:
     log: str = ""
     done: bool = False
     slower: float = 1.0
+    others: str = ""  # what is said where the lesson has more or fewer cells than when it was stored
 
     @property
     def name(self) -> str:
@@ -63,6 +64,8 @@ class Run:
     def faults(self) -> list[dict]:
         """The cells that are not as stored; where the run broke off and no cell says why, pytest's last words too."""
         found = all_faults(self.records)
+        if self.others:
+            found.insert(0, {"verdict": "cells", "cell": 1, "source": "", "message": self.others})
         known = bool(found) and found[-1]["verdict"] in ENDS
         if self.done and not known and (len(self.records) < self.n_cells or not self.n_cells):
             last = "\n".join(self.log.strip().splitlines()[-12:])
@@ -133,11 +136,14 @@ def first_fault(records: list[dict]) -> dict | None:
 def begin(path: Path) -> Run:
     """A lesson before its run; one that can not be read is left to pytest, which says why."""
     try:
-        cells = nbformat.read(path, as_version=4).cells
+        notebook = nbformat.read(path, as_version=4)
     except Exception:  # not JSON, not a notebook: nbformat raises a dozen kinds
         return Run(path, None, 0)
-    stated = STATED.search(cells[0].source) if cells else None
-    return Run(path, int(stated.group(1)) if stated else None, sum(cell.cell_type == "code" for cell in cells))
+    cells = notebook.cells
+    stated, stored = STATED.search(cells[0].source) if cells else None, notebook.metadata.get("n_cells", len(cells))
+    others = f"The lesson was stored with {stored} cells of text and code, and now has {len(cells)}."
+    n_code = sum(cell.cell_type == "code" for cell in cells)
+    return Run(path, int(stated.group(1)) if stated else None, n_code, others=others if stored != len(cells) else "")
 
 
 def unit_of_work() -> float:
@@ -236,6 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
         paths = lessons.find_lessons(options.lessons)
     except ValueError as error:
         parser.error(str(error))
+    outside = [path for path in paths if not any((up / "conftest.py").exists() for up in path.resolve().parents)]
+    if outside:
+        parser.error(f"{outside[0]} lies in no folder of the course; copy it into notebooks, then it can be checked")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the kernels are ended too
     jobs = min(options.jobs or os.cpu_count() or 1, len(paths))
     progress = lessons_report.Progress(jobs)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .attention import causal_attention
+from .errors import ConfigError
 from .quality import excess
 from .tales.floor import token_words
 
@@ -34,9 +35,16 @@ class Watched:
 def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Watched]]:
     """Inside, every layer attends through a `Watched`, which this gives, one a layer; afterwards all is as before.
 
-    silent: pairs (layer, head). What is silent outside stays silent inside.
+    silent: pairs (layer, head), counted from 0. What is silent outside stays silent inside. Raises ConfigError for a
+    layer or a head that the model lacks.
     """
     before = [layer.attention.attend for layer in model.layers]
+    for layer, head in silent:
+        if not (0 <= layer < model.config.n_layers and 0 <= head < model.config.n_heads):
+            raise ConfigError(
+                f"The model has layers 0 to {model.config.n_layers - 1}, and in each the heads 0 to "
+                f"{model.config.n_heads - 1}; there is no head {head} of layer {layer}."
+            )
     for number, layer in enumerate(model.layers):
         heads = {head for where, head in silent if where == number}
         layer.attention.attend = Watched(heads | getattr(before[number], "silent", set()))
@@ -54,7 +62,10 @@ def silenced(model, layer: int, head: int):
 
 @torch.no_grad()
 def attention_weights(model, idx: Tensor) -> Tensor:
-    """All weights that the model uses when it reads idx (1, T): (layers, H, T, T); row t is what token t looks at."""
+    """All weights that the model uses when it reads idx (1, T): (layers, H, T, T); row t is what token t looks at.
+    Raises ConfigError for more rows than one."""
+    if idx.shape[0] != 1:
+        raise ConfigError(f"The weights of one row can be shown, idx (1, T); found {idx.shape[0]} rows.")
     with looking(model) as watched:
         model(idx)
     return torch.stack([layer.weights[0] for layer in watched])

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .config import IGNORED
+from .errors import ConfigError
 
 CHUNK = 2**20  # scores held at a time, 4 MiB in 32 bits: of 2^18 to 2^24 the fastest at 8,192 pieces on a CPU
 GPU_CHUNK = 2**25  # 128 MiB: a GPU waits for calls and not for memory; on an H200 a step of small took 22 ms and not 40
@@ -14,9 +15,13 @@ def next_token_loss(stream: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats of the scores `stream @ head.T`, which is `F.cross_entropy` of them.
 
     Shapes: stream (..., D), what the last norm gives; head (V, D), the output head's weight; targets (...), token ids,
-    of which IGNORED ones do not count. Returns a scalar in at least 32 bits. Raises RuntimeError (on a GPU later, and
-    less clearly) for a target that is no token id.
+    of which IGNORED ones do not count. Returns a scalar in at least 32 bits. Raises ConfigError for targets of another
+    shape, and RuntimeError (on a GPU later, and less clearly) for a target that is no token id.
     """
+    if stream.shape[:-1] != targets.shape:
+        raise ConfigError(
+            f"Each token needs one target: found tokens {tuple(stream.shape[:-1])}, targets {tuple(targets.shape)}."
+        )
     return _NextTokenLoss.apply(stream.flatten(0, -2), head, targets.flatten())
 
 

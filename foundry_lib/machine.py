@@ -3,7 +3,7 @@
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 import torch
@@ -38,6 +38,10 @@ def examine() -> list[Finding]:
     computes = torch.ones(3, device=device).sum().item() == 3
     missing = plots.glyphs_missing(SAMPLE_CHINESE)
     fonts = plots.cjk_fonts()
+    try:
+        widgets = version("ipywidgets")
+    except PackageNotFoundError:
+        widgets = None
     accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
@@ -47,7 +51,7 @@ def examine() -> list[Finding]:
         ),
         Finding("memory", memory >= 1, f"{memory:.1f} GiB free", "Close other programs: the lessons need about 1 GiB."),
         Finding("disk", disk >= 1, f"{disk:.0f} GiB free", "Free some room: a training saves its checkpoints here."),
-        Finding("widgets", True, f"ipywidgets {version('ipywidgets')}", ""),
+        Finding("widgets", bool(widgets), f"ipywidgets {widgets}", "Run `python3 course.py lab`; it installs it."),
         Finding(
             "Chinese characters",
             not missing,

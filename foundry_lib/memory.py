@@ -21,10 +21,17 @@ def out_of_memory(config: ModelConfig, rows: int, tokens: int) -> FoundryError:
         return f"{step_bytes(config, rows, tokens) / GIB:.2f} GiB"
 
     half = config.dim // 2 // (2 * config.n_heads) * (2 * config.n_heads) or config.dim
-    smaller = config.with_(dim=half, hidden_dim=None)
+    knobs = []
+    if rows > 1:
+        knobs.append(f"batch_size={rows // 2} ({size(rows=rows // 2)})")
+    if tokens > 1:
+        knobs.append(f"block_size={tokens // 2} ({size(tokens=tokens // 2)})")
+    if half < config.dim:
+        knobs.append(f"dim={half} ({size(config.with_(dim=half, hidden_dim=None))})")
+    if len(knobs) > 1:
+        knobs[-1] = f"or {knobs[-1]}"
     return FoundryError(
         f"The device has no memory left for a step, which takes about {size()}. The training stands as before this "
-        f"step, and its memory was given back. Cheapest first: batch_size={max(1, rows // 2)} "
-        f"({size(rows=max(1, rows // 2))}), block_size={max(1, tokens // 2)} ({size(tokens=max(1, tokens // 2))}), or "
-        f"dim={half} ({size(smaller)})."
+        f"step, and its memory was given back. "
+        + (f"Cheapest first: {', '.join(knobs)}." if knobs else "The model is as small as it can be: free the device.")
     )

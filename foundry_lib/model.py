@@ -17,10 +17,12 @@ from .rope import rope_table
 
 
 class Block(nn.Module):
-    """One layer: attention, then feed-forward, each reading a normalised copy and adding its result to the stream.
+    """One layer: attention, then feed-forward, each reading a normalised copy of the stream and
+    adding its result to it.
 
-    norm, attention, feed_forward: what to build the parts with, called as `norm(dim, eps)`, `attention(config, layer)`
-    and `feed_forward(config)`. Each may be a learner's own class or function.
+    norm, attention, feed_forward: what to build the parts with, called as `norm(dim, eps)`,
+    `attention(config, layer)` and `feed_forward(config)`. Each may be a learner's own class or
+    function.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class MiniLLM(nn.Module):
         logits, loss = model(x, y)     # training: x, y (B, T) token ids, y is x moved on by one
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
-    `seed` draws the first weights from a generator of its own, so that the same seed always gives the same model.
+    `seed` draws the first weights: the same seed gives the same model, and torch's own generator stays as it was.
 
     Parts of one's own plug in, by the names that Block gives them; `block` replaces the whole layer:
 
@@ -63,10 +65,12 @@ class MiniLLM(nn.Module):
     ):
         super().__init__()
         self.config = config
-        self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
-        self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
-        self.norm = norm(config.dim, config.norm_eps)
-        self.output = Linear(config.dim, config.vocab_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # for what parts of one's own draw
+            self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
+            self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
+            self.norm = norm(config.dim, config.norm_eps)
+            self.output = Linear(config.dim, config.vocab_size)
         if config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight
         table = rope_table(config.head_dim, config.max_seq_len, config.rope_theta)
@@ -75,33 +79,48 @@ class MiniLLM(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, seed: int = 1337):
-        """Draw every weight anew; the configuration's docstring says how wide."""
+        """Draw every matrix anew, and put the library's norms back to 1; the configuration's docstring says how wide.
+
+        Biases, and parts of one's own that are no `nn.Linear`, keep what they have.
+        """
         c, generator = self.config, torch.Generator().manual_seed(seed)
         self.tok_embeddings.weight.normal_(0, c.embedding_std or c.dim**-0.5, generator=generator)
-        for module in self.layers.modules():
+        for module in (*self.layers.modules(), self.norm):
             if isinstance(module, nn.Linear):
                 std = c.matrix_std or module.in_features**-0.5
                 rows = torch.empty_like(module.weight, memory_format=torch.contiguous_format)
                 module.weight.copy_(rows.normal_(0, std, generator=generator))  # however it lies, the same draws
             elif isinstance(module, RMSNorm):
                 module.weight.fill_(1.0)
-        self.norm.weight.fill_(1.0)
         if not c.tie_embeddings:
             self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
 
     def stream(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """What the output head reads: token ids (B, T) → the normalised stream behind the last layer, (B, T, D)."""
+        """What the output head reads: the normalised stream behind the last layer.
+
+        Token ids (B, T) → (B, T, D). Raises ConfigError as `forward` does.
+        """
+        if idx.dim() != 2:
+            raise ConfigError(
+                f"Token ids are rows, (B, T); found shape {tuple(idx.shape)}. "
+                f"idx[None] makes one row of them."
+            )
         B, T = idx.shape
         start = 0 if cache is None else cache.length
         if start + T > self.config.max_seq_len:
             raise ConfigError(
-                f"The model reads at most max_seq_len={self.config.max_seq_len} tokens, found {start + T}. "
-                f"Crop the text, for example idx[:, -{self.config.max_seq_len}:]."
+                f"The model reads at most max_seq_len={self.config.max_seq_len} tokens, found "
+                f"{start + T}. Crop the text, for example idx[:, -{self.config.max_seq_len}:]."
             )
         if cache is not None:
             cache.check_room(B, T)
         freqs_cis = self.freqs_cis[:, start : start + T]
-        x = self.tok_embeddings(idx)
+        try:
+            x = self.tok_embeddings(idx)
+        except IndexError:
+            last = self.config.vocab_size - 1
+            found = f"{idx.min()} to {idx.max()}"
+            raise ConfigError(f"Token ids go from 0 to {last}, found {found}.") from None
         for layer in self.layers:
             x = layer(x, freqs_cis, cache)
         if cache is not None:
@@ -115,11 +134,14 @@ class MiniLLM(nn.Module):
 
         idx: (B, T) token ids. targets: (B, T) the right next tokens; −100 is left out of the loss.
         cache: the tokens read before; idx continues behind them.
-        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without targets.
+        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without
+        targets.
         Raises ConfigError when the tokens do not fit into max_seq_len or the cache.
         """
         x = self.stream(idx, cache)
-        return self.output(x), None if targets is None else next_token_loss(x, self.output.weight, targets)
+        if targets is None:
+            return self.output(x), None
+        return self.output(x), next_token_loss(x, self.output.weight, targets)
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
         """The loss of `forward` alone, for a training: it needs no logits, the largest tensor there is."""

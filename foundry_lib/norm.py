@@ -7,8 +7,9 @@ from torch import Tensor, nn
 def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     """x / sqrt(mean(x²) + eps) · weight, over the last axis.
 
-    Shapes: x (..., D), weight (D,), result (..., D) in the wider dtype of the two. The mean is taken in at
-    least 32 bits, because a sum of squares overflows 16-bit floats.
+    Shapes: x (..., D), weight (D,), result (..., D) in the wider dtype of the two. The mean is
+    taken in at least 32 bits: in float16 the square of 256 overflows already, and bfloat16 keeps
+    three digits of a sum.
     Source: Zhang & Sennrich 2019, equation 4; `eps`, inside the root, is Llama's.
     """
     wide = x.float() if x.dtype.itemsize < 4 else x

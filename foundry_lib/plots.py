@@ -218,7 +218,8 @@ def draw_strip(figure: Figure, pieces: list[str], nats, grammar=None):
     """A text as a strip of its tokens, brighter where they surprise; it wraps, and the figure gets the height it needs.
 
     nats: the surprise of each. grammar: what each costs one who knows the grammar; ∞ is forbidden, None unknown.
-    A token of 1 nat or more carries its number, with the grammar's in brackets; the most surprising one has a frame.
+    A token that costs the model or the grammar 1 nat or more carries the model's number; the most surprising one has a
+    frame, and behind its number in brackets what the grammar pays.
     """
     figure.clear()
     nats, (width, _) = np.asarray(nats, dtype=float), figure.get_size_inches()

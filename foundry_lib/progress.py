@@ -7,6 +7,7 @@ model of the learner's own parts. Nothing leaves the machine.
 import ast
 import inspect
 import json
+import linecache
 import os
 import warnings
 from contextlib import suppress
@@ -97,7 +98,9 @@ def own_work(name: str):
     known |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
     for other in [*(other for other in kept if other != name and kept[other]), name]:
         try:
-            exec(compile(kept[other], f"<your {other}>", "exec"), known)  # the learner's own text, from their own file
+            file = f"<your {other}>"
+            linecache.cache[file] = len(kept[other]), None, kept[other].splitlines(keepends=True), file  # for messages
+            exec(compile(kept[other], file, "exec"), known)  # the learner's own text, from their own file
         except Exception as error:  # noqa: BLE001
             if other == name:
                 warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
@@ -119,6 +122,6 @@ def tick(lesson: str):
     done = {f"check {name}" for name in kept["work"]}
     done |= {name for name, answer in kept["answers"].items() if isinstance(answer, dict) and answer.get("right")}
     missing = [need for need in item["needs"] if need not in done]
-    print(f"{'☐' if missing else '☑'} {item['says']}  ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
+    say(f"{'☐' if missing else '☑'} {item['says']} ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
     if missing:
         say("still to do: " + ", ".join(missing))

@@ -109,8 +109,11 @@ def measure(
 ) -> Quality:
     """Let the model write n tales and judge each.
 
-    grammar: "en", "zh" or a Grammar. training: the tales it was trained on, to find copies.
+    grammar: "en", "zh" or a Grammar. training: the tales it was trained on, to find copies. Raises ConfigError for n
+    below 1.
     """
+    if n < 1:
+        raise ConfigError(f"At least one tale must be written, found n={n!r}.")
     asked, kept, broken, examples, texts = Counter(), Counter(), Counter(), [], []
     for text in write(model, tokenizer, n, settings, seed):
         verdict = tales.parse(text, grammar)
@@ -168,8 +171,11 @@ class Excess:
 def excess(model, tokenizer: Tokenizer, told: list) -> Excess:
     """Compare a model with the exact floor on the very same tales (`tales.generate`).
 
-    No model can be below the floor but by chance: where it is by several errors, something has leaked.
+    No model can be below the floor but by chance: where it is by several errors, something has leaked. Raises
+    ConfigError for no tales.
     """
+    if not told:
+        raise ConfigError("There are no tales to compare on; tales.generate gives some.")
     losses, floor = tale_losses(model, tokenizer, told), tales.Floor(told, tokenizer)
     above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, told, strict=True)])
     return Excess(

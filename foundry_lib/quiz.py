@@ -54,7 +54,7 @@ def read_answer(key: str, answer) -> str | None:
     """The letter of a choice; None while it is unanswered, with a sentence about anything else."""
     if answer in ("?", "", None, ...):
         return None
-    letter = str(answer).strip().lower()
+    letter = str(answer).strip(" )").lower()  # "b)" as well, as it is printed
     if letter not in choices(question(key)):
         print(f"There is no choice {answer!r}; write one of {', '.join(choices(question(key)))}.")
         return None
@@ -69,7 +69,9 @@ def predict(key: str, answer="?", sure: int | None = None):
     if letter is None:
         print(f'No prediction yet: put a letter where the ? is, for example predict("{key}", "a", sure=2).')
         return print("(sure: 1 is a guess, 2 likely, 3 certain.)")
-    sure = sure if sure in (1, 2, 3) else None
+    if sure not in (None, 1, 2, 3):
+        print(f"sure is 1, 2 or 3; {sure!r} was left out.")
+        sure = None
     given[key] = {"answer": letter, "sure": sure}
     progress.keep("predictions", key, given[key])
     print(f"Noted: {letter}{'' if sure is None else f', sure {sure} of 3'}. The cells below will tell.")

@@ -13,7 +13,8 @@ from torch import Tensor
 def rope_table(head_dim: int, max_seq_len: int, theta: float = 10000.0) -> Tensor:
     """Cosine and sine of every angle: position t turns pair i by t · theta^(−2i/d) radians.
 
-    Returns (2, T, d/2), so that `cos, sin = table` works and `table[:, a:b]` selects positions a to b−1.
+    Returns (2, T, d/2), so that `cos, sin = table` works and `table[:, a:b]` selects positions
+    a to b−1.
     """
     exponent = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
     speed = 1.0 / theta**exponent  # radians a position; pair 0 turns fastest
@@ -22,7 +23,10 @@ def rope_table(head_dim: int, max_seq_len: int, theta: float = 10000.0) -> Tenso
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Rotate each pair of channels of x (..., T, d) by its position's angle; table (2, T, d/2). Returns x's shape."""
+    """Rotate each pair of channels of x by its position's angle.
+
+    Shapes: x (..., T, d), table (2, T, d/2), result as x.
+    """
     cos, sin = table
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)

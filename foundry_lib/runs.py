@@ -121,6 +121,10 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
     measure: "share" (of the floor, above it), "bits_per_byte" or "val_loss"; None: the first that all runs have.
     """
     done = [run for run in runs if run.done]
+    if not runs:
+        raise ConfigError("There are no runs to compare; a sweep gives them.")
+    if measure not in (None, *UNITS):
+        raise ConfigError(f"There is no measure {measure!r}; there are {', '.join(UNITS)}.")
     measure = measure or ("share" if all("share" in run.result for run in done) else "bits_per_byte")
     unit, factor = UNITS[measure]
     width = max(len(run.row) for run in runs)

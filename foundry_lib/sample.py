@@ -35,6 +35,8 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 def apply_top_k(logits: Tensor, k: int) -> Tensor:
     """Keep the k most likely tokens, and those that tie with the last of them (Fan et al. 2018)."""
+    if k < 1:
+        raise ConfigError(f"top_k keeps at least 1 token, found k={k!r}.")
     smallest_kept = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return torch.where(logits < smallest_kept, -torch.inf, logits)
 
@@ -42,6 +44,8 @@ def apply_top_k(logits: Tensor, k: int) -> Tensor:
 def apply_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the smallest set of most likely tokens that holds probability p; the token that crosses p stays in
     (Holtzman et al. 2020, nucleus sampling)."""
+    if p <= 0:
+        raise ConfigError(f"top_p needs a probability above 0, or no token is left; found p={p!r}.")
     probs = logits.softmax(-1)
     for n in (*LOOKS, probs.shape[-1]):
         largest = probs.topk(min(n, probs.shape[-1]), dim=-1)
@@ -112,6 +116,10 @@ def generate_tokens(
     """
     if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
         raise ConfigError(f"max_new_tokens must be a whole number of at least 0, found {max_new_tokens!r}.")
+    if not callable(settings) and not isinstance(settings, SampleConfig):
+        raise ConfigError(f"settings must be a SampleConfig or a function that gives one, found {settings!r}.")
+    if idx.dim() != 2:
+        raise ConfigError(f"The prompt must be rows of ids, (B, T); found shape {tuple(idx.shape)}.")
     if idx.shape[1] == 0:
         idx = torch.full((idx.shape[0], 1), BOS_ID, dtype=torch.long, device=idx.device)
     max_seq_len = model.config.max_seq_len
@@ -166,8 +174,11 @@ def stream(
     """Text as it is drawn, without the prompt: whole characters only, until the end-of-document token.
 
     The prompt is read from the start of a document (BOS); an empty one lets the model begin.
-    `seed` fixes the draws; None takes torch's global generator.
+    `seed` fixes the draws; None takes torch's global generator. Raises ConfigError for a seed that is no whole number
+    from 0 to 2⁶³.
     """
+    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise ConfigError(f"seed must be a whole number from 0 to 2⁶³, found {seed!r}.")
     device = model.tok_embeddings.weight.device
     idx = torch.tensor([tokenizer.encode(prompt, bos=True)], device=device)
     generator = None if seed is None else torch.Generator(device).manual_seed(seed)

@@ -162,7 +162,10 @@ class Trainer:
                     return
 
     def _train_step(self) -> tuple[float, float]:
-        """One update: batch, forward, backward, step. Returns the loss and the gradient's norm before clipping."""
+        """One update: batch, forward, backward, step.
+
+        Returns the loss and the gradient's norm before clipping.
+        """
         lr = learning_rate(self.step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -174,9 +177,9 @@ class Trainer:
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         if not (loss.isfinite() and grad_norm.isfinite()):
             raise DivergedError(
-                f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()} in step {self.step + 1}: the "
-                f"training has diverged. Load an earlier checkpoint, or start anew with a lower learning_rate than "
-                f"{self.config.learning_rate:g}."
+                f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()} in step "
+                f"{self.step + 1}: the training has diverged. Load an earlier checkpoint, or start "
+                f"anew with a lower learning_rate than {self.config.learning_rate:g}."
             )
         self.optimizer.step()
         self.step += 1

@@ -136,8 +136,8 @@ def pace(trainer) -> str:
         first = f", validation loss {trainer.history[-1].val_loss:.2f}" if trainer.history else ""
         return f"step 0 of {total}, before any training{first}"
     speed = float(np.median([r.tokens_per_s for r in trained]))
-    left = trained[-1].remaining
-    return f"step {trained[-1].step} of {total}    {speed:,.0f} tokens/s    about {left:.0f} s left"
+    left = "" if trained[-1].step == total else f"    about {trained[-1].remaining:.0f} s left"
+    return f"step {trained[-1].step} of {total}    {speed:,.0f} tokens/s{left}"
 
 
 @dataclass(frozen=True)

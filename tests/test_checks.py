@@ -1,10 +1,13 @@
 """The checks of the exercises: the reference passes, every known mistake fails with its own words, nothing raises."""
 
 import itertools
+import math
 import re
 from collections import Counter
+from dataclasses import replace
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -71,7 +74,7 @@ def test_other_faults_are_named():
     def says(work):
         return checks.rms_norm.judge(work).message
 
-    assert "found int" in says(3)
+    assert "itself, found a value of type int" in says(3)
     assert "It returned None" in says(print), "a function without a body of its own to look at"
     assert "returned 'text'" in says(lambda x, w, e: "text")
     assert "shape (2, 3), expected (2, 3, 8)" in says(lambda x, w, e: x[..., 0])
@@ -196,7 +199,8 @@ def test_a_step_may_ask_the_model_for_its_loss_alone():
     """As the library's own step does, which lesson 07 shows behind the check."""
 
     def step(model, optimizer, x, y, lr, grad_clip):
-        optimizer.param_groups[0]["lr"] = lr
+        for group in optimizer.param_groups:
+            group["lr"] = lr
         loss = model.loss(x, y)
         optimizer.zero_grad()
         loss.backward()
@@ -205,6 +209,112 @@ def test_a_step_may_ask_the_model_for_its_loss_alone():
         return loss.item()
 
     assert checks.train_step.judge(step).passed, checks.train_step.judge(step).message
+
+
+def my_accumulate(cut, whole_loss=False):
+    """As a learner writes it, with cut(x, parts) for the pieces."""
+
+    def accumulate(model, optimizer, x, y, parts):
+        optimizer.zero_grad()
+        total = 0.0
+        for xs, ys in zip(cut(x, parts), cut(y, parts), strict=True):
+            loss = model(xs, ys)[1] * len(xs) / len(x)
+            loss.backward()
+            total = total + loss  # the tensor itself: backward has let go of what it needed
+        loss = model(x, y)[1] if whole_loss else total
+        optimizer.step()
+        return loss.item()
+
+    return accumulate
+
+
+def with_the_rest_at_the_end(x, parts):
+    size = len(x) // parts
+    return [*x.split(size)[: parts - 1], x[size * (parts - 1) :]]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        torch.chunk,
+        torch.tensor_split,
+        with_the_rest_at_the_end,
+        lambda x, parts: x.split(len(x) // parts),  # a piece more where there is a rest
+        lambda x, parts: [x[first::parts] for first in range(parts)],
+    ],
+)
+def test_a_large_batch_may_be_cut_in_any_way_that_saves_memory(cut):
+    assert checks.accumulation.judge(my_accumulate(cut)).passed, checks.accumulation.judge(my_accumulate(cut)).message
+
+
+def test_pieces_that_save_no_memory_are_told_so():
+    def says(work):
+        return checks.accumulation.judge(work).message
+
+    def all_then_backward(model, optimizer, x, y, parts):
+        optimizer.zero_grad()
+        pieces = zip(x.chunk(parts), y.chunk(parts), strict=True)
+        losses = [model(*piece)[1] * len(piece[0]) / len(x) for piece in pieces]
+        for loss in losses:
+            loss.backward()
+        optimizer.step()
+        return sum(losses).item()
+
+    assert "in memory at the same time" in says(all_then_backward)
+    assert "read in one call" in says(my_accumulate(torch.chunk, whole_loss=True))
+    assert "x (8, 3), y (8, 3), parts 4" in says(my_accumulate(torch.split))
+
+
+def in_32_bits(part):
+    return lambda x, *given: part(x.float(), *given).type_as(x)
+
+
+def test_lost_digits_are_told_in_whichever_form_they_were_lost():
+    def normed(x, weight, eps):
+        return weight * (x.float() / torch.sqrt((x.float() ** 2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+    def turned(x, table):
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat((a * table[0] - b * table[1], a * table[1] + b * table[0]), dim=-1)
+
+    def guide(x, freqs):
+        return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * freqs).flatten(3)
+
+    def both(one):
+        return lambda q, k, freqs: (one(q, freqs), one(k, freqs))
+
+    for check, right, wrong in (
+        (checks.rms_norm, rms_norm, normed),
+        (checks.rotate, turned, in_32_bits(turned)),
+        (checks.rotary, both(turned), both(in_32_bits(turned))),
+        (checks.complex_rotary, both(guide), both(in_32_bits(guide))),
+    ):
+        assert check.judge(right).passed, check.judge(right).message
+        message = check.judge(wrong).message
+        assert "a 64-bit input was squeezed into 32" in message and "float64" in message, message
+
+
+def test_a_slip_is_named_for_whichever_number_stands_in_it():
+    def says(check, work):
+        return checks.EXERCISES[check].judge(work).message
+
+    for tiny in (1e-4, 1e-8):
+        assert "divided by something tiny" in says("temperature", lambda logits, t, tiny=tiny: logits / (t + tiny))
+    for rounded in (0.69, 0.693, 0.6931, 1 / 1.44, 1 / 1.443):
+        assert "ln 2 was rounded" in says("bits_per_byte", lambda nats, size, ln2=rounded: nats / ln2 / size)
+        assert "ln 2 was rounded" in says("bits_per_character", lambda n, t, c, ln2=rounded: n * t / c / ln2)
+        assert "ln 2 was rounded" in says("floor_per_character", lambda logs, n, ln2=rounded: -logs.sum() / ln2 / n)
+    assert checks.bits_per_byte.judge(lambda nats, size: nats / 0.693147 / size).passed
+    for whole in (int, round, math.ceil):
+        assert "no multiple of 32" in says("matched_width", lambda dim, whole=whole: whole(8 * dim / 3))
+
+
+def test_two_pairs_back_to_back_in_a_text():
+    def replaced(ids, pair, new):
+        text = f" {' '.join(map(str, ids))} ".replace(f" {pair[0]} {pair[1]} ", f" {new} ")
+        return [int(token) for token in text.split()]
+
+    assert "Of two pairs back to back the second was not merged" in checks.merge.judge(replaced).message
 
 
 def test_how_close_is_close_enough():
@@ -275,6 +385,75 @@ def test_a_block_that_builds_parts_of_its_own_is_told_so():
             super().__init__(config, layer, norm, CausalSelfAttention, feed_forward)
 
     assert "a block builds its parts with what it is given" in checks.block.judge(Own).message
+
+
+def test_numbers_and_arrays_of_numpy_count_as_those_of_torch():
+    def my_verdict(baseline, other):
+        far = abs(np.mean(other) - np.mean(baseline)) / (max(baseline) - min(baseline))
+        return far, far > 3
+
+    assert checks.verdict.judge(my_verdict).passed
+    assert checks.silu.judge(lambda x: (x / (1 + torch.exp(-x))).numpy()).passed
+    assert not checks.silu.judge(lambda x: x.numpy()).passed
+    known = checks.cache_bytes.reference
+    assert checks.cache_bytes.judge(lambda *values: np.array(known(*values))).passed
+    assert "no tensor and no number" in checks.cache_bytes.judge(lambda *values: 10**400).message
+    assert "no tensor and no number" in checks.silu.judge(lambda x: np.array(["a"])).message
+
+
+def test_one_thing_in_a_tuple_is_said_before_anything_else():
+    for exercise, work in (
+        (checks.rms_norm, lambda *given: (checks.rms_norm.reference(*given),)),
+        (checks.swiglu, lambda *given: (checks.swiglu.reference(*given),)),
+        (checks.silu, lambda x: (checks.silu.reference(x),)),
+    ):
+        message = exercise.judge(work).message
+        assert "a tuple with one thing in it, expected the thing itself. Is there a comma" in message, message
+    assert "a list with one thing in it" in checks.silu.judge(lambda x: [checks.silu.reference(x)]).message
+
+
+def test_work_that_raises_in_a_property_is_told_so():
+    def my_silu(x):
+        if x.dim() == 1 and len(x) == 77:
+            raise RuntimeError("only for 77")
+        return checks.silu.reference(x)
+
+    odd = replace(checks.silu, properties={"Something holds.": lambda work, case: work(torch.zeros(77)).sum() == 0})
+    assert "only for 77" in odd.judge(my_silu).message and "Something holds" not in odd.judge(my_silu).message
+
+
+def test_what_is_no_value_is_named_by_place_and_kind():
+    def with_none(q, k, v):
+        return checks.attention.reference(q, k, v)[0], None
+
+    assert "The second thing that it returned is None" in checks.attention.judge(with_none).message
+    assert "a value of type dict" in checks.silu.judge(lambda x: {"a long name for a result": x.tolist() * 9}).message
+
+
+def test_the_line_that_is_shown_is_the_learners_own():
+    def my_most_common_pair(ids):
+        return Counter([[a, b] for a, b in itertools.pairwise(ids)]).most_common(1)[0][0]
+
+    message = " ".join(checks.most_common_pair.judge(my_most_common_pair).message.split())
+    assert "in my_most_common_pair, line" in message and "return Counter([[a, b]" in message
+
+
+def test_work_that_fails_alone_leaves_what_passed_before(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    good = "def my_rms_norm(x, weight, eps):\n    return rms_norm(x, weight, eps)\n"
+    progress.keep("work", "rms_norm", good)
+
+    def my_rms_norm(x, weight, eps):
+        return elsewhere(x, weight, eps)
+
+    elsewhere = rms_norm
+    my_rms_norm.__module__ = "__main__"
+    monkeypatch.setattr(progress, "source_of", lambda work: good.replace("rms_norm(x, w", "elsewhere(x, w"))
+    checks.rms_norm(my_rms_norm)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "✓ rms_norm" in out and "there it fails" in out and "What passed before stays kept." in out
+    assert "line 2: return elsewhere(x, weight, eps)" in out
+    assert progress.read()["work"]["rms_norm"] == good
 
 
 def test_the_readme_counts_the_mistakes():

@@ -3,6 +3,7 @@
 from itertools import permutations
 
 import pytest
+import torch
 
 from foundry_lib import ModelConfig, causal_attention, checks, fused_causal_attention, progress
 from foundry_lib.checks.attention import LINES, assembled, too_early
@@ -21,8 +22,8 @@ def test_every_order_that_works_is_right(order):
         ("fhcgdaeb", "Line 1, f, uses T"),
         ("hcgfdeab", "uses weights"),
         ("hcgfdabe", "Line 7, b, uses mixed"),
-        ("hcgfdae", "Each line is used once; b is not"),
-        ("hcgfdaebh", "Each line is used once; h is not"),
+        ("hcgfdae", "Each line is used once; missing: b"),
+        ("hcgfdaebh", "Each line is used once; more than once: h"),
         ("hcgfdaez", "There is no line 'z'"),
         (["h", "c", "g", "f", "a", "d", "e", "b"], "when nobody reads them any more"),
     ],
@@ -64,6 +65,18 @@ def test_the_librarys_own_attention_passes():
     assert checks.gqa.judge(fused_causal_attention).passed
     assert checks.gqa.judge(lambda q, k, v: causal_attention(q, k, v)[0]).passed
     assert checks.attention.judge(assembled("hcgfdaeb")).passed
+
+
+@pytest.mark.parametrize("forgotten", ["k", "v", "both"])
+def test_heads_that_were_not_shared_out_are_named(forgotten):
+    def my_gqa(q, k, v):
+        group = q.shape[1] // k.shape[1]
+        k, v = (t if forgotten in (name, "both") else t.repeat_interleave(group, 1) for name, t in (("k", k), ("v", v)))
+        may_look = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(k.shape[2] - q.shape[2])
+        scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~may_look, -torch.inf)
+        return scores.softmax(-1) @ v
+
+    assert "keys or values still have K heads" in checks.gqa.judge(my_gqa).message
 
 
 def test_the_cache_is_counted_as_the_library_counts_it():

@@ -208,6 +208,7 @@ NOT_IN_THE_HASH = {
     "kv_cache": "no training has one",
     "lock": "who may write",
     "memory": "the sentence when it is full",
+    "runtime": "whether there is such a device, and how threads wait",
     "tales": "a folder, all of which is in the hash",
 }
 

@@ -22,6 +22,7 @@ import foundry_lib
 from foundry_lib import lessons
 
 ROOT = Path(__file__).resolve().parent.parent
+WIDTH = 100  # columns of code; a window of 1,280 pixels shows 107 beside the list of files
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PRIVATE = {
     "absolute path": re.compile(
@@ -86,6 +87,8 @@ def faults(notebook) -> list[str]:
     code = code_cells(notebook)
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         found.append("counts are not 1..n: nbval compares nothing in an unrun cell (course.py refresh)")
+    if notebook.metadata.get("n_cells") != len(notebook.cells):
+        found.append(f"cells: stored with {notebook.metadata.get('n_cells')}, now {len(notebook.cells)}")
     if "widgets" in notebook.metadata:
         found.append("metadata.widgets is stored: random ids, and some viewers refuse the file")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
@@ -105,6 +108,11 @@ def faults(notebook) -> list[str]:
     for number, cell in enumerate(code, 1):
         if len(cell.source.splitlines()) > 25:
             found.append(f"long: code cell {number} has over 25 lines")
+        shown = cell.source.splitlines()
+        if "getsource" in cell.source:
+            shown += "".join(o.get("text", "") for o in cell.outputs).splitlines()
+        if max(map(len, shown), default=0) > WIDTH:
+            found.append(f"wide: code cell {number} shows code of over {WIDTH} columns, which JupyterLab breaks")
         if "nbval-skip" in tags(cell) or re.search(r"(?m)^\s*#\s*NBVAL_", cell.source):
             found.append(
                 f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)"
@@ -139,7 +147,7 @@ def good_lesson():
     for count in range(1, 9):
         output = new_output("stream", name="stdout", text=f"{count}\n")
         cells.append(new_code_cell(f"print({count})", execution_count=count, outputs=[output]))
-    return new_notebook(cells=cells, metadata=copy.deepcopy(lessons.METADATA))
+    return new_notebook(cells=cells, metadata=copy.deepcopy(lessons.METADATA | {"n_cells": len(cells)}))
 
 
 def strip(notebook):
@@ -169,8 +177,14 @@ def tag(name, count):
 
 
 FAULTS = {
+    "wide": (set_source("x = " + 100 * "1"), "wide: code cell 3"),
+    "wide source": (
+        lambda nb: set_source("print(getsource(f))")(nb) or printed("def f():\n" + 101 * " ")(nb),
+        "wide: code cell 3",
+    ),
     "stripped": (strip, "counts are not 1..n"),
     "run out of order": (lambda nb: nb.cells[2].update(execution_count=9), "counts are not 1..n"),
+    "a cell removed": (lambda nb: nb.cells.pop(0), "cells: stored with 9, now 8"),
     "widget state": (lambda nb: nb.metadata.update(widgets={}), "metadata.widgets"),
     "other kernel": (lambda nb: nb.metadata.kernelspec.update(name="mine"), "kernelspec"),
     "large": (printed("x" * 2**20), "size is 1.0 MiB"),
@@ -277,7 +291,7 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
     nbformat.validate(notebook)
     code = code_cells(notebook)
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
-    assert notebook.metadata == lessons.METADATA and not code[-1].metadata
+    assert notebook.metadata == lessons.METADATA | {"n_cells": len(notebook.cells)} and not code[-1].metadata
     assert code[2].outputs[0].text == "['here.txt'] 的\n"
     assert base64.b64decode(code[3].outputs[0].data["image/png"]).startswith(b"\x89PNG"), "drawn inline"
     assert eval(code[5].outputs[0].data["text/plain"]) == sys.executable, "a kernel of this environment"

@@ -23,7 +23,8 @@ slider = ipywidgets.IntSlider()
 slider.observe(lambda change: 1 / 0, 'value')
 slider.value = 3"""
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
-FIGURE = new_output("display_data", {"text/plain": "<Figure size 640x480 with 1 Axes>"})
+FIGURE = new_output("display_data", {"text/plain": "<Figure size 640x480 with 1 Axes>", "image/png": "iVBOR"})
+BARE = new_output("display_data", {"text/plain": "<Figure size 640x480 with 1 Axes>"})
 
 
 def cell(source, printed="", **more):
@@ -61,6 +62,8 @@ LESSONS = {
     "nothing compared": [cell("x = 1")],
     "callback": [cell(SLIDER)],
     "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
+    "no picture": [new_code_cell(PLOT, outputs=[BARE])],
+    "a cell less": [cell("print(1)", "1\n"), cell("print(2)", "2\n")],
     "picture": [new_code_cell(PLOT, outputs=[FIGURE]), new_code_cell("x = 1", outputs=[FIGURE])],
 }
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
@@ -75,6 +78,8 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "nothing compared": ("stripped", 1, "No cell of the lesson is compared"),
     "callback": ("raises", 1, "ZeroDivisionError"),
     "mixed": ("differs", 1, "-2\n+1"),
+    "no picture": ("differs", 1, "Pictures: 0 stored, 1 drawn now."),
+    "a cell less": ("cells", 1, "stored with 4 cells of text and code, and now has 3"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
     "no notebook": ("broken", 1, "NotJSONError"),
 }
@@ -89,6 +94,10 @@ def checked(tmp_path_factory):
         assert stripped.execution_count == 0
     text = paths[6].read_text(encoding="utf-8").replace('"execution_count": 0', '"execution_count": null')
     paths[6].write_text(text, encoding="utf-8")
+    less = course / "notebooks" / "a cell less.ipynb"
+    book = nbformat.read(less, 4)
+    book.metadata["n_cells"] = 4
+    nbformat.write(book, less)
     paths.append(course / "notebooks" / "no notebook.ipynb")
     paths[-1].write_text("{ a half", encoding="utf-8")
     seen, before = [], set(psutil.Process().children(recursive=True))
@@ -133,14 +142,15 @@ def test_the_table_and_the_report(checked):
         "TIME-OUT",
         "STRIPPED",
         "OUT OF ORDER",
+        "OTHER CELLS",
         "DID NOT RUN",
-        "1 of 13 lessons",
+        "1 of 15 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
     page = lessons_report.html(runs)
     assert "<b>4.56" not in page and "&lt;b&gt;4.5678" in page and "<i>six" not in page, "all text is escaped"
-    assert page.count('src="data:image/png;base64,iVBOR') == 1 and 'alt="picture, code cell 1"' in page
+    assert page.count('src="data:image/png;base64,iVBOR') == 2 and 'alt="picture, code cell 1"' in page
     assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
 
 
@@ -282,6 +292,11 @@ def test_wrong_use_is_2(arguments, says, capsys):
     with pytest.raises(SystemExit) as stopped:
         lessons_check.main(arguments)
     assert stopped.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_a_lesson_outside_of_any_course_is_refused_in_a_sentence(tmp_path, capsys):
+    path = write_lesson(tmp_path / "mine.ipynb", cell("print(1)", "1\n"))
+    test_wrong_use_is_2([str(path)], "lies in no folder of the course; copy it into notebooks", capsys)
 
 
 @pytest.mark.parametrize(("name", "code"), [("green", 0), ("number", 1)])

@@ -1,5 +1,7 @@
 """Lesson 00's questions to the machine."""
 
+import importlib.metadata
+
 import pytest
 
 from foundry_lib import machine
@@ -22,8 +24,10 @@ def test_this_machine_has_everything():
 def test_what_is_missing_comes_with_its_mending(monkeypatch):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000})())
     monkeypatch.setattr(machine.plots, "glyphs_missing", lambda text: list(text))
+    monkeypatch.setattr(machine, "version", lambda name: importlib.metadata.version("none of " + name))
     lines = "\n".join(map(str, machine.examine()))
-    assert lines.count("✗") == 2 and "→ Free some room" in lines and "→ Run `python3 course.py lab` again" in lines
+    assert lines.count("✗") == 3 and "→ Free some room" in lines and "→ Run `python3 course.py lab` again" in lines
+    assert "✗ widgets" in lines
 
 
 def test_speed_and_minutes(loader):

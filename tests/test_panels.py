@@ -5,8 +5,8 @@ import math
 
 import pytest
 from matplotlib.figure import Figure
-from traitlets import TraitError
 
+from foundry_lib import ConfigError
 from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
 from foundry_lib.panels import volume_knob as knob
 from foundry_lib.panels.panel import place
@@ -45,11 +45,31 @@ def test_a_control_moves_picture_and_reading(capsys):
     assert "size 3" in one.reading
 
 
-def test_a_slider_goes_on_live_after_a_value_that_is_none():
+NONSENSE = {
+    "size": (7.5, "size is a whole number, found 7.5"),
+    "way": ("sideways", "way takes .*; found 'sideways'"),
+    "volume": (3, "There is no control 'volume'; there are size, "),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_what_a_slider_would_bend_is_refused_by_name(name):
+    one = panel()
+    before, (value, words) = one.values, NONSENSE[name]
+    with pytest.raises(ConfigError, match=words):
+        one.set(**{name: value})
+    assert one.values == before
+
+
+@pytest.mark.parametrize("value", ["loud", 20, -1, math.nan])
+def test_a_slider_goes_on_live_after_a_value_that_is_none(value):
     slider = Slider(1.0, 0.1, 10.0, log=True).widget("gain")
-    with pytest.raises(TraitError):
-        place(slider, "loud")
+    with pytest.raises(ConfigError, match="gain goes from 0.1 to 10, found"):
+        place({"gain": slider}, "gain", value)
     assert slider.value == 1.0 and slider.continuous_update
+    for end in (0.1, 10.0):
+        place({"gain": slider}, "gain", end)
+        assert slider.value == pytest.approx(end) and slider.continuous_update
 
 
 def test_without_a_front_end_the_cell_shows_picture_and_reading():

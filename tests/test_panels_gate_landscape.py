@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -164,9 +165,11 @@ def test_a_choice_is_judged_in_a_sentence(read):
     assert gl.found(neurons, None, "colours") == "not yet"
     assert "whole number from 0 to 63, found 99" in gl.found(neurons, 99, "colours")
     assert "found 'x'" in gl.found(neurons, "x", "colours")
-    assert gl.found(neurons, order[0], "colours", bar=0.5).startswith("found: colours win")
+    for number in (order[0], np.int64(order[0]), torch.tensor(order[0])):
+        assert gl.found(neurons, number, "colours", bar=0.5).startswith("found: colours win")
+    assert "found True" in gl.found(neurons, True, "colours")
     assert gl.found(neurons, order[-1], "colours").startswith("not selective enough, 90 are asked: colours win")
-    with pytest.raises(ValueError, match="no stars; there are colours, numbers"):
+    with pytest.raises(ValueError, match="no 'stars'; there are colours, numbers"):
         gl.gate_landscape(neurons, "stars")
 
 

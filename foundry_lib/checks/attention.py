@@ -286,7 +286,8 @@ GQA_MISTAKES = {
     "what is not?": query_heads_merged,
     "Each head's result is right and stands in another head's place. In which order do K and the group stand when "
     "they are made one axis?": heads_in_another_order,
-    "It works only where K is 1 or H: q and k have different numbers of heads. How can H heads read K?": grouped(
+    "It works only where K is 1 or H: keys or values still have K heads where the queries have H. How can H heads "
+    "read K?": grouped(
         lambda x, q: x
     ),
 }
@@ -459,7 +460,9 @@ class Order(Exercise):
         if unknown:
             return self._wrong(f"There is no line {unknown[0]!r}; the lines are {', '.join(self.lines)}.")
         if left or twice:
-            return self._wrong(f"Each line is used once; {', '.join(left + twice)} is not.")
+            found = {"missing": left, "more than once": twice}
+            said = [f"{how}: {', '.join(lines)}" for how, lines in found.items() if lines]
+            return self._wrong(f"Each line is used once; {'; '.join(said)}.")
         early = too_early(letters)
         return self._wrong(early) if early else super().judge(assembled(letters))
 

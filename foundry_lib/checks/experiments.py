@@ -4,6 +4,7 @@ import math
 import statistics
 
 from .ladder import Exercise
+from .tokens import LN2_ROUNDED, ln_2_in_full
 
 
 def spread(values):
@@ -112,6 +113,10 @@ verdict = Exercise(
     },
 )
 
+def in_bits(nats_per_token, bytes_per_token):
+    return math.log2(math.exp(nats_per_token)) / bytes_per_token
+
+
 bits_per_byte = Exercise(
     "bits_per_byte",
     "my_bits_per_byte(nats_per_token, bytes_per_token) → a number",
@@ -120,7 +125,7 @@ bits_per_byte = Exercise(
         {"nats_per_token": 0.5, "bytes_per_token": 4.0},
         {"nats_per_token": 6.9, "bytes_per_token": 1.0},
     ],
-    lambda nats_per_token, bytes_per_token: math.log2(math.exp(nats_per_token)) / bytes_per_token,
+    in_bits,
     {
         "The number is still in nats. Which size has a bit, seen from there?": lambda nats, size: nats / size,
         "Every bit was made smaller where it should become more of them: one nat is 1.44 bits.": lambda nats, size: (
@@ -142,7 +147,9 @@ bits_per_byte = Exercise(
         "The logarithm was taken once more of what is a logarithm already. What is a loss in nats?": (
             lambda nats, size: math.log2(nats) / size
         ),
+        "Three digits of ln 2 are too few to count bytes with.": lambda nats, size: nats / 0.693 / size,
     },
+    {LN2_ROUNDED: ln_2_in_full(in_bits)},
 )
 
 
@@ -168,6 +175,8 @@ equal_time_steps = Exercise(
         "The last step would end after the time is up. Which whole number still fits?": lambda s, speed, batch, block: (
             math.ceil(s * speed / (batch * block))
         ),
+        "Now and then there is a step too many, which would end when the time is up. Does the nearest whole number "
+        "always fit?": lambda s, speed, batch, block: round(s * speed / (batch * block)),
         "A faster machine comes out with fewer steps. Where does the speed belong?": lambda s, speed, batch, block: int(
             1e6 * s / speed // (batch * block)
         ),

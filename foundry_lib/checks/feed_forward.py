@@ -203,7 +203,16 @@ WIDTH_MISTAKES = {
     "The fraction is upside down: should there be more hidden channels than dim, or fewer?": (
         lambda dim: math.ceil(3 * dim / 8 / 32) * 32
     ),
+    "It went up to the next whole number only.": lambda dim: math.ceil(8 * dim / 3),
+    "It is half as wide as it should be: 4/3 of dim. How wide was the classic one, and which share of it is "
+    "left?": lambda dim: math.ceil(4 * dim / 3 / 32) * 32,
 }
+
+
+def in_steps_of_32(work, case):
+    """False for 8/3 · dim as a whole number, rounded up, down or to the nearest."""
+    width = float(work(*case.values()))
+    return width % 32 == 0 or not width.is_integer() or abs(width - 8 * case["dim"] / 3) >= 1
 
 matched_width = Exercise(
     "matched_width",
@@ -211,6 +220,7 @@ matched_width = Exercise(
     [{"dim": dim} for dim in (64, 96, 128, 256, 500, 4096)],
     width_reference,
     WIDTH_MISTAKES,
+    {"A whole number came out, but no multiple of 32. By how much do the models of this course round?": in_steps_of_32},
 )
 
 
@@ -223,7 +233,14 @@ def selectivity_case(n, seed, lift):
     return {"gate": 0.7 + randn(n, seed=seed + 1) + lift * chosen, "chosen": chosen}
 
 
+def with_draws(n, seed, lift):
+    """Gates in steps of a half, so that some words of a pair have the same."""
+    case = selectivity_case(n, seed, lift)
+    return case | {"gate": (2 * case["gate"]).round() / 2}
+
+
 SELECTIVITY_CASES = [selectivity_case(*given) for given in ((12, 3, 1.0), (40, 7, 0.0), (33, 11, -1.5), (9, 21, 4.0))]
+SELECTIVITY_CASES.append(with_draws(20, 31, 0.5))
 
 
 def selectivity_reference(gate, chosen):
@@ -259,6 +276,12 @@ SELECTIVITY_MISTAKES = {
     ),
     "The count was divided by the square of the number of words. How many of those pairs are one chosen, one other?": (
         lambda gate, chosen: (gate[chosen][:, None] > gate[~chosen]).sum().item() / len(gate) ** 2
+    ),
+    "Pairs whose two gates are equal were counted too. Which of the two is the larger there?": lambda gate, chosen: (
+        (gate[chosen][:, None] >= gate[~chosen]).double().mean().item()
+    ),
+    "Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?": lambda gate, chosen: (
+        (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2
     ),
 }
 

@@ -9,18 +9,22 @@ form, so that our code can be judged like anybody's.
 import dis
 import inspect
 import linecache
+import sysconfig
 import textwrap
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import progress
 
+NOT_THE_LEARNERS = (str(Path(__file__).parent.parent), sysconfig.get_path("stdlib"))  # files of ours and of Python's
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
 
@@ -70,6 +74,7 @@ class Exercise:
             use = "have it in lesson 05" if self.name in progress.PARTS else "keep it"
             print(f"  (Work without a name is not kept. Write it with def to {use}.)")
             return
+        before = progress.read()["work"].get(self.name)
         progress.keep_work(self.name, work)
         if self.name in progress.PARTS:
             again = progress.own_work(self.name)
@@ -77,11 +82,14 @@ class Exercise:
             if not verdict.passed:  # it leans on something that another cell has made
                 print("  Lesson 05 runs it alone, from its own text, and there it fails:")
                 print(folded(verdict.message))
+                if before:
+                    progress.keep("work", self.name, before)
+                    print("  What passed before stays kept.")
 
     def judge(self, work) -> Verdict:
         """The first rung that fails, said in words."""
         if not callable(work):
-            return self._wrong(f"{self.usage} should be a {self.kind}, found {type(work).__name__}.")
+            return self._wrong(f"Hand over the {self.kind} itself, found a value of type {type(work).__name__}.")
         if self.kind == "function" and inspect.isclass(work):
             return self._wrong(f"Hand over the function itself, found the class {work.__name__}.")
         if self.kind == "class" and isinstance(work, torch.nn.Module):
@@ -99,7 +107,11 @@ class Exercise:
                 return self._wrong(f"It changed its input {mine.changed} in place.", case, found, right)
         for said, holds in self.properties.items():
             for case in self.cases:
-                if not safely(holds, work, case):
+                try:
+                    held = holds(work, copies(case))
+                except Exception as error:  # noqa: BLE001  the work's own, on an input that no case has
+                    held, said = False, told(error)
+                if not held:
                     return self._wrong(said, case, found, right)
         for case, mine, wanted in zip(self.cases, found, right, strict=True):
             if not close(mine, wanted):
@@ -142,6 +154,7 @@ class Outcome:
     """What a piece of work gave on one case: tensors, or the error it raised."""
 
     values: list[Tensor] | None = None
+    wrapped: str | None = None  # "tuple" or "list", where it gave one thing in such
     error: str | None = None
     kind: str | None = None
     unanswered: bool = False
@@ -160,10 +173,27 @@ def outcome(exercise: Exercise, work, case: dict) -> Outcome:
     if values is None:
         empty = result is None or result is Ellipsis
         said = "It returned None. Is there a `return` on every way through it?"
-        said = said if result is None else f"It returned {result!r:.60}, no tensor and no number."
-        return Outcome(unanswered=empty, error=said, kind="value")
+        return Outcome(unanswered=empty, error=said if result is None else no_value(result), kind="value")
     changed = [name for name, value in case.items() if not unchanged(value, given[name])]
-    return Outcome(values=values, changed=changed[0] if changed else None)
+    wrapped = type(result).__name__ if isinstance(result, (tuple, list)) and len(result) == 1 else None
+    return Outcome(values=values, wrapped=wrapped, changed=changed[0] if changed else None)
+
+
+def no_value(result) -> str:
+    """What was returned that is neither a tensor nor a number; of several things, which."""
+    if isinstance(result, (tuple, list)):
+        for number, part in enumerate(result, 1):
+            if leaves(part) is None:
+                return f"The {ordinal(number)} thing that it returned is {shortened(part)}, no tensor and no number."
+    return f"It returned {shortened(result)}, no tensor and no number."
+
+
+def shortened(value) -> str:
+    """A value in one short line; what would fill several is named by its kind."""
+    spelled_out = repr(value)
+    if len(spelled_out) > 60 or "\n" in spelled_out:
+        return f"a value of type {type(value).__name__}"
+    return spelled_out
 
 
 STUB_STEPS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
@@ -196,10 +226,16 @@ def unchanged(value, after) -> bool:
 
 
 def leaves(result) -> list[Tensor] | None:
-    """The tensors in a result; a number counts as one; None for anything else."""
+    """The tensors in a result; a number or an array of NumPy's counts as one; None for anything else."""
     if isinstance(result, Tensor):
         return [result.detach()]
-    if isinstance(result, Real):  # NumPy's numbers too
+    if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
+        return leaves(result.item()) if result.ndim == 0 else [torch.from_numpy(result.copy())]
+    if isinstance(result, np.generic):  # of its numbers np.bool is no Real
+        result = result.item()
+    if isinstance(result, int) and abs(result) > 2**1000:  # more than a number with a point can be
+        return None
+    if isinstance(result, Real):
         whole = float(result).is_integer()  # a count must be right to the last digit, a measured number need not
         return [torch.tensor(float(result), dtype=torch.float64 if whole else torch.float32)]
     if isinstance(result, (tuple, list)) and len(result):
@@ -214,18 +250,23 @@ def told(error: Exception) -> str:
     trace = error.__traceback__
     while trace:
         file = trace.tb_frame.f_code.co_filename
-        if "foundry_lib" not in file and "torch" not in file and trace.tb_frame.f_code.co_name != "<lambda>":
+        ours = file.startswith(NOT_THE_LEARNERS) or "site-packages" in file or "dist-packages" in file
+        if not ours and trace.tb_frame.f_code.co_name != "<lambda>":
             frames.append((file, trace.tb_lineno, trace.tb_frame.f_code.co_name))
         trace = trace.tb_next
     where = ""
     if frames:
         file, line, name = frames[-1]
-        where = f" in {name}, line {line}: {linecache.getline(file, line).strip()}"
+        code = linecache.getline(file, line).strip()
+        where = f" in {name}, line {line}{': ' if code else ''}{code}"
     return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
 
 
 def differs_in_form(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str | None:
     """How many results, their shapes and dtypes."""
+    if mine.wrapped and not wanted.wrapped and len(wanted.values) == 1:
+        comma = " Is there a comma behind the value?" if mine.wrapped == "tuple" else ""
+        return f"It returned a {mine.wrapped} with one thing in it, expected the thing itself.{comma}"
     if len(mine.values) != len(wanted.values):
         what = "result" if any(value.dim() for value in mine.values + wanted.values) else "number"
         some = f"{len(mine.values)} {what}{'' if len(mine.values) == 1 else 's'}"
@@ -289,13 +330,6 @@ def ordinal(number: int) -> str:
     """The place in a row: "first" to "fifth", "6th" and so on behind it."""
     words = ("first", "second", "third", "fourth", "fifth")
     return words[number - 1] if number <= len(words) else f"{number}th"
-
-
-def safely(holds: Callable, work, case: dict) -> bool:
-    try:
-        return bool(holds(work, copies(case)))
-    except Exception:  # noqa: BLE001  the outcome of the plain call has told errors already
-        return False
 
 
 def describe(case: dict) -> str:

@@ -297,6 +297,11 @@ COUNT_MISTAKES = {
     "that?": without("norm 1", "norm 2", "final norm"),
     "It is too small by exactly dim. What stands between the last layer and the head?": without("final norm"),
     "It is too small by dim for each layer. How often does a layer norm its stream?": without("norm 2"),
+    "It is too small by two times dim for each layer. What stands before attention and before the feed-forward?": (
+        without("norm 1", "norm 2")
+    ),
+    "One matrix too many where the head is tied, and one too few where it is not. Does `tied` mean that two tables are "
+    "stored, or one?": total(tied=lambda c: not c["tied"]),
     "Keys and values were counted as if every query head had its own. What do several heads share here?": total(
         n_kv_heads=lambda c: c["n_heads"]
     ),
@@ -411,6 +416,15 @@ def normed_on_the_way(model, idx):
     return torch.stack(found)
 
 
+def normed_behind_each_layer(model, idx):
+    table, x = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx)
+    found = [head(model, x)]
+    for layer in model.layers:
+        x = model.norm(layer(x, table))
+        found.append(x @ model.output.weight.T)
+    return torch.stack(found)
+
+
 def differences(model, idx):
     found = streams(model, idx)
     added = [found[0]] + [b - a for a, b in zip(found, found[1:], strict=False)]
@@ -429,6 +443,8 @@ LENS_MISTAKES = {
     "All layers read the embedding. What should the second one read?": each_from_the_start,
     "The normed copy went on into the next layer. The lens should look at the stream and leave it alone: what does it "
     "change?": normed_on_the_way,
+    "The first two guesses are right and the later ones are not: what a layer gave was normed, and that went on into "
+    "the next layer. Which tensor should the next one read?": normed_behind_each_layer,
     "The guesses come from what each layer adds, without what was there before. What does the head read at the end?": (
         differences
     ),

@@ -1,8 +1,9 @@
 """Exercises of lesson 01: RMSNorm."""
 
 import torch
+from torch.nn.functional import normalize
 
-from .ladder import Exercise
+from .ladder import Exercise, leaves, near
 
 
 def case(*shape, eps=1e-5, scale=1.0, offset=0.0, dtype=torch.float32):
@@ -42,6 +43,11 @@ def mean_square(x, axis=-1):
     return x.pow(2).mean(axis, keepdim=True)
 
 
+SQUEEZED = (
+    "Right in 32 bits, but a 64-bit input was squeezed into 32 and has lost half of its digits. Which precision is the "
+    "least, and which does x bring?"
+)
+
 MISTAKES = {
     "All tokens were divided by one and the same number. Whose mean square should a token be divided by?": with_scale(
         lambda x, eps: (mean_square(x, tuple(range(x.dim()))) + eps).sqrt()
@@ -75,12 +81,35 @@ MISTAKES = {
     "The result is in 32 bits although the input was in 16. When is the time to go back to x's dtype?": (
         lambda x, weight, eps: wide(x) * torch.rsqrt(mean_square(wide(x)) + eps) * wide(weight)
     ),
-    "Right in 32 bits, but a 64-bit input was squeezed into 32 and has lost half of its digits. Which precision is the "
-    "least, and which does x bring?": lambda x, weight, eps: reference(x.float(), weight.float(), eps).to(x.dtype),
+    "x came in 64 bits: how many are left after your first line?": lambda x, weight, eps: (
+        (x.float() * torch.rsqrt(mean_square(x.float()) + eps)).type_as(x) * weight
+    ),
     "It divides by the mean of the absolute values. What stands under the root?": with_scale(
         lambda x, eps: x.abs().mean(-1, keepdim=True) + eps
     ),
+    "Each token came out with length 1, before its weight. Which length has a token whose mean square is 1?": (
+        lambda x, weight, eps: normalize(wide(x), dim=-1).to(x.dtype) * weight
+    ),
+    "The mean was taken away first, and the squares were divided by D − 1, as torch.var does. What does RMSNorm take "
+    "the mean of?": lambda x, weight, eps: (
+        ((wide(x) - wide(x).mean(-1, keepdim=True)) * torch.rsqrt(wide(x).var(-1, keepdim=True) + eps)).to(x.dtype)
+        * weight
+    ),
 }
+
+
+def keeps_64_bits(exercise_reference):
+    """A property: what is right to 32 bits is right to 64 where 64 come in, however the digits were lost."""
+
+    def holds(work, case):
+        if not any(isinstance(value, torch.Tensor) and value.dtype == torch.float64 for value in case.values()):
+            return True
+        wanted = leaves(exercise_reference(*case.values()))
+        pairs = list(zip(leaves(work(*case.values())), wanted, strict=True))
+        coarse = all(near(mine.float(), right).all() for mine, right in pairs)
+        return not coarse or all(near(mine, right).all() for mine, right in pairs)
+
+    return holds
 
 
 def louder(work, case):
@@ -97,5 +126,8 @@ rms_norm = Exercise(
     CASES,
     reference,
     MISTAKES,
-    {"Ten times the input gives another output, and it should not: a norm takes the volume away.": louder},
+    {
+        "Ten times the input gives another output, and it should not: a norm takes the volume away.": louder,
+        SQUEEZED: keeps_64_bits(reference),
+    },
 )

@@ -5,6 +5,7 @@ import math
 import torch
 
 from .ladder import Exercise
+from .norm import SQUEEZED, keeps_64_bits
 
 
 def angles(head_dim, max_seq_len, theta, start=0):
@@ -60,6 +61,14 @@ def mixed_columns(x, table):
     return x * cos + torch.cat((-b, a), dim=-1) * sin
 
 
+def neighbours_to_halves(x, table):
+    return turn_neighbours(x, table).unflatten(-1, (-1, 2)).transpose(-2, -1).flatten(-2)
+
+
+def squeezed(x, table):
+    return turn(x.float(), table.float()).type_as(x)
+
+
 def pairs_stacked(x, table):
     return turn(x, table).unflatten(-1, (2, x.shape[-1] // 2)).transpose(-2, -1).flatten(-2)
 
@@ -106,6 +115,9 @@ ROTATE_MISTAKES = {
     "Each channel is only scaled by its cosine. How does b get into a's new value?": in_halves(
         lambda a, b, cos, sin: (a * cos, b * cos)
     ),
+    "Every second channel was read, and the result was written in halves. Does each pair come back to the places that "
+    "it was read from?": neighbours_to_halves,
+    "x came in 64 bits: how many has it where you multiply?": squeezed,
 }
 
 
@@ -124,7 +136,10 @@ rotate = Exercise(
     ],
     turn,
     ROTATE_MISTAKES,
-    {"A vector came out with another length. What does a rotation leave as it is?": keeps_lengths},
+    {
+        "A vector came out with another length. What does a rotation leave as it is?": keeps_lengths,
+        SQUEEZED: keeps_64_bits(turn),
+    },
 )
 
 
@@ -178,6 +193,10 @@ ROTARY_MISTAKES = {
     "The keys' places run from the end to the beginning. Which row of the table belongs to the first key?": (
         lambda q, k, t: (turn(q, t), turn(k, t.flip(1)))
     ),
+    "Queries and keys came in 64 bits: how many are left after your first line?": lambda q, k, t: (
+        squeezed(q, t),
+        squeezed(k, t),
+    ),
 }
 
 
@@ -204,10 +223,11 @@ rotary = Exercise(
     ],
     turn_both,
     ROTARY_MISTAKES,
-    {"The same words 7 places later have other scores. What should a score see of two places?": (
-        sees_only_distance
-    )},
-)  # fmt: skip
+    {
+        "The same words 7 places later have other scores. What should a score see of two places?": sees_only_distance,
+        SQUEEZED: keeps_64_bits(turn_both),
+    },
+)
 
 
 # ---- The table
@@ -290,9 +310,9 @@ rope_table = Exercise(
 # ---- The smallest base
 
 
-def smallest(too_small, head_dim, context):
-    """The first power of ten that is not `too_small(base, head_dim, context)`."""
-    return next(10**power for power in range(1, 60) if not too_small(10**power, head_dim, context))
+def smallest(too_small, head_dim, context, powers=range(1, 60)):
+    """The first power of ten that is not `too_small(base, head_dim, context)`; None where there is none."""
+    return next((10**power for power in powers if not too_small(10**power, head_dim, context)), None)
 
 
 def wraps(turn_size=2 * math.pi, exponent=lambda d: (d - 2) / d):
@@ -333,6 +353,11 @@ BASE_MISTAKES = {
     "One power less would do as well. Does the search stop at the first base that holds?": lambda d, context: (
         reference_base(d, context) * 10
     ),
+    "For a short context the base came out as 1, with which all hands turn alike. With which base does the list of the "
+    "question begin?": lambda d, context: smallest(wraps(), d, context, range(60)),
+    "For a very long context no base was found: the search ended too early. Up to which base did you look?": (
+        lambda d, context: smallest(wraps(), d, context, range(1, 7))
+    ),
 }
 
 
@@ -346,6 +371,8 @@ smallest_base = Exercise(
         {"head_dim": 64, "context": 4096},
         {"head_dim": 128, "context": 131072},
         {"head_dim": 32, "context": 256},
+        {"head_dim": 8, "context": 5},  # shorter than a turn
+        {"head_dim": 4, "context": 1_000_000},
     ],
     reference_base,
     BASE_MISTAKES,
@@ -408,9 +435,14 @@ COMPLEX_MISTAKES = {
     "The pairs were divided by freqs for the keys only. Which distance comes out of φ + φ?": by_table(
         lambda q, k, t: (turn_neighbours(q, t), turn_neighbours(k, backwards(t)))
     ),
+    "The pairs came in 64 bits: how many are left where you make complex numbers of them?": lambda q, k, freqs: tuple(
+        torch.view_as_real(torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * freqs).flatten(-2).type_as(x)
+        for x in (q, k)
+    ),
 }
 
 
+complex_reference = by_table(lambda q, k, t: (turn_neighbours(q, t), turn_neighbours(k, t)))
 complex_rotary = Exercise(
     "complex_rotary",
     "my_complex_rotary(xq, xk, freqs) → the turned xq and xk",
@@ -419,6 +451,7 @@ complex_rotary = Exercise(
         complex_case(1, 6, 3, 7, 4, start=3),
         complex_case(3, 2, 1, 9, 6, dtype=torch.float64),
     ],
-    by_table(lambda q, k, t: (turn_neighbours(q, t), turn_neighbours(k, t))),
+    complex_reference,
     COMPLEX_MISTAKES,
+    {SQUEEZED: keeps_64_bits(complex_reference)},
 )

@@ -1,8 +1,9 @@
 """Exercises of lesson 08: the filters. Each takes scores (..., V) and gives scores (..., V), removed tokens at −∞."""
 
 import torch
+from torch.nn.functional import one_hot
 
-from .ladder import Exercise
+from .ladder import Exercise, leaves
 
 INF = float("inf")
 
@@ -27,6 +28,23 @@ def keep(row, kept):
 
 def heated(row, t):
     return row / t if t > 0 else keep(row, {row.argmax().item()})
+
+
+def greedy_by(make):
+    """Right where it is warm; at temperature 0 `make(logits)`."""
+    return lambda logits, t: logits / t if t > 0 else make(logits)
+
+
+def is_best(logits):
+    return logits == logits.amax(-1, keepdim=True)
+
+
+def not_by_a_tiny_number(work, case):
+    """False where temperature 0 gives the scores many times as large, whatever they were divided by."""
+    if case["t"] > 0:
+        return True
+    grown = leaves(work(*case.values()))[0] / case["logits"]
+    return not (grown.isfinite().all() and grown.min() > 10 and grown.max() < 1.01 * grown.min())
 
 
 temperature = Exercise(
@@ -69,6 +87,22 @@ temperature = Exercise(
         "At temperature 0 the removed tokens have the score 0. Is a score of 0 impossible?": row_by_row(
             lambda row, t: row / t if t > 0 else heated(row, 0).nan_to_num(neginf=0.0)
         ),
+        "A temperature of nearly 0 is still warm. What should be left to choose at 0 itself?": lambda logits, t: (
+            logits / max(t, 1e-6)
+        ),
+        "At temperature 0 the right token stays, but with another score than it had: the one that stays keeps its "
+        "score. Where does the 0 come from?": greedy_by(lambda logits: torch.where(is_best(logits), 0.0, -INF)),
+        "At temperature 0 there is a 1 for the likeliest and a 0 for the others, as if they were probabilities. Which "
+        "chance does the softmax give to a score of 0?": greedy_by(lambda logits: is_best(logits).to(logits.dtype)),
+        "At temperature 0 whole numbers came out, 1 for the likeliest and 0 for the others. What do the other filters "
+        "expect?": greedy_by(lambda logits: one_hot(logits.argmax(-1), logits.shape[-1])),
+        "At temperature 0 the id of the likeliest came out. Who draws a token, a filter or the one who calls it?": (
+            greedy_by(lambda logits: logits.argmax(-1))
+        ),
+    },
+    {
+        "At temperature 0 nothing was removed: the scores were divided by something tiny, and all became huge. Which "
+        "score can never be drawn?": not_by_a_tiny_number,
     },
 )
 
@@ -111,6 +145,18 @@ top_k = Exercise(
         "With k larger than the vocabulary it does not run. What should k = 10 keep of 4 tokens?": lambda logits, k: (
             logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1:], -INF)
         ),
+        "Of several equally likely at the border only some were kept, as torch.topk happened to pick them. What tells "
+        "them apart?": lambda logits, k: torch.full_like(logits, -INF).scatter(
+            -1, *logits.topk(min(k, logits.shape[-1]), dim=-1)[::-1]
+        ),
+        "The k-th token itself is gone, and with k = 1 nothing is left. What should happen to a score that equals the "
+        "border?": lambda logits, k: logits.masked_fill(
+            logits <= logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:], -INF
+        ),
+        "With k larger than the vocabulary it looks for a place that a sorted row does not have. How many places has "
+        "one of 4 tokens?": lambda logits, k: logits.masked_fill(
+            logits < logits.sort(dim=-1, descending=True).values[..., k - 1, None], -INF
+        ),
         "These are probabilities. Which form do the other filters expect?": lambda logits, k: row_by_row(best)(
             logits, k
         ).softmax(-1),
@@ -149,6 +195,32 @@ def from_below(row, p):
     return keep(row, kept)
 
 
+def in_order(logits, p):
+    """The scores from the likeliest on, the tokens in this order, and which places are too far down."""
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probs = ordered.softmax(-1)
+    return ordered, order, probs.cumsum(-1) - probs >= p
+
+
+def mask_left_in_order(logits, p):
+    return logits.masked_fill(in_order(logits, p)[2], -INF)
+
+
+def scores_left_in_order(logits, p):
+    ordered, _, remove = in_order(logits, p)
+    return ordered.masked_fill(remove, -INF)
+
+
+def scores_gathered(logits, p):
+    ordered, order, remove = in_order(logits, p)
+    return ordered.masked_fill(remove, -INF).gather(-1, order)
+
+
+def mask_gathered(logits, p):
+    _, order, remove = in_order(logits, p)
+    return logits.masked_fill(remove.gather(-1, order), -INF)
+
+
 top_p = Exercise(
     "top_p",
     "my_top_p(logits, p) → scores of the same shape",
@@ -179,6 +251,18 @@ top_p = Exercise(
         ),
         "It keeps the share p of the vocabulary. Of what should p be a share?": row_by_row(
             lambda row, p: best(row, max(1, round(p * len(row))))
+        ),
+        "The right number of tokens is kept, but not the right ones: what was found in sorted order was used on the "
+        "unsorted scores. Which token does its first place speak of?": mask_left_in_order,
+        "The right scores are kept, but from the likeliest down. Whose score is the first one of a row?": (
+            scores_left_in_order
+        ),
+        "The scores went back to the wrong tokens. `order` says which token stands at a place: does it also say at "
+        "which place a token stands?": scores_gathered,
+        "The scores stand where they should, but what is removed went back to the wrong tokens. What does `order` "
+        "hold, tokens or places?": mask_gathered,
+        "Each token had to reach p alone, and often none does. Whose probabilities are added up?": (
+            lambda logits, p: logits.masked_fill(logits.softmax(-1) < p, -INF)
         ),
     },
 )

@@ -22,6 +22,11 @@ def commonest_pair(ids):
     return max(dict.fromkeys(pairs), key=pairs.count)
 
 
+def place_of_commonest(ids):
+    i = list(zip(ids, ids[1:], strict=False)).index(commonest_pair(ids))
+    return i, i + 1
+
+
 most_common_pair = Exercise(
     "most_common_pair",
     "my_most_common_pair(ids) → (first, second)",
@@ -53,6 +58,7 @@ most_common_pair = Exercise(
         "It is the pair with the largest ids. By what should the pairs be compared?": lambda ids: max(
             zip(ids, ids[1:], strict=False)
         ),
+        "These are the places where the pair stands in the list. What stands there?": place_of_commonest,
     },
 )
 
@@ -111,6 +117,46 @@ def jumping(ids, pair, new):
     return result
 
 
+def copying_the_next(ids, pair, new):
+    """Without an else: behind each merge a token is copied unseen, if one is left. A text in which " 1 2 " is replaced
+    gives the same."""
+    result, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            result.append(new)
+            i += 2
+        if i < len(ids):
+            result.append(ids[i])
+            i += 1
+    return result
+
+
+def reading_beyond(ids, pair, new):
+    result, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            result.append(new)
+            i += 2
+        result.append(ids[i])
+        i += 1
+    return result
+
+
+def replaced_in_text(ids, pair, new):
+    """31 2 holds the text of 1 2."""
+    written = " ".join(map(str, ids)).replace(" ".join(map(str, pair)), str(new))
+    return [int(token) for token in written.split()]
+
+
+def at_places(ids, pair, new):
+    result, i = [], 0
+    while i < len(ids):
+        hit = (i, i + 1) == pair
+        result.append(new if hit else ids[i])
+        i += 2 if hit else 1
+    return result
+
+
 merge = Exercise(
     "merge",
     "my_merge(ids, pair, new) → a shorter list",
@@ -120,6 +166,8 @@ merge = Exercise(
         merge_case([8, 8, 8, 1, 8, 8, 2], (8, 8), 50),
         merge_case([4, 3, 4], (3, 3)),
         merge_case([7, 9, 7, 9, 9, 7, 3, 9, 7], (9, 7), 11),
+        merge_case([1, 2, 1, 2, 3], (1, 2)),
+        merge_case([31, 2, 1, 25, 1, 2, 1, 2], (1, 2), 40),
     ],
     merged,
     {
@@ -139,22 +187,46 @@ merge = Exercise(
         "The pair that occurs most often was merged, and not the one that was handed over.": lambda ids, pair, new: (
             merged(ids, commonest_pair(ids), new)
         ),
+        "Of two pairs back to back the second was not merged: the token behind a merge is kept without a look. May a "
+        "pair begin there?": copying_the_next,
+        "The reading goes beyond the end where the list ends with a pair. Which of your steps run after a merge?": (
+            reading_beyond
+        ),
+        "Half a number was taken for a token: in the text of 31 2 there is a 1 2. Are ids letters?": replaced_in_text,
+        "The pair was looked for among the places of the list. What does it hold, places or tokens?": at_places,
         "Nothing was merged: the list is as it came.": lambda ids, pair, new: list(ids),
     },
 )
 
 LN2 = math.log(2)
+LN2_ROUNDED = "Near, but ln 2 was rounded. With how many of its digits does your line count?"
+
+
+def ln_2_in_full(reference):
+    """A property of a conversion to bits: it is not off by just the factor that a rounded ln 2, or 1 / ln 2, makes."""
+    factors = [LN2 / rounded for rounded in (0.7, 0.69, 0.693, 0.6931)]
+    factors += [LN2 * rounded for rounded in (1.4, 1.44, 1.443, 1.4427)]
+
+    def holds(work, case):
+        ratio = float(work(*case.values())) / reference(*case.values())
+        return not any(math.isclose(ratio, factor, rel_tol=1e-6) for factor in factors)
+
+    return holds
 
 
 def bits_case(nats_per_token, n_tokens, n_characters):
     return {"nats_per_token": nats_per_token, "n_tokens": n_tokens, "n_characters": n_characters}
 
 
+def in_bits(nats, tokens, characters):
+    return nats * tokens / characters / math.log(2)
+
+
 bits_per_character = Exercise(
     "bits_per_character",
     "my_bits_per_character(nats_per_token, n_tokens, n_characters) → a number",
     [bits_case(3.4, 100, 270), bits_case(0.48, 133, 610), bits_case(5.0, 12, 12), bits_case(2.2, 900, 1500)],
-    lambda nats, tokens, characters: nats * tokens / characters / math.log(2),
+    in_bits,
     {
         "That is bits for each token. Does a character cost as much as a token?": lambda n, t, c: n / LN2,
         "That is nats for each character. How many nats are one bit?": lambda n, t, c: n * t / c,
@@ -169,13 +241,21 @@ bits_per_character = Exercise(
         ),
         "It is the cost of the whole text. For how many characters is that?": lambda n, t, c: n * t / LN2,
         "The logarithm to base 10 was used. How many values does a bit have?": lambda n, t, c: n * t / c / math.log(10),
+        "A logarithm was taken of the nats, which are a logarithm already. Which number leads from one unit to the "
+        "other?": lambda n, t, c: math.log2(n) * t / c,
+        "Three digits of ln 2 are too few to count characters with.": lambda n, t, c: n * t / c / 0.693,
     },
+    {LN2_ROUNDED: ln_2_in_full(in_bits)},
 )
 
 
 def log_case(*probabilities, n_characters):
     logs = torch.tensor([math.log(p) for p in probabilities], dtype=torch.float64)
     return {"word_log_probs": logs, "n_characters": n_characters}
+
+
+def floor_in_bits(logs, n):
+    return sum(-math.log2(math.exp(value)) for value in logs.tolist()) / n
 
 
 floor_per_character = Exercise(
@@ -187,7 +267,7 @@ floor_per_character = Exercise(
         log_case(0.3, 0.3, n_characters=7),
         log_case(1.0, 0.7, 0.2, 0.2, 1.0, n_characters=18),
     ],
-    lambda logs, n: sum(-math.log2(math.exp(value)) for value in logs.tolist()) / n,
+    floor_in_bits,
     {
         "It is negative. Is a cost ever below zero?": lambda logs, n: (logs.sum() / n / LN2).item(),
         "It is in nats. What does the question ask for?": lambda logs, n: (-logs.sum() / n).item(),
@@ -203,7 +283,11 @@ floor_per_character = Exercise(
             (-logs.sum() / LN2 + (logs == 0).sum()) / n
         ).item(),
         "The last word is missing from the sum.": lambda logs, n: (-logs[:-1].sum() / n / LN2).item(),
+        "It is no number: the logarithm was taken of logarithms, and those are below zero. What was handed over, "
+        "probabilities or their logarithms?": lambda logs, n: (-logs.log2().sum() / n).item(),
+        "Three digits of ln 2 are too few for a floor.": lambda logs, n: (-logs.sum() / n / 0.693).item(),
     },
+    {LN2_ROUNDED: ln_2_in_full(floor_in_bits)},
 )
 
 
@@ -249,6 +333,9 @@ next_token_batch = Exercise(
         "x and y are exchanged. Which of them does the model read?": lambda tokens, starts, T: (
             rows(tokens, starts, T, 1),
             rows(tokens, starts, T),
+        ),
+        "Each id of y is that of x and 1 more. Is the next token in the text the next number?": (
+            lambda tokens, starts, T: (rows(tokens, starts, T), rows(tokens, starts, T) + 1)
         ),
         "Time runs down and rows run across. Which axis is the batch, in (B, T)?": lambda tokens, starts, T: (
             rows(tokens, starts, T).T,

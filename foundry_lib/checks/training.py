@@ -5,6 +5,7 @@ three steps follow each other, each with its own batch and learning rate.
 """
 
 import math
+import weakref
 import zlib
 
 import torch
@@ -48,6 +49,17 @@ def pooled(logits, y):
     return -((-prices(logits, y)).exp() * kept).sum().div(kept.sum()).log()
 
 
+def over_rows_with_targets(logits, y):
+    """The softmax runs down the targets' rows of scores, for each piece."""
+    kept = y != IGNORED
+    return -logits[kept].log_softmax(0).gather(-1, y[kept][:, None]).mean()
+
+
+def every_target_everywhere(logits, y):
+    kept = y != IGNORED
+    return -logits[kept].log_softmax(-1)[:, y[kept]].mean()
+
+
 def mean_of(scores, y):
     """The mean of −scores at the targets."""
     marked = one_hot(y.clamp(min=0), scores.shape[-1]) * (y != IGNORED)[..., None]
@@ -80,6 +92,13 @@ LOSS_MISTAKES = {
     "The softmax ran over the places of a row instead of the pieces. Which axis of (B, T, V) are the choices?": (
         lambda logits, y: mean_of(torch.log_softmax(logits, 1), y)
     ),
+    "The softmax ran over the rows of the batch, so that tales compete with each other. Between which of the scores is "
+    "the choice?": lambda logits, y: mean_of(torch.log_softmax(logits, 0), y),
+    "The softmax ran down the places that have a target, one piece at a time. Which axis holds the choices of one "
+    "place?": over_rows_with_targets,
+    "Each place was charged for the targets of all places. How many of the picked numbers belong to one place?": (
+        every_target_everywhere
+    ),
     "It is the mean probability of the right pieces, and not yet a price. What does −ln do to it?": lambda logits, y: (
         -mean_of(logits.softmax(-1), y)
     ),
@@ -106,13 +125,45 @@ class SmallModel(nn.Module):
         for name, p in self.named_parameters():
             g = torch.Generator().manual_seed(zlib.crc32(name.encode()))
             p.data = torch.randn(p.shape, generator=g)
+        self.readings, self.open, self.most_open = [], weakref.WeakSet(), 0
 
     def forward(self, idx, targets=None):
-        logits = self.output(torch.tanh(self.embedding(idx)).cumsum(1))
+        logits = self.noted(self.output(torch.tanh(self.embedding(idx)).cumsum(1)))
         return logits, None if targets is None else cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def loss(self, idx, targets):
         return self(idx, targets)[1]
+
+    def noted(self, logits):
+        """Keep how many rows each reading has, and how many at most wait for their backward at one time."""
+        if not logits.requires_grad:
+            return logits
+        reading = Reading(len(logits))
+        self.readings.append(reading.rows)
+        self.open.add(reading)
+        self.most_open = max(self.most_open, sum(each.rows for each in self.open))
+        return Noted.apply(logits, reading, self.open)
+
+
+class Reading:
+    """One call of a model; it lives as long as what the model has kept for backward."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+
+class Noted(torch.autograd.Function):
+    """Hands on what it gets; a reading is no longer open when backward comes by."""
+
+    @staticmethod
+    def forward(ctx, logits, reading, still_open):
+        ctx.reading, ctx.still_open = reading, still_open
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.still_open.discard(ctx.reading)
+        return gradient, None, None
 
 
 def updates(case):
@@ -145,7 +196,8 @@ STEP_CASES = [
 def run_steps(work, case):
     """Three or four steps one after the other; what each returned, and the weights at the end."""
     model = SmallModel(int(case["x"].max()) + 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.7)
+    decayed = {"params": [model.embedding.weight], "weight_decay": 0.1}
+    optimizer = torch.optim.SGD([decayed, {"params": [model.output.weight]}], lr=0.7)  # two groups, as a Trainer has
     losses = []
     for x, y, lr in zip(case["x"], case["y"], case["lrs"], strict=True):
         loss = work(model, optimizer, x, y, lr, case["grad_clip"])
@@ -155,16 +207,16 @@ def run_steps(work, case):
     return [*losses, *(p.detach() for p in model.parameters())]
 
 
-def plain_step(model, optimizer, x, y, lr, grad_clip):
+def plain_step(model, optimizer, x, y, lr, grad_clip, decay=True):
     """Without an optimizer's own step and without torch's clipping: every weight by hand."""
-    weights = list(model.parameters())
+    weights, decays = zip(*((w, g["weight_decay"]) for g in optimizer.param_groups for w in g["params"]), strict=True)
     _, loss = model(x, y)
     gradients = torch.autograd.grad(loss, weights)
     size = math.sqrt(sum(g.pow(2).sum().item() for g in gradients))
     factor = min(1.0, grad_clip / (size + 1e-6))
     with torch.no_grad():
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight -= lr * factor * gradient
+        for weight, gradient, share in zip(weights, gradients, decays, strict=True):
+            weight -= lr * (factor * gradient + decay * share * weight)
     return loss.item()
 
 
@@ -175,8 +227,11 @@ def steps_in_order(*order, price=None):
         loss = price(model, x, y) if price else model(x, y)[1]
         do = {
             "rate": lambda: [group.update(lr=lr) for group in optimizer.param_groups],
+            "one rate": lambda: optimizer.param_groups[0].update(lr=lr),
+            "rate below zero": lambda: [group.update(lr=-lr) for group in optimizer.param_groups],
             "empty": optimizer.zero_grad,
             "backward": loss.backward,
+            "backward of minus": lambda: (-loss).backward(),
             "clip": lambda: nn.utils.clip_grad_norm_(model.parameters(), grad_clip),
             "value": lambda: nn.utils.clip_grad_value_(model.parameters(), grad_clip),
             "each": lambda: [nn.utils.clip_grad_norm_(p, grad_clip) for p in model.parameters()],
@@ -252,8 +307,15 @@ STEP_MISTAKES = {
     "A gradient shorter than grad_clip was made longer. What should happen to a short one?": steps_in_order(
         "rate", "empty", "backward", "always", "step"
     ),
-    "It went uphill: the weights moved along the gradient. Which way does the loss fall?": lambda m, o, x, y, lr, c: (
-        plain_step(m, o, x, y, -lr, c)
+    "Only the first group of weights got lr, the other kept the rate that the optimizer was made with. How long is the "
+    "list of groups?": steps_in_order("one rate", "empty", "backward", "clip", "step"),
+    "The weights moved by lr times their gradient and by nothing else, so the weight decay of the optimizer's groups "
+    "is lost. Who should move them?": lambda m, o, x, y, lr, c: plain_step(m, o, x, y, lr, c, decay=False),
+    "It went uphill: the weights moved along the gradient. Which way does the loss fall?": steps_in_order(
+        "rate", "empty", "backward of minus", "clip", "step"
+    ),
+    "The rate has a minus, so the weights went uphill. Who takes away, your line or the optimizer?": steps_in_order(
+        "rate below zero", "empty", "backward", "clip", "step"
     ),
     "The loss is that of the batch when it has already been learned from. Which forward pass gives it?": (
         loss_afterwards
@@ -279,13 +341,14 @@ STEP_MISTAKES = {
 
 
 def twice(model, optimizer, x, y, lr, grad_clip):
+    for group in optimizer.param_groups:
+        group["lr"] = lr
     optimizer.zero_grad()
     for _ in range(2):
         loss = model(x, y)[1]
         loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
-    for p in model.parameters():
-        p.data -= lr * p.grad
+    optimizer.step()
     return loss.item()
 
 
@@ -371,6 +434,10 @@ RATE_MISTAKES = {
     "The warm-up ends one step too late and just misses the peak. By what is step + 1 divided?": warm(
         lambda step, warmup, lowest: (step + 1) / (warmup + 1)
     ),
+    "The first step behind the warm-up is above the peak: it still counted as warming up. Which is the last step of "
+    "it?": lambda step, peak, warmup, total, lowest: (
+        peak * (step + 1) / warmup if step <= warmup and warmup else scheduled(step, peak, warmup, total, lowest)
+    ),
     "There is no warm-up: the first steps have the full rate.": warm(lambda step, warmup, lowest: 1.0),
     "The warm-up begins at the lowest rate and not near 0.": warm(
         lambda step, warmup, lowest: lowest + (1 - lowest) * (step + 1) / warmup
@@ -385,6 +452,12 @@ RATE_MISTAKES = {
     "1?": fall(lambda done, lowest: max(lowest, half_cosine(done))),
     "The cosine went below zero and was not halved. Between which numbers does a cosine run?": fall(
         lambda done, lowest: lowest + (1 - lowest) * math.cos(math.pi * done)
+    ),
+    "Right behind the warm-up the rate is nearly twice its peak. How high is 1 + cos where it begins?": fall(
+        lambda done, lowest: lowest + (1 - lowest) * 2 * half_cosine(done)
+    ),
+    "It goes up and down many times: the half turn was written in degrees. In which unit does math.cos count?": fall(
+        lambda done, lowest: lowest + (1 - lowest) * half_cosine(180 * done / math.pi)
     ),
     "It falls and rises again: a whole turn. How far must the angle go?": fall(
         lambda done, lowest: lowest + (1 - lowest) * half_cosine(2 * done)
@@ -436,12 +509,18 @@ def pieces_case(B, T, V, parts):
     return {"x": rows[:, :, :-1].clone(), "y": rows[:, :, 1:].clone(), "parts": parts}
 
 
-PIECES_CASES = [pieces_case(4, 3, 5, 2), pieces_case(5, 4, 6, 2), pieces_case(7, 2, 9, 3), pieces_case(6, 5, 4, 6)]
+PIECES_CASES = [
+    pieces_case(4, 3, 5, 2),
+    pieces_case(5, 4, 6, 2),
+    pieces_case(7, 2, 9, 3),
+    pieces_case(8, 3, 6, 4),
+    pieces_case(6, 5, 4, 6),
+]
 
 
-def run_pieces(work, case):
+def run_pieces(work, case, model=None):
     """Two updates; what each returned, and the weights at the end."""
-    model = SmallModel(int(case["x"].max()) + 2)
+    model = model or small_model(case)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     losses = []
     for x, y in zip(case["x"], case["y"], strict=True):
@@ -452,25 +531,57 @@ def run_pieces(work, case):
     return [*losses, *(p.detach() for p in model.parameters())]
 
 
-def whole_batch(model, optimizer, x, y, parts):
-    """The large batch in one go, by hand."""
+def small_model(case):
+    return SmallModel(int(case["x"].max()) + 2)
+
+
+def row_by_row(model, optimizer, x, y, parts):
+    """The mean over the rows, by hand: one row at a time, whatever the parts."""
     weights = list(model.parameters())
-    loss = model(x, y)[1]
+    total, gradients = 0.0, [torch.zeros_like(weight) for weight in weights]
+    for row in range(len(x)):
+        loss = model(x[row : row + 1], y[row : row + 1])[1] / len(x)
+        gradients = [a + b for a, b in zip(gradients, torch.autograd.grad(loss, weights), strict=True)]
+        total += loss.item()
     with torch.no_grad():
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        for weight, gradient in zip(weights, gradients, strict=True):
             weight -= 0.3 * gradient
+    return total
+
+
+def all_at_once(model, optimizer, x, y, parts):
+    optimizer.zero_grad()
+    loss = model(x, y)[1]
+    loss.backward()
+    optimizer.step()
     return loss.item()
 
 
-def in_pieces(share, first="empty", between=None, given=None):
+def summed_first(model, optimizer, x, y, parts):
+    optimizer.zero_grad()
+    total = 0.0
+    for xs, ys in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        total = total + model(xs, ys)[1] * len(xs) / len(x)
+    total.backward()
+    optimizer.step()
+    return total.item()
+
+
+def without_the_rest(x, parts):
+    """`parts` pieces of len(x) // parts rows."""
+    return x.split(len(x) // parts)[:parts]
+
+
+def in_pieces(share, first="empty", between=None, given=None, cut=torch.chunk):
     """share(rows here, rows in all, parts): the weight of a piece. between: what is done behind each piece. given: what
-    is made of the pieces' losses and weighted losses; the mean over all rows where it is None."""
+    is made of the pieces' losses and weighted losses; the mean over all rows where it is None. cut(x, parts): pieces.
+    """
 
     def update(model, optimizer, x, y, parts):
         if first == "empty":
             optimizer.zero_grad()
         found = []
-        for xs, ys in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        for xs, ys in zip(cut(x, parts), cut(y, parts), strict=True):
             if between == "empty":
                 optimizer.zero_grad()
             loss = model(xs, ys)[1]
@@ -482,7 +593,7 @@ def in_pieces(share, first="empty", between=None, given=None):
             if between == "step and empty":
                 optimizer.step()
                 optimizer.zero_grad()
-        if between not in ("step", "step and empty"):
+        if between not in ("step", "step and empty", "no step"):
             optimizer.step()
         losses, weighted, rows = zip(*found, strict=True)
         if given is None:
@@ -500,7 +611,28 @@ def weighted_sum(losses, weighted):
     return sum(weighted)
 
 
+SIZE_FOR_NUMBER = (
+    "8 rows in 4 parts were read 4 rows at a time. Is `parts` how many pieces there are, or how many rows one has? And "
+    "which of the two does torch's split take?"
+)
+ONE_READING = (
+    "All rows of the batch were read in one call, for which this machine has no memory. How many rows should one call "
+    "read?"
+)
+ALL_KEPT = (
+    "More rows than one piece has were in memory at the same time. A loss keeps all that its backward will need: when "
+    "may it let go?"
+)
+
 PIECES_MISTAKES = {
+    SIZE_FOR_NUMBER: in_pieces(by_rows, cut=torch.split),
+    ONE_READING: all_at_once,
+    ALL_KEPT: summed_first,
+    "With 5 rows in 2 pieces the last row was never read. What remains when 5 is divided by 2?": in_pieces(
+        by_rows, cut=without_the_rest, given=weighted_sum
+    ),
+    "With 5 rows in 2 pieces the last row was never read, and the pieces share the whole among them. What remains when "
+    "5 is divided by 2?": in_pieces(lambda here, rows, parts: 1 / parts, cut=without_the_rest, given=weighted_sum),
     "The pieces' gradients were added and nothing made them smaller: with more pieces the step gets longer.": (
         in_pieces(lambda here, rows, parts: 1.0)
     ),
@@ -531,24 +663,50 @@ PIECES_MISTAKES = {
     "The update is right, but the loss is that of the last piece alone.": in_pieces(
         by_rows, given=lambda ls, _: ls[-1]
     ),
+    "The update is right, but what came back is the last piece's share of the loss. Where are the shares of the others "
+    "added?": in_pieces(by_rows, given=lambda _, weighted: weighted[-1]),
     "The update is right, but the losses of the pieces were added up without their shares.": in_pieces(
         by_rows, given=lambda losses, _: sum(losses)
     ),
     "The update is right, but the loss is the plain mean of the pieces, whatever their size.": in_pieces(
         by_rows, given=lambda losses, _: sum(losses) / len(losses)
     ),
-    "The weights were not changed at all. What comes behind the loop?": lambda m, o, x, y, parts: m(x, y)[1].item(),
-    "Only the first piece was read. How many are there?": lambda m, o, x, y, parts: whole_batch(
+    "The weights were not changed at all. What comes behind the loop?": in_pieces(by_rows, between="no step"),
+    "Only the first piece was read. How many are there?": lambda m, o, x, y, parts: row_by_row(
         m, o, x.chunk(parts)[0], y.chunk(parts)[0], parts
     ),
 }
+
+
+def watched(holds):
+    """A property of how the rows were read: holds(the rows of each reading, the most that were open, rows, parts)."""
+
+    def reads_so(work, case):
+        model = small_model(case)
+        run_pieces(work, case, model)
+        return holds(model.readings, model.most_open, case["x"].shape[1], case["parts"])
+
+    return reads_so
+
+
+def no_size_for_number(readings, most_open, rows, parts):
+    """False for pieces of `parts` rows where that is more than a piece has and less than all."""
+    cut = [len(piece) for piece in torch.arange(rows).split(parts)]
+    return not math.ceil(rows / parts) < cut[0] < rows or readings != cut + cut
+
+
 
 accumulation = Exercise(
     "accumulation",
     "my_accumulate(model, optimizer, x, y, parts) → the large batch's loss, a number",
     PIECES_CASES,
-    whole_batch,
+    row_by_row,
     PIECES_MISTAKES,
+    {
+        SIZE_FOR_NUMBER: watched(no_size_for_number),
+        ONE_READING: watched(lambda readings, most_open, rows, parts: max(readings, default=0) < rows),
+        ALL_KEPT: watched(lambda readings, most_open, rows, parts: most_open <= math.ceil(rows / parts)),
+    },
     run=run_pieces,
     told=updates,
     value_name=loss_or_weights,

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from .. import plots
+from ..errors import ConfigError
 from ..rope import rotate
 from .panel import Choice, Panel, Picture, Slider
 
@@ -99,13 +100,13 @@ class Wall(Picture):
         ):
             (self.curves[kind],) = right.plot([], [], label=label, animated=True, **style)
         (self.dot,) = right.plot([], [], "o", color=plots.BLUE, ms=8, mec="white", animated=True)
-        right.set(xlabel="both words moved right by", title="score q · k", xlim=(-10, SHIFTS + 10), ylim=(-14, 14))
+        right.set(xlabel="both words moved right by", title="score q · k", xlim=(-10, SHIFTS + 10), ylim=(-15, 15))
         right.legend(fontsize=8, loc="upper right")
 
     def move(self, m: int = 12, n: int = 5, shift: int = 0) -> str:
         places = {"query": m + shift, "key": n + shift}
         if not all(0 <= place - shift <= place < PLACES for place in places.values()):
-            raise ValueError(
+            raise ConfigError(
                 f"The wall has places 0 to {PLACES - 1}; query at {m + shift} and key at {n + shift} do not fit."
             )
         for word, hand in self.hands.items():

@@ -1,6 +1,8 @@
 """The gate landscape of lesson 04: what a pair (gate, value) gives, and where one neuron's words stand on that map."""
 
 import math
+import operator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .. import plots
+from ..errors import ConfigError
 from ..tales import grammar
 from .panel import Choice, Panel, Picture, Slider
 
@@ -58,6 +61,8 @@ class Neurons:
         It counts ranks and not pairs (Mann & Whitney 1947): sorted by gate, the words of a kind have, together, as
         many words below them as there are pairs that they win, and those among themselves.
         """
+        if kind not in self.kinds:
+            raise ConfigError(f"The texts have no {kind!r}; there are {', '.join(self.kinds)}.")
         chosen = self.kinds[kind]
         rank = self.rank[chosen]
         n, others = len(rank), len(chosen) - len(rank)
@@ -100,11 +105,11 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     """Let the model read each text and note what the feed-forward of one layer sees.
 
     layer: −1 is the last. kinds: kind → words, `word_kinds()` unless given; a kind that no text has is left out.
-    Raises ValueError for a layer that the model lacks, and where no word of any kind was read.
+    Raises ConfigError for a layer that the model lacks, and where no word of any kind was read.
     """
     n_layers = len(model.layers)
     if not -n_layers <= layer < n_layers:
-        raise ValueError(f"The model has the layers 0 to {n_layers - 1}; there is no layer {layer}.")
+        raise ConfigError(f"The model has the layers 0 to {n_layers - 1}; there is no layer {layer}.")
     part, noted = model.layers[layer].feed_forward, {"w_gate": [], "w_up": []}
     hooks = [
         getattr(part, name).register_forward_hook(lambda _, __, out, seen=seen: seen.append(out[0, 1:].float().cpu()))
@@ -125,7 +130,7 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
         if 0 < chosen.sum() < len(words):
             found[kind] = chosen
     if not found:
-        raise ValueError(f"None of the {len(words)} words read is of a known kind; give other texts or kinds.")
+        raise ConfigError(f"None of the {len(words)} words read is of a known kind; give other texts or kinds.")
     return Neurons(layer % n_layers, words, torch.cat(noted["w_gate"]), torch.cat(noted["w_up"]), found)
 
 
@@ -258,7 +263,7 @@ class Landscape(Picture):
 def gate_landscape(neurons: Neurons, kind: str = "colours") -> Panel:
     """The panel: a kind of words, the neuron by its rank for that kind, and the curve of the gate."""
     if kind not in neurons.kinds:
-        raise ValueError(f"The texts have no {kind}; there are {', '.join(neurons.kinds)}.")
+        raise ConfigError(f"The texts have no {kind!r}; there are {', '.join(neurons.kinds)}.")
     return Panel(
         Landscape(neurons),
         width=9.5,
@@ -275,6 +280,8 @@ def found(neurons: Neurons, neuron: int | None, kind: str, bar: float = 0.9) -> 
     if neuron is None:
         return "not yet"
     size = neurons.gate.shape[1]
+    with suppress(TypeError):  # a number of NumPy's, or a tensor that holds one
+        neuron = neuron if isinstance(neuron, bool) else operator.index(neuron)
     if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < size:
         return f"A neuron is a whole number from 0 to {size - 1}, found {neuron!r}."
     wins = neurons.selectivity(kind)[neuron].item()

@@ -21,13 +21,16 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from numbers import Real
 
 import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from traitlets import TraitError
 
+from ..errors import ConfigError
 from ..widgets import LiveFigure
 
 WIDE = ipywidgets.Layout(width="450px", max_width="100%")
@@ -100,14 +103,30 @@ class Words:
         )
 
 
-def place(control, value):
-    """Move a control by code. A page answers a new value of a slider of decimals with its own rounding of it,
-    100.00000000000004; come late, that would undo what was set since. While it is not continuous it is silent."""
+def place(controls: dict, name: str, value):
+    """Move a control by code. Raises ConfigError for a name or a value that there is not, which a slider would bend.
+
+    A page answers a new value of a slider of decimals with its own rounding of it, 100.00000000000004; come late, that
+    would undo what was set since. While it is not continuous it is silent.
+    """
+    if name not in controls:
+        raise ConfigError(f"There is no control {name!r}; there are {', '.join(controls)}.")
+    control = controls[name]
     decimals = isinstance(control, (ipywidgets.FloatSlider, ipywidgets.FloatLogSlider))
+    if decimals or isinstance(control, ipywidgets.IntSlider):
+        scale = control.base.__pow__ if isinstance(control, ipywidgets.FloatLogSlider) else float
+        low, high = scale(control.min), scale(control.max)
+        if not (isinstance(value, Real) and low <= value <= high):
+            raise ConfigError(f"{name} goes from {low:g} to {high:g}, found {value!r}.")
+        if not decimals and value != int(value):
+            raise ConfigError(f"{name} is a whole number, found {value!r}.")
     try:
         if decimals:
             control.continuous_update = False
         control.value = value
+    except TraitError:
+        offered = ", ".join(map(repr, getattr(control, "options", ()))) or f"a value like {control.value!r}"
+        raise ConfigError(f"{name} takes {offered}; found {value!r}.") from None
     finally:
         if decimals:
             control.continuous_update = True
@@ -253,11 +272,11 @@ class Panel(ipywidgets.VBox):
             self.drawn = time.monotonic()
 
     def set(self, **values):
-        """Move controls by code, draw once, and print the reading."""
+        """Move controls by code, draw once, and print the reading. Raises ConfigError as `place` does."""
         self.held = True
         try:
             for key, value in values.items():
-                place(self.controls[key], value)
+                place(self.controls, key, value)
         finally:
             self.held = False
             self.redraw()

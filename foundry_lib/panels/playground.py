@@ -9,7 +9,7 @@ from .. import plots
 from ..config import SampleConfig
 from ..errors import CorpusError
 from ..sample import next_token_distribution
-from ..tales import prefix_distribution
+from ..tales import grammar, prefix_distribution
 from ..tales.walk import MARKS
 from ..tokenizer import EOS_ID
 from .panel import Boxes, Panel, Picture, Slider, Words
@@ -20,7 +20,9 @@ AT_REST = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalt
 
 
 def truth(text: str, tokenizer, language: str) -> Tensor | None:
-    """The grammar's probability of every next token (V,), exact; None where no tale begins like this."""
+    """The grammar's probability of every next token (V,), exact; None where no tale begins like this. Raises
+    CorpusError for a language in which no tales are told."""
+    grammar(language)
     try:
         words = prefix_distribution(text, language)
     except CorpusError:
@@ -106,8 +108,9 @@ class Playground(Picture):
         self.removed.put(columns)
         changed = [f"{name.replace('_', '-')} {value:g}" for name, value in settings.items() if value != AT_REST[name]]
         held = before[after > 0].sum()
+        kept = int((after > 0).sum())
         reading = (
-            f"{', '.join(changed) or 'nothing changed'}: kept {int((after > 0).sum())} of {len(after):,} tokens, which "
+            f"{', '.join(changed) or 'nothing changed'}: kept {kept:,} of {len(after):,} tokens, which "
             f"held {held:.3f} of the probability; "
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )

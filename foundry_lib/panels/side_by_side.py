@@ -69,7 +69,8 @@ class SideBySide:
         return "\n".join("  ".join(filled(line, wide) for line in row).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
-        cell = 'style="text-align:left; vertical-align:top; white-space:pre-wrap; padding:4px 10px"'
+        wrapping = "white-space:pre-wrap; overflow-wrap:anywhere"  # a text may have a line of eighty equal signs
+        cell = f'style="text-align:left; vertical-align:top; padding:4px 10px; {wrapping}"'
         names = "".join(f"<th {cell}>{html.escape(column.name)}</th>" for column in self.columns)
         texts = verdicts = ""
         for column in self.columns:
@@ -81,7 +82,7 @@ class SideBySide:
                 texts += f"<td {cell}>{html.escape(self.prompt)}{same}</td>"
             verdicts += f"<td {cell}><i>{html.escape(column.verdict)}</i></td>"
         last = f"<tr>{verdicts}</tr>" if any(column.verdict for column in self.columns) else ""
-        return f"<table><tr>{names}</tr><tr>{texts}</tr>{last}</table>"
+        return f'<table style="table-layout:fixed; width:100%"><tr>{names}</tr><tr>{texts}</tr>{last}</table>'
 
 
 def compare(

@@ -87,9 +87,9 @@ class Speak(ipywidgets.VBox):
         return SampleConfig(**{name: widget.value for name, widget in self.knobs.items()})
 
     def set(self, **values):
-        """Move controls by code."""
+        """Move controls by code. Raises ConfigError as `place` does."""
         for name, value in values.items():
-            place(self.controls[name], value)
+            place(self.controls, name, value)
 
     # ---- One text; both ways of running it go through here
 

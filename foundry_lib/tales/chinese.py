@@ -170,7 +170,7 @@ GRAMMAR = Grammar(
         "spell": "第{sentence}句里口诀应念{expected}，不是{found}",
         "mirror": "第{sentence}句里回来应路过{expected}，不是{found}",
         "sum": "第{sentence}句里应得{expected}，不是{found}",
-        "gift": "第{sentence}句里应是{expected}，不是{found}",
+        "gift": "第{sentence}句里礼物应是{expected}，不是{found}",
         "fact": "第{sentence}句里这种动物应配{expected}，不是{found}",
         "grammar": "第{sentence}句里“{before}”后面不能接“{found}”，可以接{options}",
         "begin": "故事不会以“{found}”开头，可以用{options}开头",

@@ -1,0 +1,111 @@
+"""What a lesson's calls say to a learner who mistypes: a sentence that names what was found and what there is.
+
+Each of these once ended in a bare KeyError, IndexError or a message of PyTorch's, or was bent in silence.
+"""
+
+import re
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from foundry_lib import ConfigError, CorpusError, MiniLLM, ModelConfig, ablations, generate
+from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib.data import DataLoader
+from foundry_lib.experiments import sweep
+from foundry_lib.look import silenced
+from foundry_lib.memory import out_of_memory
+from foundry_lib.panels.gate_landscape import Neurons, found
+from foundry_lib.panels.playground import playground
+from foundry_lib.quality import excess, measure
+from foundry_lib.recipes import new_trainer
+from foundry_lib.runs import compare
+from foundry_lib.sample import apply_top_k, apply_top_p, generate_tokens, sample_text
+from foundry_lib.surprise import grammar_surprise
+
+MODEL = MiniLLM(ModelConfig(vocab_size=12, dim=16, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=8))
+IDX = torch.tensor([[1, 5, 6]])
+SPELLER = types.SimpleNamespace(vocab_size=12, encode=lambda text, bos=False: [1, 5, 6], decode=lambda ids: "")
+RUN = types.SimpleNamespace(done=True, row="a", result={})
+NEURONS = Neurons(0, ["a", "b"], torch.zeros(2, 4), torch.zeros(2, 4), {"colours": torch.tensor([True, False])})
+
+
+def look_at(layer, head):
+    with silenced(MODEL, layer, head):
+        pass
+
+
+REFUSED = {
+    "a token id that is none": (lambda: MODEL(IDX + 6), "Token ids go from 0 to 11, found 7 to 12"),
+    "one row without its axis": (lambda: MODEL(IDX[0]), r"are rows, \(B, T\); found shape \(3,\)"),
+    "a prompt without its axis": (lambda: generate(MODEL, IDX[0], 2), r"rows of ids, \(B, T\); found shape \(3,\)"),
+    "targets of another length": (lambda: MODEL(IDX, IDX[:, 1:]), r"tokens \(1, 3\), targets \(1, 2\)"),
+    "settings in a dictionary": (
+        lambda: next(generate_tokens(MODEL, IDX, 2, {"temperature": 0})),
+        "must be a SampleConfig or a function that gives one, found {'temperature': 0}",
+    ),
+    "a seed too large": (lambda: sample_text(MODEL, SPELLER, "x", seed=2**70), "from 0 to 2⁶³, found 11805"),
+    "a seed with a point": (lambda: sample_text(MODEL, SPELLER, "x", seed=1.5), "from 0 to 2⁶³, found 1.5"),
+    "top-k of nothing": (lambda: apply_top_k(torch.zeros(7), 0), "at least 1 token, found k=0"),
+    "top-p of nothing": (lambda: apply_top_p(torch.zeros(7), 0.0), "above 0, or no token is left; found p=0.0"),
+    "a head that is none": (lambda: look_at(0, 4), "heads 0 to 3; there is no head 4 of layer 0"),
+    "a layer that is none": (lambda: look_at(2, 0), "layers 0 to 1, .* there is no head 0 of layer 2"),
+    "a layer from the end": (lambda: look_at(-1, 0), "there is no head 0 of layer -1"),
+    "a row of no table": (lambda: ablations.table(["whole model", "no foo"]), r"no row \['no foo'\]; the rows are"),
+    "no row": (lambda: ablations.table([]), "There is no row"),
+    "a rule of no table": (lambda: ablations.table(["whole model"], ["foo"]), "no rule 'foo'; there are all, "),
+    "a measure that is none": (lambda: compare([RUN], "foo"), "no measure 'foo'; there are share, "),
+    "no runs": (lambda: compare([]), "no runs to compare"),
+    "a kind of words": (lambda: found(NEURONS, 1, "number"), "no 'number'; there are colours"),
+    "no tales to compare on": (lambda: excess(MODEL, SPELLER, []), "no tales to compare on"),
+    "no tales to write": (lambda: measure(MODEL, SPELLER, "en", 0), "At least one tale must be written, found n=0"),
+    "rows in a list": (lambda: sweep("x", ["a"]), r"rows must be .*, found \['a'\]"),
+    "a row that is a number": (lambda: sweep("x", {"a": 5}), "rows must be .*, found {'a': 5}"),
+    "a time in letters": (lambda: sweep("x", {"a": {}}, time_limit="5"), "seconds above 0, found '5'"),
+    "a device for a training": (lambda: new_trainer(device="gpu"), "The device 'gpu' cannot be used here"),
+    "a device for a loader": (lambda: DataLoader(device="gpu"), "The device 'gpu' cannot be used here"),
+    "a device for a checkpoint": (lambda: load_checkpoint("nowhere", "gpu"), "The device 'gpu' cannot be used here"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_nonsense_is_refused_in_a_sentence(what):
+    call, words = REFUSED[what]
+    with pytest.raises(ConfigError, match=words):
+        call()
+
+
+def test_an_unknown_language_is_no_text_that_begins_no_tale():
+    words = "told in en and zh, not in 'fr'"
+    assert words in playground(MODEL, SPELLER, "x", "fr").reading
+    with pytest.raises(CorpusError, match=words):
+        grammar_surprise(SPELLER, "x", "fr")
+
+
+PARTS = {
+    "a linear map with bias": dict(feed_forward=lambda config: nn.Linear(config.dim, config.dim)),
+    "LayerNorm": dict(norm=nn.LayerNorm),
+    "LayerNorm without weights": dict(norm=lambda dim, eps: nn.LayerNorm(dim, eps, elementwise_affine=False)),
+    "no norm": dict(norm=lambda dim, eps: nn.Identity()),
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_the_same_seed_gives_the_same_model_whatever_its_parts(what):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one, two, other = (MiniLLM(MODEL.config, seed, **PARTS[what]) for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), before), "torch's own generator stays as it was"
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, two.state_dict()[name]), name
+    assert not torch.equal(one.tok_embeddings.weight, other.tok_embeddings.weight)
+    assert one(IDX)[0].shape == (1, 3, 12)
+
+
+def test_advice_on_memory_names_only_what_can_be_less():
+    config = ModelConfig(vocab_size=300, dim=8, n_layers=1, n_heads=4, n_kv_heads=2)
+    said = str(out_of_memory(config, 1, 1))
+    assert "as small as it can be" in said and "batch_size" not in said
+    said = str(out_of_memory(config.with_(dim=16, hidden_dim=None), 4, 8))
+    assert re.search(r"Cheapest first: batch_size=2 \(.*\), block_size=4 \(.*\), or dim=8 \(.*\)\.$", said)
