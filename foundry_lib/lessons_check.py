@@ -46,7 +46,7 @@ class Run:
     log: str = ""
     done: bool = False
     slower: float = 1.0
-    others: str = ""  # what is said where the lesson has more or fewer cells than when it was stored
+    missing: str = ""  # what is said where the lesson has fewer cells than when it was stored; more are a learner's own
 
     @property
     def name(self) -> str:
@@ -64,8 +64,8 @@ class Run:
     def faults(self) -> list[dict]:
         """The cells that are not as stored; where the run broke off and no cell says why, pytest's last words too."""
         found = all_faults(self.records)
-        if self.others:
-            found.insert(0, {"verdict": "cells", "cell": 1, "source": "", "message": self.others})
+        if self.missing:
+            found.insert(0, {"verdict": "missing", "cell": 1, "source": "", "message": self.missing})
         known = bool(found) and found[-1]["verdict"] in ENDS
         if self.done and not known and (len(self.records) < self.n_cells or not self.n_cells):
             last = "\n".join(self.log.strip().splitlines()[-12:])
@@ -141,9 +141,9 @@ def begin(path: Path) -> Run:
         return Run(path, None, 0)
     cells = notebook.cells
     stated, stored = STATED.search(cells[0].source) if cells else None, notebook.metadata.get("n_cells", len(cells))
-    others = f"The lesson was stored with {stored} cells of text and code, and now has {len(cells)}."
+    missing = f"The lesson was stored with {stored} cells of text and code, and now has {len(cells)}."
     n_code = sum(cell.cell_type == "code" for cell in cells)
-    return Run(path, int(stated.group(1)) if stated else None, n_code, others=others if stored != len(cells) else "")
+    return Run(path, int(stated.group(1)) if stated else None, n_code, missing=missing if len(cells) < stored else "")
 
 
 def unit_of_work() -> float:

@@ -10,7 +10,7 @@ VERDICTS = {  # from good to worst
     "ok": "green",
     "disorder": "OUT OF ORDER",
     "stripped": "STRIPPED",
-    "cells": "OTHER CELLS",
+    "missing": "CELLS MISSING",
     "differs": "DIFFERS",
     "raises": "RAISES",
     "endless": "TIME-OUT",
@@ -20,7 +20,7 @@ VERDICTS = {  # from good to worst
 DOES = {  # what one cell does, and what several do
     "disorder": ("is out of order", "are out of order"),
     "stripped": ("is stripped", "are stripped"),
-    "cells": ("is not as stored", "are not as stored"),
+    "missing": ("is missing", "are missing"),
     "differs": ("differs", "differ"),
     "raises": ("raises", "raise"),
     "endless": ("runs out of time", "run out of time"),
@@ -97,7 +97,7 @@ def blocks(run) -> list[list[str]]:
     for number, fault in enumerate(shown(run)):
         also = later(run) if number == 0 else ""
         head = f"code cell {fault['cell']}: {VERDICTS[fault['verdict']]}" + (f" ({also})" if also else "")
-        source = "" if fault["verdict"] in ("stripped", "disorder", "cells") else shorten(fault["source"])
+        source = "" if fault["verdict"] in ("stripped", "disorder", "missing") else shorten(fault["source"])
         found.append([head, *filter(None, [source, what_happened(fault)])])
     return found
 
@@ -109,8 +109,8 @@ def next_step(run) -> str:
     restore = f"`git checkout {run.stored}` brings the lesson back as it came, without what was typed into it"
     if worst in ("stripped", "disorder"):
         return f"{restore}; {store} runs it as it is, from top to bottom, and stores its outputs."
-    if worst == "cells":
-        return f"{changed}; {restore}. If they are meant to be others, {store} stores the lesson as it is."
+    if worst == "missing":
+        return f"{changed}; {restore}. If they are meant to be fewer, {store} stores the lesson as it is."
     if worst == "differs":
         return f"If the change was meant, {store} stores what is found now; else {changed}."
     if worst == "endless":

@@ -79,7 +79,7 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "callback": ("raises", 1, "ZeroDivisionError"),
     "mixed": ("differs", 1, "-2\n+1"),
     "no picture": ("differs", 1, "Pictures: 0 stored, 1 drawn now."),
-    "a cell less": ("cells", 1, "stored with 4 cells of text and code, and now has 3"),
+    "a cell less": ("missing", 1, "stored with 4 cells of text and code, and now has 3"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
     "no notebook": ("broken", 1, "NotJSONError"),
 }
@@ -142,7 +142,7 @@ def test_the_table_and_the_report(checked):
         "TIME-OUT",
         "STRIPPED",
         "OUT OF ORDER",
-        "OTHER CELLS",
+        "CELLS MISSING",
         "DID NOT RUN",
         "1 of 15 lessons",
     ):

@@ -44,7 +44,8 @@ class Playground(Picture):
     """Bars of the likeliest tokens: before (outline), removed (hatched), after (full); diamonds are the truth.
 
     Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once;
-    moving a slider only reshapes the scores that are kept.
+    moving a slider only reshapes the scores that are kept. They are kept from the likeliest token on: the filters look
+    for the likeliest ones, and find them sooner there.
     """
 
     def __init__(self, model, tokenizer, language: str | None = None):
@@ -53,55 +54,59 @@ class Playground(Picture):
 
     @torch.no_grad()
     def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-        """Logits of the next token (V,), the ids read (T,), the true distribution, the probabilities before the filters
-        and the tokens shown; kept until the prompt changes."""
+        """Logits of the next token (V,), from the largest on; where the ids read (T,) stand among them; the true
+        distribution and the probabilities before the filters, in the same order; and the order, token ids (V,). Kept
+        until the prompt changes."""
         if self.read is None or self.read[0] != prompt:
             device = self.model.tok_embeddings.weight.device
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
             logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
+            logits, order = logits.sort(descending=True, stable=True)
             true = None if self.language is None else truth(prompt, self.tokenizer, self.language)
-            before = logits.softmax(-1)
-            self.read = prompt, logits, ids, true, before, before.topk(min(SHOWN, len(before))).indices
+            true = None if true is None else true[order]
+            self.read = prompt, logits, order.argsort()[ids], true, logits.softmax(-1), order
         return self.read[1:]
 
     @torch.inference_mode()
     def distributions(self, prompt: str, **settings) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """The next token's probabilities before the filters, after them, in truth, (V,) each; the tokens shown."""
-        logits, ids, true, before, top = self.scores(prompt)
-        after = next_token_distribution(logits, SampleConfig(**settings), seen=ids)
-        return before, after, true, top
+        """The next token's probabilities before the filters, after them, in truth, (V,) each, and the order in which
+        the tokens stand in them, the likeliest first."""
+        logits, seen, true, before, order = self.scores(prompt)
+        after = next_token_distribution(logits, SampleConfig(**settings), seen=seen)
+        return before, after, true, order
 
     def still(self, prompt: str, **settings):
-        *all_three, top = self.distributions(prompt, **settings)
-        largest = max(probs[top].max().item() for probs in all_three if probs is not None)
+        *all_three, _ = self.distributions(prompt, **settings)
+        largest = max(probs[:SHOWN].max().item() for probs in all_three if probs is not None)
         return prompt, next((end for end in TOPS if largest <= end), 1.0)
 
     def build(self, figure: Figure, prompt: str, **settings):
-        before, _, true, top = self.distributions(prompt, **settings)
+        before, _, true, order = self.distributions(prompt, **settings)
         _, end = self.still(prompt, **settings)
-        labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in top.tolist()]
+        labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in order[:SHOWN].tolist()]
         x = np.arange(len(labels))
         ax = figure.add_axes((0.07, 0.27, 0.92, 0.71))
         grey = dict(facecolor="#dddddd", edgecolor=plots.GREY, hatch="///", lw=0.5, label="removed")
         self.removed = ax.add_patch(Boxes(animated=True, **grey))
         self.bars = ax.bar(x, np.zeros(len(x)), color=plots.BLUE, label="kept", animated=True)
-        steps = np.append(before[top], before[top[-1]])
+        shown = before[:SHOWN]
+        steps = np.append(shown, shown[-1])
         ax.step(
             np.append(x - 0.5, x[-1] + 0.5), steps, where="post", color=plots.ORANGE, lw=1.2, label="before",
             animated=True,
         )  # fmt: skip
         if true is not None:
             look = dict(color="black", mec="white", ms=5, ls="", label="grammar's own")
-            ax.plot(x, true[top], "D", animated=True, **look)
+            ax.plot(x, true[:SHOWN], "D", animated=True, **look)
         ax.legend(loc="upper right", fontsize=8)
         ax.set_xticks(x, [label.replace("$", r"\$") for label in labels], rotation=60, ha="right", fontsize=8)
         ax.set(ylabel="probability", xlim=(-0.6, len(x) - 0.4), ylim=(0, 1.05 * end))
         ax.grid(visible=False, axis="x")
 
     def move(self, prompt: str, **settings) -> str:
-        before, after, true, top = self.distributions(prompt, **settings)
-        columns = []
-        for x, (bar, old, new) in enumerate(zip(self.bars, before[top].tolist(), after[top].tolist(), strict=True)):
+        before, after, true, _ = self.distributions(prompt, **settings)
+        columns, heights = [], zip(self.bars, before[:SHOWN].tolist(), after[:SHOWN].tolist(), strict=True)
+        for x, (bar, old, new) in enumerate(heights):
             bar.set(visible=new > 0, height=new)
             if new == 0:
                 columns.append((x - 0.4, 0, 0.8, old))
