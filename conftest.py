@@ -71,8 +71,10 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if hasattr(item, "test_outputs") and report.when == "call" and report.passed and missed_picture(item):
-        report.outcome, report.longrepr = "failed", missed_picture(item)
+    if hasattr(item, "test_outputs") and report.when == "call" and report.passed:
+        missed = missed_picture(item)
+        if missed:
+            report.outcome, report.longrepr = "failed", missed
     file = item.config.getoption("--record")
     if file and hasattr(item, "test_outputs") and (report.when == "call" or (report.when == "setup" and report.failed)):
         found = record(item, call)

@@ -117,7 +117,7 @@ def means(rows: list[str]) -> dict[str, dict[str, float]]:
 
 def spread(row: str, rule: str) -> float:
     """Highest less lowest over the seeds of a row, in the units of `means`."""
-    known = ["all", *(name for name in means([row])[row] if name != "all")]
+    known = means([row])[row]
     if rule not in known:
         raise ConfigError(f"There is no rule {rule!r}; there are {', '.join(known)}.")
     values = [100 * run["share"] if rule == "all" else run["by rule"][rule] for run in measured()[row]]

@@ -66,7 +66,7 @@ class MiniLLM(nn.Module):
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # for what parts of one's own draw
+            torch.default_generator.manual_seed(seed)  # for what parts of one's own draw; a GPU's stays as it was
             self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
             self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
             self.norm = norm(config.dim, config.norm_eps)
@@ -103,7 +103,7 @@ class MiniLLM(nn.Module):
         if idx.dim() != 2:
             raise ConfigError(
                 f"Token ids are rows, (B, T); found shape {tuple(idx.shape)}. "
-                f"idx[None] makes one row of them."
+                "idx[None] makes one row of them."
             )
         B, T = idx.shape
         start = 0 if cache is None else cache.length

@@ -54,7 +54,7 @@ def read_answer(key: str, answer) -> str | None:
     """The letter of a choice; None while it is unanswered, with a sentence about anything else."""
     if answer in ("?", "", None, ...):
         return None
-    letter = str(answer).strip(" )").lower()  # "b)" as well, as it is printed
+    letter = str(answer).strip().removesuffix(")").lower()  # "b)" as well, as it is printed
     if letter not in choices(question(key)):
         print(f"There is no choice {answer!r}; write one of {', '.join(choices(question(key)))}.")
         return None

@@ -122,11 +122,14 @@ def main(arguments: list[str] | None = None) -> int:
         with writing(out), bar:
             for record in trainer.run():
                 bar.update(record.step - bar.n)
-                loss = math.nan if record.train_loss is None else record.train_loss  # before a step there is none
-                bar.set_postfix_str(f"loss {loss:.3f}, {record.tokens_per_s:,.0f} tokens/s", refresh=False)
+                trained = ""  # before the first step there is no training loss
+                if record.step:
+                    trained = f"train {record.train_loss:.3f}  "
+                    bar.set_postfix_str(
+                        f"loss {record.train_loss:.3f}, {record.tokens_per_s:,.0f} tokens/s", refresh=False
+                    )
                 if record.val_loss is not None:
                     val = record.val_loss
-                    trained = f"train {loss:.3f}  " if record.step else ""
                     bar.write(
                         f"step {record.step:5d}  {trained}val {val:.3f} nats/token = "
                         f"{bits_per_byte(val, trainer.loader.val_bytes_per_token):.3f} bits/byte  "

@@ -92,8 +92,9 @@ PARTS = {
 
 
 @pytest.mark.parametrize("what", PARTS)
-def test_the_same_seed_gives_the_same_model_whatever_its_parts(what):
+def test_the_same_seed_gives_the_same_model_whatever_its_parts(what, monkeypatch):
     torch.manual_seed(1)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's generator was set anew"))
     before = torch.get_rng_state()
     one, two, other = (MiniLLM(MODEL.config, seed, **PARTS[what]) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before), "torch's own generator stays as it was"

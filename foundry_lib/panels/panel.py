@@ -114,8 +114,9 @@ def place(controls: dict, name: str, value):
     control = controls[name]
     decimals = isinstance(control, (ipywidgets.FloatSlider, ipywidgets.FloatLogSlider))
     if decimals or isinstance(control, ipywidgets.IntSlider):
-        scale = control.base.__pow__ if isinstance(control, ipywidgets.FloatLogSlider) else float
-        low, high = scale(control.min), scale(control.max)
+        low, high = control.min, control.max
+        if isinstance(control, ipywidgets.FloatLogSlider):
+            low, high = control.base**low, control.base**high
         if not (isinstance(value, Real) and low <= value <= high):
             raise ConfigError(f"{name} goes from {low:g} to {high:g}, found {value!r}.")
         if not decimals and value != int(value):
