@@ -9,7 +9,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
 
     Shapes: x (..., D), weight (D,), result (..., D) in the wider dtype of the two. The mean is
     taken in at least 32 bits: in float16 the square of 256 overflows already, and bfloat16 keeps
-    three digits of a sum.
+    less than three digits of a sum.
     Source: Zhang & Sennrich 2019, equation 4; `eps`, inside the root, is Llama's.
     """
     wide = x.float() if x.dtype.itemsize < 4 else x
