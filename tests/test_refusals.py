@@ -17,7 +17,8 @@ from foundry_lib.analysis.surprise import grammar_surprise
 from foundry_lib.experiments import ablations
 from foundry_lib.experiments.runs import compare
 from foundry_lib.experiments.sweeps import sweep
-from foundry_lib.inference.sampling import apply_top_k, apply_top_p, generate_tokens, sample_text
+from foundry_lib.inference.generation import generate_tokens, sample_text
+from foundry_lib.inference.sampling import apply_top_k, apply_top_p
 from foundry_lib.panels.gate_landscape import Neurons, found
 from foundry_lib.panels.playground import playground
 from foundry_lib.text.data import DataLoader
@@ -39,8 +40,8 @@ def look_at(layer, head):
 
 REFUSED = {
     "a token id that is none": (lambda: MODEL(IDX + 6), "Token ids go from 0 to 11, found 7 to 12"),
-    "one row without its axis": (lambda: MODEL(IDX[0]), r"are rows, \(B, T\); found shape \(3,\)"),
-    "a prompt without its axis": (lambda: generate(MODEL, IDX[0], 2), r"rows of ids, \(B, T\); found shape \(3,\)"),
+    "one row without its axis": (lambda: MODEL(IDX[0]), r"rows of a tensor, \(B, T\); found shape \(3,\). idx\[None\]"),
+    "a prompt without its axis": (lambda: generate(MODEL, IDX[0], 2), r"rows of a tensor, \(B, T\); found shape \(3,\). idx\[None\]"),
     "targets of another length": (lambda: MODEL(IDX, IDX[:, 1:]), r"tokens \(1, 3\), targets \(1, 2\)"),
     "settings in a dictionary": (
         lambda: next(generate_tokens(MODEL, IDX, 2, {"temperature": 0})),

@@ -32,7 +32,8 @@ MLP, MODEL, DATA, TRAINER = (
     LIB + "text/data.py",
     LIB + "training/trainer.py",
 )
-SAMPLE, TOKENIZER, QUALITY = LIB + "inference/sampling.py", LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
+SAMPLE, GENERATE = LIB + "inference/sampling.py", LIB + "inference/generation.py"
+TOKENIZER, QUALITY = LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
 LOSS, BASELINES = LIB + "models/loss.py", LIB + "text/baselines.py"
 LOOK, ABLATIONS = LIB + "analysis/heads.py", LIB + "experiments/ablations.py"
@@ -285,7 +286,7 @@ fault(
     "KV positions off by one",
     "model sample",
     "08 05",
-    (MODEL, "self.freqs_cis[:, start : start + T]", "self.freqs_cis[:, max(0, start - 1) : max(0, start - 1) + T]"),
+    (MODEL, "self.tables(start, idx.shape[1])", "self.tables(max(0, start - 1), idx.shape[1])"),
 )
 fault(
     "model",
@@ -537,13 +538,13 @@ fault(
     "08",
     (SAMPLE, "best = logits.argmax(-1, keepdim=True)", "best = logits.topk(2, -1).indices"),
 )
-fault("sampling", "cache not cropped", "sample", "08", (SAMPLE, "            cache.reset()\n", ""))
+fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "            cache.reset()\n", ""))
 fault(
     "sampling",
     "window starts at the wrong token",
     "sample",
     "08",
-    (SAMPLE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"),
+    (GENERATE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"),
 )
 fault(
     "sampling",
@@ -564,7 +565,7 @@ fault(
     "the end sign is spoken over",
     "sample quality",
     "08",
-    (SAMPLE, "if stop_at_end and token.item() == EOS_ID", "if False"),
+    (GENERATE, "if stop_at_end and token.item() == EOS_ID", "if False"),
 )
 
 # ---- Tales and what is measured on them
