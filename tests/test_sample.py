@@ -125,6 +125,13 @@ def test_filters_leave_their_input_alone_and_give_a_distribution():
     assert torch.allclose(next_token_distribution(x, SampleConfig()), x.softmax(-1))
 
 
+def test_a_filter_that_is_off_changes_nothing():
+    """A slider at 0, or a top-p of 1, gives the plain softmax."""
+    x = logits()
+    for off in (dict(top_k=0), dict(top_k=None), dict(top_p=1), dict(top_p=None), dict(min_p=0)):
+        assert torch.equal(next_token_distribution(x, SampleConfig(**off)), x.softmax(-1)), off
+
+
 def test_order_of_the_filters():
     """Temperature comes first: at temperature 0.5 fewer tokens make up 0.8 than at temperature 2."""
     x = logits(1)

@@ -27,7 +27,7 @@ def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, logits: Calla
         raise ConfigError(
             f"Each token needs one target: found tokens {tuple(hidden.shape[:-1])}, targets {tuple(targets.shape)}."
         )
-    return _NextTokenLoss.apply(hidden.flatten(0, -2), head, targets.flatten(), logits)
+    return _NextTokenLoss.apply(hidden.flatten(0, -2), head, targets.flatten(), logits, torch.is_grad_enabled())
 
 
 class _NextTokenLoss(torch.autograd.Function):
@@ -38,8 +38,8 @@ class _NextTokenLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, head: Tensor, targets: Tensor, logits_of: Callable | None) -> Tensor:
-        need_grad = any(ctx.needs_input_grad)
+    def forward(ctx, hidden: Tensor, head: Tensor, targets: Tensor, logits_of: Callable | None, need_grad: bool):
+        need_grad = need_grad and any(ctx.needs_input_grad)
         counts = targets != IGNORED
         wide = torch.promote_types(hidden.dtype, torch.float32)  # a sum over V terms needs 32 bits or more
         total = torch.zeros((), dtype=wide, device=hidden.device)
@@ -73,7 +73,7 @@ class _NextTokenLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_loss: Tensor):
         grad_hidden, grad_head = ctx.saved_tensors
-        return grad_loss * grad_hidden, grad_loss * grad_head, None, None
+        return grad_loss * grad_hidden, grad_loss * grad_head, None, None, None
 
 
 def _logits(scores: Tensor, logits_of: Callable | None, need_grad: bool) -> tuple[Tensor, Callable]:
