@@ -115,7 +115,7 @@ class MiniLLM(nn.Module):
 
     def tables(self, start: int, n: int) -> Sequence[Tensor]:
         """The angles of n positions from `start` on, (2, n, d/2) for each layer."""
-        rows = self.freqs_cis[..., start : start + n, :]
+        rows = self.freqs_cis.narrow(-2, start, n)
         return rows if rows.dim() == 4 else [rows] * len(self.layers)
 
     def forward(self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None):

@@ -209,8 +209,8 @@ fault(
     "03",
     (
         ATTENTION,
-        "    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)\n    scores",
-        "    k, v = k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)\n    scores",
+        "k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, d)",
+        "k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)",
     ),
 )
 fault(
@@ -449,7 +449,7 @@ fault(
     "gradient of ignored targets too",
     "loss trainer",
     "07",
-    (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"),
+    (LOSS, "grad_hidden[part] = (grad @ head) * count", "grad_hidden[part] = grad @ head"),
 )
 fault(
     "training",
