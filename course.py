@@ -8,7 +8,9 @@
     python3 course.py refresh [lesson ...]             run lessons again and store what they print and draw
     python3 course.py faults [name ...]                put deliberate faults into copies; which check catches them?
 
-The first start installs everything into .venv; the next ones take seconds and need no network.
+The first start installs everything into .venv; the next ones take seconds and need no network. With --here, as in
+`python course.py --here check`, each command uses the environment that is active (conda, a hosted machine) and
+installs nothing.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+HERE = False  # True: use the environment that this Python belongs to, and install nothing
 MIN_PYTHON = (3, 11)
 TORCH = "2.13.0"
 ROOM_GB, CUDA_ROOM_GB = 3, 10  # .venv measured 1.5 GB with a CPU build of PyTorch; CUDA adds several
@@ -53,10 +56,13 @@ def environment():
 
     A Jupyter configuration in the home folder could open the address or switch the token off, an IPython
     profile could change what the lessons print, a PYTHONPATH could put other packages in front: none is read.
+    With --here the Python variables stay, because an active environment may find its packages by them.
     """
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "PYTHON"))}
-    home = VENV / "jupyter"
-    env.update(PYTHONUTF8="1", IPYTHONDIR=str(VENV / "ipython"), JUPYTER_PREFER_ENV_PATH="1",
+    ignored = ("JUPYTER",) if HERE else ("JUPYTER", "PYTHON")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(ignored)}
+    settings = ROOT / "runs" / "here" if HERE else VENV
+    home = settings / "jupyter"
+    env.update(PYTHONUTF8="1", IPYTHONDIR=str(settings / "ipython"), JUPYTER_PREFER_ENV_PATH="1",
                JUPYTER_CONFIG_DIR=str(home / "config"), JUPYTER_DATA_DIR=str(home / "data"),
                JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
                JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"))
@@ -260,7 +266,50 @@ def setup():
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
 
 
+# ---- The environment that is active
+
+def missing_packages(extras):
+    """The packages that the course needs and this environment lacks or has too old, in words."""
+    import tomllib  # these two are newer than the oldest Pythons that must read this file
+    from importlib.metadata import distributions
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + [line for name in extras for line in project["optional-dependencies"][name]]
+    # The course's folder is on the path of this file only; the kernels of the lessons do not have it.
+    paths = [path for path in sys.path if path and Path(path).resolve() != ROOT]
+    missing = []
+    for line in needed + [project["name"] + ">=" + project["version"]]:
+        name, relation, wanted = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)", line).groups()
+        found = [package.version for package in distributions(name=name, path=paths)][:1]
+        if not found:
+            missing.append(name)
+        elif release(found[0]) < release(wanted) or relation == "==" and release(found[0]) != release(wanted):
+            missing.append(f"{name}{relation}{wanted} (found {found[0]})")
+    return missing
+
+
+def require_packages(*extras):
+    """Raise Stop, which says what to install, unless the active environment has every package."""
+    missing = missing_packages(extras)
+    if missing:
+        raise Stop(f"The active environment ({sys.prefix}) lacks {', '.join(missing)}. Install them with\n"
+                   f"    {sys.executable} -m pip install -e \".[{','.join(extras)}]\"\n"
+                   "in the course's folder, or make the course's own environment with\n"
+                   "    conda env create -f environment.yml")
+
+
 # ---- The commands
+
+def prepare(*extras):
+    """The Python that runs a command: the active one with --here, else that of .venv, which is made complete."""
+    if HERE:
+        require_packages(*extras)
+        return Path(sys.executable)
+    setup()
+    if "browser" in extras and not answer(venv_python(), "-c", "import playwright; print(1)"):
+        install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[browser]")
+    return venv_python()
+
 
 def lab_command(python, port=None, browser=True):
     """The command that starts JupyterLab on the lessons: for this computer only, with Jupyter's token on."""
@@ -302,26 +351,25 @@ def run_command(name, rest):
         parser.add_argument("--no-browser", action="store_true", help="print the address, do not open it")
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
         options = parser.parse_args(rest)
-        setup()
+        python = prepare("test")
         quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
-        return execute(lab_command(venv_python(), options.port, not options.no_browser))
-    setup()
+        return execute(lab_command(python, options.port, not options.no_browser))
     if name == "test":
-        if "--browser" in rest:
-            rest = [part for part in rest if part != "--browser"]
-            if not answer(venv_python(), "-c", "import playwright; print(1)"):
-                install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt",
-                        "-e", ".[browser]")
-        return execute([venv_python(), "-m", "pytest"] + rest)
+        python = prepare("test", "browser") if "--browser" in rest else prepare("test")
+        return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])
+    python = prepare("test")
     if name == "check":
-        return execute([venv_python(), "-m", "foundry_lib.lessons_check"] + rest)
+        return execute([python, "-m", "foundry_lib.lessons_check"] + rest)
     if name == "faults":
-        return execute([venv_python(), ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([venv_python(), "-m", "foundry_lib.lessons", "refresh"] + rest)
+        return execute([python, ROOT / "tests" / "faults" / "run.py"] + rest)
+    return execute([python, "-m", "foundry_lib.lessons", "refresh"] + rest)
 
 
 def main(arguments):
+    global HERE
+    HERE = "--here" in arguments
+    arguments = [part for part in arguments if part != "--here"]
     if sys.version_info < MIN_PYTHON:
         print(f"LLM Foundry needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, and this is Python "
               f"{platform.python_version()}. Install a newer one (python.org, or your system's packages) "
