@@ -360,10 +360,10 @@ def run_command(name, rest):
         return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])
     python = prepare("test")
     if name == "check":
-        return execute([python, "-m", "foundry_lib.lessons_check"] + rest)
+        return execute([python, "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":
         return execute([python, ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([python, "-m", "foundry_lib.lessons", "refresh"] + rest)
+    return execute([python, "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
 
 
 def main(arguments):

@@ -5,7 +5,7 @@ import re
 import opencc
 
 from foundry_lib import DataLoader, read_corpus
-from foundry_lib.corpus import TANG_POEMS
+from foundry_lib.text.corpus import TANG_POEMS
 
 TEXT = TANG_POEMS.read_bytes().decode("utf-8")  # bytes, so that a line end of another system would be seen
 POEMS = TEXT.removesuffix("\n").split("\n\n")

@@ -1,0 +1,295 @@
+"""Exercises of lesson 04: SiLU, SwiGLU, the width that matches, and how selective a gate is."""
+
+import math
+
+import torch
+
+from .ladder import Exercise
+
+
+def randn(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def sigmoid(x):
+    """From tanh, which cannot overflow."""
+    return 0.5 * (1 + torch.tanh(0.5 * x))
+
+
+# ---- SiLU
+
+SILU_CASES = [
+    {"x": torch.tensor([-4.0, -1.0, 0.0, 1.0, 4.0])},
+    {"x": 3 * randn(2, 3, 4, seed=1)},
+    {"x": torch.tensor([[-1000.0, -90.0, -20.0], [20.0, 90.0, 1000.0]])},
+    {"x": 2 * randn(7, 2, seed=2, dtype=torch.float64)},
+]
+
+
+def silu_reference(x):
+    return x * sigmoid(x)
+
+
+SILU_MISTAKES = {
+    "Everything lies between 0 and 1: that is how far the gate is open. What goes through it?": sigmoid,
+    "It is the mirror image: −4 comes through and +4 is held back. Which sign has x in the exponent?": lambda x: (
+        x * sigmoid(-x)
+    ),
+    "Every negative number became exactly 0. What does the formula give at −1?": lambda x: x.clamp(min=0),
+    "Near, but this is GELU, whose gate is the normal distribution. Which curve does SiLU multiply x by?": lambda x: (
+        0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+    ),
+    "Small numbers are right and 1000 gives NaN: infinity was divided by infinity. How large is exp(1000)?": lambda x: (
+        x * torch.exp(x) / (1 + torch.exp(x))
+    ),
+    "Around 0 it blows up: below the line stands a difference. Which sign stands behind the 1?": lambda x: (
+        x / (1 - torch.exp(-x))
+    ),
+    "It never goes below zero and is 0.69 at 0: that is softplus, the logarithm. Where is x itself?": lambda x: (
+        torch.nn.functional.softplus(x)
+    ),
+    "The gate runs from −1 to 1, as tanh does. Between which two numbers should a gate move?": lambda x: (
+        x * torch.tanh(x)
+    ),
+}
+
+silu = Exercise("silu", "my_silu(x) → x's shape", SILU_CASES, silu_reference, SILU_MISTAKES)
+
+
+# ---- SwiGLU
+
+
+def case(*shape, width, seed, dtype=torch.float32):
+    """x (…, D), w_gate and w_up (F, D), w_down (D, F)."""
+    dim = shape[-1]
+    x, *weights = (
+        randn(*size, seed=10 * seed + i, dtype=dtype)
+        for i, size in enumerate([shape, (width, dim), (width, dim), (dim, width)])
+    )
+    return {"x": x, "w_gate": weights[0], "w_up": weights[1], "w_down": weights[2]}
+
+
+SWIGLU_CASES = [
+    case(2, 3, 4, width=6, seed=1),
+    case(5, 8, width=3, seed=2),
+    case(7, 5, width=5, seed=3),  # square matrices, where a missing transposition raises nothing
+    case(2, 2, 3, 6, width=16, seed=4),
+    case(3, 1, 4, width=7, seed=5, dtype=torch.float64),
+]
+
+
+def swiglu_reference(x, w_gate, w_up, w_down):
+    """One hidden channel at a time: how far it opens, what passes, where that is written."""
+    out = torch.zeros_like(x)
+    for to_gate, to_value, writes in zip(w_gate, w_up, w_down.T, strict=True):
+        gate, value = (x * to_gate).sum(-1, keepdim=True), (x * to_value).sum(-1, keepdim=True)
+        out = out + silu_reference(gate) * value * writes
+    return out
+
+
+def with_hidden(hidden):
+    """A wrong swiglu whose hidden channels are `hidden(gate, value)`; the three matrices are right."""
+    return lambda x, w_gate, w_up, w_down: hidden(x @ w_gate.T, x @ w_up.T) @ w_down.T
+
+
+def down_first(x, w_gate, w_up, w_down):
+    hidden = x @ w_down
+    return silu_reference(hidden @ w_gate) * (hidden @ w_up)
+
+
+SWIGLU_MISTAKES = {
+    "The gate only says how far it is open, 0 to 1: a sigmoid. What does SiLU do more than a sigmoid?": with_hidden(
+        lambda gate, value: sigmoid(gate) * value
+    ),
+    "Gate and value were added. When a gate is shut, what should come out of its channel?": with_hidden(
+        lambda gate, value: silu_reference(gate) + value
+    ),
+    "Both projections went through SiLU. How many of the two are gates?": with_hidden(
+        lambda gate, value: silu_reference(gate) * silu_reference(value)
+    ),
+    "SiLU stands on the wrong one of the two: gate and value have changed places. Which one opens and shuts?": (
+        with_hidden(lambda gate, value: gate * silu_reference(value))
+    ),
+    "The product went through SiLU, after gate and value had met. Which of them needs it, and when?": with_hidden(
+        lambda gate, value: silu_reference(gate * value)
+    ),
+    "SiLU came last, behind w_down. What is left to multiply when the gate is closed that late?": (
+        lambda x, w_gate, w_up, w_down: silu_reference((x @ w_gate.T * (x @ w_up.T)) @ w_down.T)
+    ),
+    "A gate below zero passes exactly nothing: that is ReLU. How much does SiLU let through at −1?": with_hidden(
+        lambda gate, value: gate.clamp(min=0) * value
+    ),
+    "Off by a few hundredths: the gate is a GELU. Which curve is the Swi of SwiGLU?": with_hidden(
+        lambda gate, value: 0.5 * gate * (1 + torch.erf(gate / math.sqrt(2))) * value
+    ),
+    "w_gate changes nothing: the value opens its own way. Where does the third matrix come in?": with_hidden(
+        lambda gate, value: silu_reference(value)
+    ),
+    "w_up changes nothing: the gate opens, but on what?": with_hidden(lambda gate, value: silu_reference(gate)),
+    "Twice the input gives exactly four times the output: nothing in it bends. What happens to the gate before the "
+    "product?": with_hidden(lambda gate, value: gate * value),
+    "The gates of one token sum to 1: a softmax, so that opening one shuts the others. Do neurons compete here?": (
+        with_hidden(lambda gate, value: torch.softmax(gate, -1) * value)
+    ),
+    "x itself is in the result. Who adds the result to the stream, this part or the layer around it?": (
+        lambda x, w_gate, w_up, w_down: x + swiglu_reference(x, w_gate, w_up, w_down)
+    ),
+    "It only runs where D equals F, and is wrong there: nn.Linear keeps its weight as (out, in). Which axis of w_gate "
+    "and of w_up should meet the channels of x?": lambda x, w_gate, w_up, w_down: (
+        (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down.T
+    ),
+    "The way in is right and the way back out is not: look at the shape of w_down. Which axis is F?": (
+        lambda x, w_gate, w_up, w_down: (silu_reference(x @ w_gate.T) * (x @ w_up.T)) @ w_down
+    ),
+    "Each of the three matrices lies on its side: x @ w pairs x with the rows of w. What do its rows stand for?": (
+        lambda x, w_gate, w_up, w_down: (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down
+    ),
+    "w_down came first, and the gate last. Is the hidden width the first, the middle or the last of the three?": (
+        down_first
+    ),
+    "x went through SiLU before the matrices. Which numbers are the gate's?": lambda x, w_gate, w_up, w_down: (
+        ((silu_reference(x) @ w_gate.T) * (x @ w_up.T)) @ w_down.T
+    ),
+}
+
+
+def each_token_alone(work, case):
+    """The first token's result stays when the last one changes."""
+    x, *weights = case.values()
+    rows = x.flatten(0, -2)
+    other = rows.clone()
+    other[-1] += 1
+    return torch.allclose(work(rows, *weights)[0], work(other, *weights)[0], rtol=1e-4, atol=1e-4)
+
+
+swiglu = Exercise(
+    "swiglu",
+    "my_swiglu(x, w_gate, w_up, w_down) → x's shape",
+    SWIGLU_CASES,
+    swiglu_reference,
+    SWIGLU_MISTAKES,
+    {"Another last token changed what the first one got; each token should be worked on alone.": each_token_alone},
+)
+
+
+# ---- The width at which three matrices weigh as much as two
+
+
+def width_reference(dim):
+    """The first multiple of 32 that is enough, found by trying."""
+    width = 32
+    while 3 * dim * width < 2 * dim * (4 * dim):
+        width += 32
+    return width
+
+
+WIDTH_MISTAKES = {
+    "That is the classic width. With three matrices instead of two, are the parameters still the same?": lambda dim: (
+        4 * dim
+    ),
+    "Too narrow: at twice dim three matrices have 6 · dim² parameters. How many had the two?": lambda dim: 2 * dim,
+    "The width is right before rounding. To a multiple of which number should it go up?": lambda dim: 8 * dim / 3,
+    "It was rounded down, so the three matrices are smaller than the two. In which direction should it go?": (
+        lambda dim: 8 * dim // 3 // 32 * 32
+    ),
+    "It was rounded to the nearest multiple. Look at dim 64: is 160 enough?": lambda dim: round(8 * dim / 3 / 32) * 32,
+    "Two thirds of dim: two thirds is right, but of which width?": lambda dim: math.ceil(2 * dim / 3 / 32) * 32,
+    "Where 8/3 · dim is a multiple of 32 already, one 32 too many was added. Try dim 96 by hand.": lambda dim: (
+        (8 * dim // 3 // 32 + 1) * 32
+    ),
+    "Each width is a multiple of 256: bigger models round so. By how much do the models of this course round?": (
+        lambda dim: math.ceil(8 * dim / 3 / 256) * 256
+    ),
+    "The fraction is upside down: should there be more hidden channels than dim, or fewer?": (
+        lambda dim: math.ceil(3 * dim / 8 / 32) * 32
+    ),
+    "It went up to the next whole number only.": lambda dim: math.ceil(8 * dim / 3),
+    "It is half as wide as it should be: 4/3 of dim. How wide was the classic one, and which share of it is "
+    "left?": lambda dim: math.ceil(4 * dim / 3 / 32) * 32,
+}
+
+
+def in_steps_of_32(work, case):
+    """False for 8/3 · dim as a whole number, rounded up, down or to the nearest."""
+    width = float(work(*case.values()))
+    return width % 32 == 0 or not width.is_integer() or abs(width - 8 * case["dim"] / 3) >= 1
+
+
+matched_width = Exercise(
+    "matched_width",
+    "my_matched_width(dim) → a whole number",
+    [{"dim": dim} for dim in (64, 96, 128, 256, 500, 4096)],
+    width_reference,
+    WIDTH_MISTAKES,
+    {"A whole number came out, but no multiple of 32. By how much do the models of this course round?": in_steps_of_32},
+)
+
+
+# ---- How selective a gate is
+
+
+def selectivity_case(n, seed, lift):
+    """`gate` is wider open, by `lift` on average, at about a third of n words."""
+    chosen = randn(n, seed=seed) > 0.4
+    return {"gate": 0.7 + randn(n, seed=seed + 1) + lift * chosen, "chosen": chosen}
+
+
+def with_draws(n, seed, lift):
+    """Gates in steps of a half, so that some words of a pair have the same."""
+    case = selectivity_case(n, seed, lift)
+    return case | {"gate": (2 * case["gate"]).round() / 2}
+
+
+SELECTIVITY_CASES = [selectivity_case(*given) for given in ((12, 3, 1.0), (40, 7, 0.0), (33, 11, -1.5), (9, 21, 4.0))]
+SELECTIVITY_CASES.append(with_draws(20, 31, 0.5))
+
+
+def selectivity_reference(gate, chosen):
+    """Every pair of a chosen word and another, counted one by one."""
+    inside = [a for a, yes in zip(gate.tolist(), chosen.tolist(), strict=True) if yes]
+    outside = [a for a, yes in zip(gate.tolist(), chosen.tolist(), strict=True) if not yes]
+    return sum(a > b for a in inside for b in outside) / (len(inside) * len(outside))
+
+
+def higher(a, b):
+    """Share of the pairs of `a` and `b` in which `a` is higher."""
+    return (a[:, None] > b).double().mean().item()
+
+
+SELECTIVITY_MISTAKES = {
+    "It counts the pairs that the other word wins. Whose gate should be wider open?": lambda gate, chosen: higher(
+        gate[~chosen], gate[chosen]
+    ),
+    "The chosen words were compared with all words, themselves among them. Who is the second of a pair?": (
+        lambda gate, chosen: higher(gate[chosen], gate)
+    ),
+    "Pairs are missing: each chosen word met only the mean of the others. How many pairs are there?": (
+        lambda gate, chosen: (gate[chosen] > gate[~chosen].mean()).double().mean().item()
+    ),
+    "This is a distance between two means, and no share. What is counted, and divided by what?": lambda gate, chosen: (
+        gate[chosen].mean() - gate[~chosen].mean()
+    ).item(),
+    "It is the share of chosen words whose gate is above zero. The other words play no part in that, do they?": (
+        lambda gate, chosen: (gate[chosen] > 0).double().mean().item()
+    ),
+    "The pairs were counted and not divided by their number. What is the largest that a share can be?": (
+        lambda gate, chosen: (gate[chosen][:, None] > gate[~chosen]).sum().item()
+    ),
+    "The count was divided by the square of the number of words. How many of those pairs are one chosen, one other?": (
+        lambda gate, chosen: (gate[chosen][:, None] > gate[~chosen]).sum().item() / len(gate) ** 2
+    ),
+    "Pairs whose two gates are equal were counted too. Which of the two is the larger there?": lambda gate, chosen: (
+        (gate[chosen][:, None] >= gate[~chosen]).double().mean().item()
+    ),
+    "Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?": lambda gate, chosen: (
+        (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2
+    ),
+}
+
+selectivity = Exercise(
+    "selectivity",
+    "my_selectivity(gate, chosen) → a share from 0 to 1",
+    SELECTIVITY_CASES,
+    selectivity_reference,
+    SELECTIVITY_MISTAKES,
+)
