@@ -156,7 +156,7 @@ def simplify(entry: Entry, original: Path, path: Path):
     warnings.warn(
         f"{path.name} has {entry.title} in simplified characters; {original.name} keeps it as it came.",
         Notice,
-        stacklevel=2,
+        stacklevel=4,  # the line that called download
     )
 
 
