@@ -460,3 +460,49 @@ def test_the_readme_counts_the_mistakes():
     readme = (lessons.LESSONS.parent / "README.md").read_text(encoding="utf-8")
     assert f"known mistakes, {len(MISTAKES)} in all" in " ".join(readme.split())
     assert len(MISTAKES) >= 60 and not re.search(r"\| T\d\d \|", readme), "no time left open"
+
+
+def test_a_mistake_is_a_function_whose_docstring_is_its_message():
+    exercise = replace(checks.silu, mistakes={})
+
+    @exercise.mistake
+    def folded_message(x):
+        """A message that stands
+        in two lines."""
+        return 2 * x
+
+    @exercise.mistake("A message that a property has too.")
+    def named_message(x):
+        return 3 * x
+
+    wanted = {
+        "A message that stands in two lines.": folded_message,
+        "A message that a property has too.": named_message,
+    }
+    assert list(exercise.mistakes.items()) == list(wanted.items()), "in the order of the file"
+    assert "A message that stands in two lines." in exercise.judge(lambda x: x + x).message
+
+    def without(x):
+        return x
+
+    def twice(x):
+        """A message that stands in two lines."""
+
+    for work in (without, twice):
+        with pytest.raises(ValueError, match=f"silu: {work.__name__} needs a docstring that no other mistake has"):
+            exercise.mistake(work)
+
+
+def test_the_bank_does_not_show_its_own_names():
+    for exercise, said in MISTAKES:
+        mistaken = exercise.mistakes[said]
+        name = mistaken.__name__
+        assert name not in ("<lambda>", "mistake") and mistaken.__module__.startswith("foundry_lib.")
+        message = exercise.judge(mistaken).message
+        assert name not in message and "<locals>" not in message, message
+
+
+def test_each_exercise_of_the_package_is_registered_under_its_own_name():
+    assert len(checks.EXERCISES) >= 32
+    for name, exercise in checks.EXERCISES.items():
+        assert exercise.name == name and getattr(checks, name) is exercise and name in checks.__all__

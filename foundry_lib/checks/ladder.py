@@ -9,6 +9,7 @@ form, so that our code can be judged like anybody's.
 import dis
 import inspect
 import linecache
+import sys
 import sysconfig
 import textwrap
 from collections.abc import Callable
@@ -45,23 +46,40 @@ class Exercise:
     """A piece of work and how to judge it. Call it with the work: `checks.rms_norm(my_rms_norm)`.
 
     usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
-    shapes. reference: the right answer in another form. mistakes: what a wrong implementation shows, and where to look
-    (never the remedy) → that implementation. properties: what must hold without a reference, message → a function of
-    the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is handed over,
-    a "function" or a "class". told: a case in words. value_name: what the value with this number is, counted from 1,
-    that a run gives on a case; by default one that the work returned.
+    shapes. reference: the right answer in another form. properties: what must hold without a reference, message → a
+    function of the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is
+    handed over, a "function" or a "class". told: a case in words. value_name: what the value with this number is,
+    counted from 1, that a run gives on a case; by default one that the work returned. mistakes: message → a wrong
+    implementation, in the order in which they are tried; `mistake` adds one.
     """
 
     name: str
     usage: str
     cases: list[dict]
     reference: Callable
-    mistakes: dict[str, Callable]
     properties: dict[str, Callable] = field(default_factory=dict)
     run: Callable = lambda work, case: work(*case.values())
     kind: str = "function"
     told: Callable = lambda case: describe(case)
     value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
+    mistakes: dict[str, Callable] = field(default_factory=dict)
+
+    def mistake(self, work):
+        """Decorate a known wrong implementation, whose docstring is the message for the learner.
+
+        The message says what the result shows and where to look, never the remedy. Where a property of the exercise
+        says the same, the decorator takes that message: `@exercise.mistake(MESSAGE)`.
+        """
+        if isinstance(work, str):
+            return partial(self._add, work)
+        return self._add(" ".join((work.__doc__ or "").split()), work)
+
+    def _add(self, message: str, work):
+        if message in self.mistakes or not (message or sys.flags.optimize > 1):
+            raise ValueError(f"{self.name}: {work.__name__} needs a docstring that no other mistake has: {message!r}")
+        if message:  # python -OO has no docstrings; there a wrong answer is judged, and no mistake is named
+            self.mistakes[message] = work
+        return work
 
     def __call__(self, work):
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.progress`)."""
