@@ -506,3 +506,55 @@ def test_each_exercise_of_the_package_is_registered_under_its_own_name():
     assert len(checks.EXERCISES) >= 32
     for name, exercise in checks.EXERCISES.items():
         assert exercise.name == name and getattr(checks, name) is exercise and name in checks.__all__
+
+
+def my_train_step(backward):
+    def step(model, optimizer, x, y, lr, grad_clip):
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        logits, loss = model(x, y)
+        backward(logits, loss, optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+        return loss.item()
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda logits, loss, optimizer: logits.backward(),
+        lambda logits, loss, optimizer: loss.detach().backward(),
+        lambda logits, loss, optimizer: (loss.backward(), loss.backward()),
+    ],
+    ids=["of the logits", "of a detached loss", "twice"],
+)
+def test_an_error_of_its_own_is_not_taken_for_a_known_mistake(backward):
+    message = checks.train_step.judge(my_train_step(backward)).message
+    assert "Your code raised RuntimeError" in message and "In which order do backward and step come?" not in message
+
+
+def test_a_mistake_that_raises_on_every_input_is_named_by_its_error():
+    def step_first(logits, loss, optimizer):
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.backward()
+
+    assert "In which order do backward and step come?" in checks.train_step.judge(my_train_step(step_first)).message
+
+
+@pytest.mark.parametrize(
+    "widened", [lambda x: x, lambda x: x.to(torch.promote_types(x.dtype, torch.float32)), lambda x: x.float()]
+)
+def test_eps_outside_the_root_is_not_called_a_loss_of_digits(widened):
+    def my_rms_norm(x, weight, eps):
+        wide = widened(x)
+        return (wide / (wide.pow(2).mean(-1, keepdim=True).sqrt() + eps)).to(x.dtype) * weight
+
+    message = checks.rms_norm.judge(my_rms_norm).message
+    assert "eps is added outside the root" in message and "squeezed into 32" not in message, message
+
+
+def test_no_address_in_memory_is_shown():
+    message = checks.merge.judge(lambda ids, pair, new: map(int, ids)).message
+    assert "a value of type map" in message and " at 0x" not in message

@@ -57,7 +57,7 @@ def keeps_64_bits(exercise_reference):
             return True
         wanted = leaves(exercise_reference(*case.values()))
         pairs = list(zip(leaves(work(*case.values())), wanted, strict=True))
-        coarse = all(near(mine.float(), right).all() for mine, right in pairs)
+        coarse = all((mine - right).abs().max() <= 1e-6 * right.abs().max() for mine, right in pairs)
         return not coarse or all(near(mine, right).all() for mine, right in pairs)
 
     return holds
