@@ -558,3 +558,36 @@ def test_eps_outside_the_root_is_not_called_a_loss_of_digits(widened):
 def test_no_address_in_memory_is_shown():
     message = checks.merge.judge(lambda ids, pair, new: map(int, ids)).message
     assert "a value of type map" in message and " at 0x" not in message
+
+
+def test_a_pair_does_not_run_from_the_end_to_the_beginning():
+    def around(ids):
+        return Counter(zip(ids, ids[1:] + ids[:1], strict=True)).most_common(1)[0][0]
+
+    assert not checks.most_common_pair.judge(around).passed
+
+
+def test_a_loss_of_a_confident_wrong_guess_is_finite():
+    def underflowing(logits, y):
+        kept = y != -100
+        return -logits[kept].softmax(-1).log().gather(-1, y[kept][:, None]).mean()
+
+    assert not checks.mean_loss.judge(underflowing).passed
+    assert checks.mean_loss.judge(lambda logits, y: torch.nn.functional.cross_entropy(logits.mT, y)).passed
+
+
+def test_a_softmax_does_not_overflow():
+    def shares(scores):
+        exponentials = scores.exp() * torch.ones(scores.shape[-2:]).tril(scores.shape[-1] - scores.shape[-2])
+        return exponentials / exponentials.sum(-1, keepdim=True)
+
+    def my_attention(q, k, v):
+        weights = shares(q @ k.mT / q.shape[-1] ** 0.5)
+        return weights @ v, weights
+
+    def my_gqa(q, k, v):
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        return my_attention(q, k, v)[0]
+
+    for verdict in (checks.attention.judge(my_attention), checks.gqa.judge(my_gqa)):
+        assert verdict.status == "wrong" and "Found nan at" in verdict.message and verdict.message.count("\n") == 1

@@ -13,6 +13,7 @@ IDS = [
     {"ids": [4, 9, 9, 4, 9, 2, 8, 9, 4, 9]},
     {"ids": [3, 1, 1, 2, 1, 2, 0]},
     {"ids": [8, 8, 7, 1, 8, 7, 1, 8, 7]},
+    {"ids": [1, 0, 1, 2, 3, 2, 3, 0]},  # a last pair of 0 and 1, from the end to the beginning, would win
 ]
 
 

@@ -30,7 +30,12 @@ def loss_case(B, T, V, ignored=0, scale=1.0):
     return {"logits": scale * torch.randn(B, T, V, generator=g), "y": y}
 
 
-LOSS_CASES = [loss_case(2, 3, 5), loss_case(3, 4, 7, ignored=2, scale=2.0), loss_case(4, 6, 3, ignored=3, scale=20.0)]
+LOSS_CASES = [
+    loss_case(2, 3, 5),
+    loss_case(3, 4, 7, ignored=2, scale=2.0),
+    loss_case(4, 6, 3, ignored=3, scale=20.0),
+    loss_case(5, 2, 4, scale=200.0),  # losses above 103, where a probability in 32 bits is 0
+]
 
 
 def prices(logits, y):
