@@ -315,10 +315,10 @@ def run_command(name, rest):
                         "-e", ".[browser]")
         return execute([venv_python(), "-m", "pytest"] + rest)
     if name == "check":
-        return execute([venv_python(), "-m", "foundry_lib.lessons_check"] + rest)
+        return execute([venv_python(), "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":
         return execute([venv_python(), ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([venv_python(), "-m", "foundry_lib.lessons", "refresh"] + rest)
+    return execute([venv_python(), "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
 
 
 def main(arguments):

@@ -19,7 +19,7 @@ SPARE = 0.95  # of the time is planned for: the loss at the end is part of it, a
 
 class Learner:
     def steps_that_fit(self, seconds: float, trial: int) -> int:
-        from foundry_lib.recipes import new_trainer
+        from foundry_lib.training.recipes import new_trainer
 
         trainer = new_trainer("python-docs")
         records = list(trainer.run(until=trial))
@@ -30,9 +30,9 @@ class Learner:
     def train(self, steps: int, seed: int, repeated: bool = False) -> dict:
         from pydoc_data.topics import topics
 
-        from foundry_lib.baselines import bits_per_byte
-        from foundry_lib.corpus import Corpus
-        from foundry_lib.recipes import new_trainer
+        from foundry_lib.text.baselines import bits_per_byte
+        from foundry_lib.text.corpus import Corpus
+        from foundry_lib.training.recipes import new_trainer
 
         text = Corpus("as Python carries it", tuple(topics[name] for name in sorted(topics)))
         trainer = new_trainer(text if repeated else "python-docs", max_iters=steps, eval_interval=steps, seed=seed)

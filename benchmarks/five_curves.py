@@ -1,4 +1,4 @@
-"""Five trainings to be diagnosed in lesson 07, four of them ill: writes benchmarks/five_curves.json.
+"""Five trainings to be diagnosed in lesson 07, four of them ill: writes data/five_curves.json.
 
     OMP_NUM_THREADS=1 python benchmarks/five_curves.py
 
@@ -13,10 +13,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from foundry_lib import Corpus, read_corpus
-from foundry_lib.baselines import reference_lines
-from foundry_lib.recipes import new_trainer
+from foundry_lib.paths import DATA
+from foundry_lib.text.baselines import reference_lines
+from foundry_lib.training.recipes import new_trainer
 
-FILE = Path(__file__).with_suffix(".json")
+FILE = DATA / "five_curves.json"
 ALL = read_corpus("tales-en")
 LAST = 600  # steps that are shown; the last one is planned for 900 and stopped here
 SHARED = dict(batch_size=4, max_iters=300, eval_interval=20)

@@ -5,7 +5,7 @@ limit the bare matrix products in bf16, and decoding with 32-bit weights, its li
 
 At these sizes a GPU waits for Python, which asks for each kernel. Two more rows wait less, both with the same model:
 `layers compiled` is `for layer in model.layers: layer.compile()` before the training, and `recorded` is
-`foundry_lib.cuda_graphs.Recorded(model)` in the place of the model. What they take once is said below each table.
+`foundry_lib.inference.cuda_graphs.Recorded(model)` in place of the model. What they take once is said below each table.
 """
 
 import decoding_speed
@@ -36,7 +36,7 @@ class Recorded(decoding_speed.Ours):
         self.recorded = {}
 
     def writer(self, rows: int):
-        from foundry_lib.cuda_graphs import Recorded
+        from foundry_lib.inference.cuda_graphs import Recorded
 
         if rows not in self.recorded:
             self.recorded[rows] = Recorded(self.model, rows)

@@ -27,16 +27,16 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
 from in_browser import CHROMIUM, first_panel, launch, press, run_all, running_lab, settled  # noqa: E402
 
-from foundry_lib.baselines import reference_lines  # noqa: E402
-from foundry_lib.recipes import new_trainer  # noqa: E402
-from foundry_lib.watch import LossFigure  # noqa: E402
+from foundry_lib.panels.watch import LossFigure  # noqa: E402
+from foundry_lib.text.baselines import reference_lines  # noqa: E402
+from foundry_lib.training.recipes import new_trainer  # noqa: E402
 
 PRESSES, MEDIAN, WORST, KERNEL = 50, 100, 250, 20
 PICTURED = 400  # steps of lesson 07's training: some rules are learned by then and some are not; at its end all are
 START = """
 import ipywidgets
 from foundry_lib import look, tales
-from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib.training.checkpoint import load_checkpoint
 from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
 from foundry_lib.panels.cache_quality import cache_quality
@@ -50,7 +50,7 @@ model, pieces = load_checkpoint("../data/starter-en")
 told = tales.generate("en", 5, 8)
 """
 FLOOR = """
-from foundry_lib.widgets import png
+from foundry_lib.panels.live_figure import png
 import numpy as np
 tiny = [png(np.full((4, 4, 3), grey, dtype=np.uint8)) for grey in (0, 255)]
 slider, picture = ipywidgets.IntSlider(50), ipywidgets.Image(value=tiny[0])

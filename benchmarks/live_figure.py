@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from foundry_lib import Trainer, watch
-from foundry_lib.baselines import reference_lines
-from foundry_lib.recipes import new_trainer
+from foundry_lib import Trainer
+from foundry_lib.panels import watch
+from foundry_lib.text.baselines import reference_lines
+from foundry_lib.training.recipes import new_trainer
 
 BEGIN, STEPS, PAIRS = 20, 780, 2  # half of the lesson's training; one evaluation, and with it one text, in 100 steps
 WHOLE = 1600  # steps of the lesson

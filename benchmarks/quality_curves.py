@@ -2,19 +2,20 @@
 
     python benchmarks/quality_curves.py en        # 1,000 tales a point, about ten minutes on one core
 
-Each point goes into benchmarks/quality_curves.jsonl, the table of all into quality_curves.md.
+Each point goes into data/quality_curves.jsonl, the table of all into quality_curves.md.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from foundry_lib.checkpoint import load_checkpoint
-from foundry_lib.corpus import told
-from foundry_lib.quality import KNOBS, curves
+from foundry_lib.analysis.quality import KNOBS, curves
+from foundry_lib.paths import DATA
+from foundry_lib.text.corpus import told
+from foundry_lib.training.checkpoint import load_checkpoint
 
 HERE = Path(__file__).resolve().parent
-POINTS, TABLE = HERE / "quality_curves.jsonl", HERE / "quality_curves.md"
+POINTS, TABLE = DATA / "quality_curves.jsonl", HERE / "quality_curves.md"
 TRAINED_ON = 80_000  # tales, by benchmarks/starter.py
 HEAD = """# What each setting of sampling does to the tales of the starter models
 

@@ -10,11 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from foundry_lib import ablations, runtime, tales
-from foundry_lib.checkpoint import save_checkpoint
-from foundry_lib.corpus import told
-from foundry_lib.quality import excess, measure
-from foundry_lib.recipes import new_trainer
+from foundry_lib import runtime, tales
+from foundry_lib.analysis.quality import excess, measure
+from foundry_lib.experiments import ablations
+from foundry_lib.text.corpus import told
+from foundry_lib.training.checkpoint import save_checkpoint
+from foundry_lib.training.recipes import new_trainer
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 TALES, STEPS, SEED = 80_000, 10_000, 1337

@@ -5,15 +5,15 @@
     python benchmarks/tales_runs.py sweep --seeds 0   # the settings of the recipe, one changed at a time
     python benchmarks/tales_runs.py table             # write the tables from the runs
 
-A run is a line in benchmarks/tales_runs.jsonl. Two commands with different rows may run side by side.
+A run is a line in data/tales_runs.jsonl. Two commands with different rows may run side by side.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from foundry_lib import ablations
-from foundry_lib.recipes import TALES, new_trainer
+from foundry_lib.experiments import ablations
+from foundry_lib.training.recipes import TALES, new_trainer
 
 HERE = Path(__file__).resolve().parent
 RUNS, TABLE = ablations.RUNS, HERE / "tales_runs.md"

@@ -5,10 +5,7 @@ from .runtime import keep_freed_memory, set_wait_policy
 set_wait_policy()  # before anything below imports torch
 keep_freed_memory()
 
-from .attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
 from .config import ModelConfig, SampleConfig, TrainConfig  # noqa: E402
-from .corpus import Corpus, read_corpus  # noqa: E402
-from .data import DataLoader  # noqa: E402
 from .errors import (  # noqa: E402
     CheckpointError,
     ConfigError,
@@ -17,14 +14,17 @@ from .errors import (  # noqa: E402
     Notice,
     TokenizerError,
 )
-from .feed_forward import MLP  # noqa: E402
-from .kv_cache import KVCache  # noqa: E402
-from .model import Block, MiniLLM  # noqa: E402
-from .norm import RMSNorm, rms_norm  # noqa: E402
-from .rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
-from .sample import generate, next_token_distribution, sample_text, stream  # noqa: E402
-from .tokenizer import Tokenizer  # noqa: E402
-from .trainer import Record, Trainer  # noqa: E402
+from .inference.sampling import generate, next_token_distribution, sample_text, stream  # noqa: E402
+from .models.attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
+from .models.feed_forward import MLP  # noqa: E402
+from .models.kv_cache import KVCache  # noqa: E402
+from .models.model import Block, MiniLLM  # noqa: E402
+from .models.norm import RMSNorm, rms_norm  # noqa: E402
+from .models.rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
+from .text.corpus import Corpus, read_corpus  # noqa: E402
+from .text.data import DataLoader  # noqa: E402
+from .text.tokenizer import Tokenizer  # noqa: E402
+from .training.trainer import Record, Trainer  # noqa: E402
 
 __all__ = [
     "MLP",

@@ -5,7 +5,8 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from .paths import PACKAGE
 
 
 class FoundryError(ValueError):
@@ -17,11 +18,10 @@ class FoundryError(ValueError):
         IPython calls this; outside a notebook Python's traceback is shown as ever.
         """
         shown = [f"{type(self).__name__}: {self}"]
-        here = str(Path(__file__).parent)
         own = [
             frame
             for frame in traceback.extract_tb(self.__traceback__)
-            if not frame.filename.startswith(here) and "site-packages" not in frame.filename
+            if not frame.filename.startswith(str(PACKAGE)) and "site-packages" not in frame.filename
         ]
         if own:
             line = linecache.getline(own[-1].filename, own[-1].lineno).strip() or own[-1].line

@@ -58,9 +58,7 @@ def usable_device(name: str | None = None) -> str:
     try:
         torch.zeros(1, device=name or best_device())
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"The device {name!r} cannot be used here; leave it out, or name cpu. ({error})"
-        ) from None
+        raise ConfigError(f"The device {name!r} cannot be used here; leave it out, or name cpu. ({error})") from None
     return name or best_device()
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from foundry_lib import ConfigError, MiniLLM, ModelConfig, ablations
+from foundry_lib import ConfigError, MiniLLM, ModelConfig
+from foundry_lib.experiments import ablations
 
 CONFIG = ModelConfig(vocab_size=40, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=12, tie_embeddings=True)
 

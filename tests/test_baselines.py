@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from foundry_lib import DataLoader, baselines
-from foundry_lib.baselines import bigram_loss, bits_per_byte, reference_lines, unigram_loss
+from foundry_lib import DataLoader
+from foundry_lib.text import baselines
+from foundry_lib.text.baselines import bigram_loss, bits_per_byte, reference_lines, unigram_loss
 
 TRAIN, VAL, V = np.array([0, 1, 0, 1, 0, 2], dtype=np.uint16), np.array([0, 1, 2], dtype=np.uint16), 3
 

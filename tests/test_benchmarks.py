@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from foundry_lib import ModelConfig, tales
-from foundry_lib.corpus import Corpus
-from foundry_lib.recipes import TALES, new_trainer
+from foundry_lib.text.corpus import Corpus
+from foundry_lib.training.recipes import TALES, new_trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import decoding_speed

@@ -101,7 +101,7 @@ def test_mouse_storm_and_a_text_that_looks_like_html(lab, page):
     name = lab.write(
         "hands_on",
         [
-            "from foundry_lib.checkpoint import load_checkpoint\n"
+            "from foundry_lib.training.checkpoint import load_checkpoint\n"
             "from foundry_lib.panels.playground import playground\n"
             'playground(*load_checkpoint("../data/starter-en"), "By the sea lived", "en")'
         ],

@@ -10,9 +10,9 @@ import torch
 from test_model import CONFIG, random_model, tokens
 
 from foundry_lib import CheckpointError
-from foundry_lib import checkpoint as module
-from foundry_lib.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint, verify
-from foundry_lib.tokenizer import Tokenizer
+from foundry_lib.text.tokenizer import Tokenizer
+from foundry_lib.training import checkpoint as module
+from foundry_lib.training.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint, verify
 
 TOKENIZER = Tokenizer.train("An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 40, 300)
 MODEL_CONFIG = CONFIG.with_(vocab_size=TOKENIZER.vocab_size)

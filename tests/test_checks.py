@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_lib import checks, lessons, progress, rms_norm
+from foundry_lib import rms_norm
+from foundry_lib.instructor import refresh as lessons
+from foundry_lib.lessons import checks, progress
 
 MISTAKES = [(e, said) for e in checks.EXERCISES.values() for said in e.mistakes]
 

@@ -5,8 +5,9 @@ from itertools import permutations
 import pytest
 import torch
 
-from foundry_lib import ModelConfig, causal_attention, checks, fused_causal_attention, progress
-from foundry_lib.checks.attention import LINES, assembled, too_early
+from foundry_lib import ModelConfig, causal_attention, fused_causal_attention
+from foundry_lib.lessons import checks, progress
+from foundry_lib.lessons.checks.attention import LINES, assembled, too_early
 
 
 @pytest.mark.parametrize("order", ["hcgfdaeb", "hfcgdaeb", list("chfdgaeb"), "h, c, f, g, d, a, e, b"])

@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 
-from foundry_lib import CorpusError, Notice, read_corpus, textfile
-from foundry_lib.corpus import python_docs
+from foundry_lib import CorpusError, Notice, read_corpus
+from foundry_lib.text import textfile
+from foundry_lib.text.corpus import python_docs
 
 CHINESE = "满纸荒唐言，一把辛酸泪。\n都云作者痴，谁解其中味？\n" * 30
 

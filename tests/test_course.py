@@ -47,11 +47,7 @@ class Machine:
         if not self.venv_works:
             return None
         if "--dry-run" in line:
-            return (
-                json.dumps({"install": [{"metadata": {"requires_dist": self.report}}]})
-                if self.report
-                else None
-            )
+            return json.dumps({"install": [{"metadata": {"requires_dist": self.report}}]}) if self.report else None
         if "version('torch')" in line:
             return self.installed
         return "3.12.1" if "python_version" in line else ""
@@ -132,9 +128,7 @@ def test_python_too_old(monkeypatch, capsys):
 
 @pytest.mark.parametrize("missing", ["venv", "ensurepip"])
 def test_no_venv_module_names_the_package_to_install(machine, monkeypatch, missing, capsys):
-    monkeypatch.setattr(
-        course.importlib.util, "find_spec", lambda name: None if name == missing else object()
-    )
+    monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None if name == missing else object())
     assert course.main(["test"]) == 1
     assert f"apt install python3.{sys.version_info.minor}-venv" in capsys.readouterr().err
     assert not machine.ran, "nothing is started before the requirement is there"
@@ -257,7 +251,7 @@ def test_a_broken_venv_is_made_anew(machine, capsys):
 
 @pytest.mark.parametrize(
     ("command", "program"),
-    [("check", "-m foundry_lib.lessons_check 01_rms_norm"), ("faults", "run.py 01_rms_norm")],
+    [("check", "-m foundry_lib.instructor.check 01_rms_norm"), ("faults", "run.py 01_rms_norm")],
 )
 def test_check_and_faults_are_passed_on(machine, command, program):
     assert course.main(["test"]) == 0
@@ -404,9 +398,7 @@ def test_arm_machines_are_not_taken_for_cuda(machine, monkeypatch):
     assert course.pip_takes_cuda() is None
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"), [("2.13.0+cpu", (2, 13, 0)), ("2.6", (2, 6)), ("2.10.0a0", (2, 10, 0))]
-)
+@pytest.mark.parametrize(("text", "parts"), [("2.13.0+cpu", (2, 13, 0)), ("2.6", (2, 6)), ("2.10.0a0", (2, 10, 0))])
 def test_release(text, parts):
     assert course.release(text) == parts
 
@@ -415,9 +407,7 @@ def test_release(text, parts):
 
 
 def get(url, method="GET", **headers):
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # a proxy is not asked for 127.0.0.1
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is not asked for 127.0.0.1
     try:
         with direct.open(urllib.request.Request(url, headers=headers, method=method), timeout=20) as response:
             return response.status, response.read().decode("utf-8", "replace")
@@ -470,9 +460,7 @@ def server(tmp_path_factory):
         patch.setenv(name, str(value))
     patch.setattr(course, "VENV", tmp_path_factory.mktemp("venv"))
     (home / "sitecustomize.py").write_text(WATCH.format(file=str(home / "calls.txt")), encoding="utf-8")
-    env = dict(
-        course.environment(), PYTHONPATH=str(home)
-    )  # notes each look-up of a name and each connection outside
+    env = dict(course.environment(), PYTHONPATH=str(home))  # notes each look-up of a name and each connection outside
     log = open(home / "lab.log", "w+", encoding="utf-8")
     process = subprocess.Popen(
         course.lab_command(sys.executable, port, browser=False),
@@ -499,9 +487,7 @@ def server(tmp_path_factory):
 
 def test_server_listens_on_loopback_only(server):
     process, port, *_ = server
-    listening = {
-        c.laddr for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN
-    }
+    listening = {c.laddr for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN}
     assert ("127.0.0.1", port) in {tuple(address) for address in listening}
     assert {address.ip for address in listening} == {"127.0.0.1"}
 

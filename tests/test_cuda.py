@@ -9,17 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foundry_lib import train
-from foundry_lib.checkpoint import load_checkpoint, newest_checkpoint
+from foundry_lib.commands import train
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
-from foundry_lib.cuda_graphs import Recorded
-from foundry_lib.data import DataLoader
 from foundry_lib.errors import ConfigError, FoundryError
-from foundry_lib.loss import next_token_loss
-from foundry_lib.model import MiniLLM
-from foundry_lib.recipes import new_trainer
-from foundry_lib.sample import generate, generate_tokens, sample_text
-from foundry_lib.trainer import Trainer
+from foundry_lib.inference.cuda_graphs import Recorded
+from foundry_lib.inference.sampling import generate, generate_tokens, sample_text
+from foundry_lib.models.loss import next_token_loss
+from foundry_lib.models.model import MiniLLM
+from foundry_lib.text.data import DataLoader
+from foundry_lib.training.checkpoint import load_checkpoint, newest_checkpoint
+from foundry_lib.training.recipes import new_trainer
+from foundry_lib.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -108,7 +108,7 @@ def test_a_recorded_model_refuses_two_texts_at_once_and_other_rows(model):
 
 @pytest.mark.parametrize("n", [700, 1300])  # scores in one piece, and where a piece is small in several
 def test_the_loss_in_16_bits_is_near_the_one_in_32(monkeypatch, n):
-    monkeypatch.setattr("foundry_lib.loss.GPU_CHUNK", 2**19)
+    monkeypatch.setattr("foundry_lib.models.loss.GPU_CHUNK", 2**19)
     generator = torch.Generator().manual_seed(4)
     stream, head = torch.randn(n, 64, generator=generator), torch.randn(600, 64, generator=generator) / 8
     targets = torch.randint(600, (n,), generator=generator)
@@ -174,7 +174,7 @@ def test_a_full_device_is_said_in_words_and_the_training_stands(tmp_path):
 
 def test_the_commands_train_and_write_there(tmp_path, capsys):
     assert train.main(["--steps", "4", "--device", "cuda", "--out", str(tmp_path)]) == 0
-    command = importlib.import_module("foundry_lib.generate")  # foundry_lib.generate is the function of that name
+    command = importlib.import_module("foundry_lib.commands.generate")
     assert command.main(["--device", "cuda", "--checkpoint", str(tmp_path / "step-000004"), "--tokens", "5"]) == 0
     out = capsys.readouterr().out
     assert out.count("device cuda") == 2

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, Notice, TokenizerError, corpus, textfile
-from foundry_lib import data as module
-from foundry_lib.data import IGNORED, split_documents
-from foundry_lib.tokenizer import BOS_ID, EOS_ID
+from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, Notice, TokenizerError
+from foundry_lib.text import corpus, textfile
+from foundry_lib.text import data as module
+from foundry_lib.text.data import IGNORED, split_documents
+from foundry_lib.text.tokenizer import BOS_ID, EOS_ID
 
 
 def numbered(lines: int) -> str:

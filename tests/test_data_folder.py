@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from foundry_lib import tales
-from foundry_lib.checkpoint import read_json, verify
-from foundry_lib.tales.__main__ import facts, facts_table, main
+from foundry_lib.commands.tales import facts, facts_table, main
+from foundry_lib.training.checkpoint import read_json, verify
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 README = (DATA / "README.md").read_text(encoding="utf-8")

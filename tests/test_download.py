@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from foundry_lib import CorpusError, download, read_corpus
+from foundry_lib import CorpusError, read_corpus
+from foundry_lib.commands import download as command
+from foundry_lib.text import download
 
 TEXT = "".join(f"第{i}回　滿紙荒唐言，一把辛酸淚。\n" for i in range(6000)).encode("utf-8")  # several reads long
 HALF = len(TEXT) // 2 + 1  # in the middle of a character
@@ -306,7 +308,7 @@ def test_ctrl_c_keeps_the_part(server, tmp_path, monkeypatch, capsys):
     (name,) = files(tmp_path)
     arrived = files(tmp_path)[name]
     assert name == "a-text.txt.part" and 0 < len(arrived) < len(TEXT) and TEXT.startswith(arrived)
-    assert download.main(["a-text", "--folder", str(tmp_path)]) == 130
+    assert command.main(["a-text", "--folder", str(tmp_path)]) == 130
     assert "same command goes on" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.setenv("no_proxy", "*")
@@ -341,16 +343,17 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
 
 def test_the_command_line(server, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "down loads"
-    monkeypatch.setattr(download, "catalog", lambda: (entry(server), entry(server, name="other")))
+    for module in (download, command):
+        monkeypatch.setattr(module, "catalog", lambda: (entry(server), entry(server, name="other")))
 
     def say(*arguments):
-        code = download.main([*arguments, "--folder", str(folder)])
+        code = command.main([*arguments, "--folder", str(folder)])
         return code, capsys.readouterr()
 
     code, said = say()
     assert code == 0 and said.out.count("not there") == 2 and server.ranges == [] and not folder.exists()
     code, said = say("a-text")
-    assert code == 0 and f'python -m foundry_lib.train --data "{folder / "a-text.txt"}"' in said.out
+    assert code == 0 and f'python -m foundry_lib train --data "{folder / "a-text.txt"}"' in said.out
     assert f"DataLoader({(folder / 'a-text.txt').resolve().as_posix()!r})" in said.out
     code, said = say("a-text")
     assert code == 0 and "already there" in said.out and len(server.ranges) == 1

@@ -32,18 +32,14 @@ def requirements() -> dict[str, Requirement]:
 
 def pins() -> list[Requirement]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("# uv pip compile pyproject.toml "), (
-        "the first line is the command that makes the file"
-    )
+    assert lines[0].startswith("# uv pip compile pyproject.toml "), "the first line is the command that makes the file"
     return [Requirement(line) for line in lines[1:]]
 
 
 def conda_packages() -> tuple[dict[str, str], list[str]]:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert listed["channels"] == ["conda-forge"]
-    specs = [
-        re.fullmatch(r"([a-z_-]+)([>=].*)?", spec) for spec in listed["dependencies"] if isinstance(spec, str)
-    ]
+    specs = [re.fullmatch(r"([a-z_-]+)([>=].*)?", spec) for spec in listed["dependencies"] if isinstance(spec, str)]
     pip = [spec["pip"] for spec in listed["dependencies"] if isinstance(spec, dict)]
     return {spec[1]: spec[2] or "" for spec in specs}, pip
 
@@ -52,9 +48,7 @@ def test_environment_yml_lists_what_pyproject_lists():
     packages, pip = conda_packages()
     assert pip == [["-e ."]]
     assert packages.pop("python") == "=3.12" and packages.pop("pip") == ""
-    wanted = {
-        CONDA_NAMES.get(r.name, r.name): str(r.specifier).replace("==", "=") for r in requirements().values()
-    }
+    wanted = {CONDA_NAMES.get(r.name, r.name): str(r.specifier).replace("==", "=") for r in requirements().values()}
     for name in ONLY_PYPI:
         del wanted[name]
     assert packages == wanted
@@ -65,16 +59,12 @@ def test_every_package_is_pinned_within_its_range(name):
     wanted = requirements()[name]
     found = [pin for pin in pins() if canonicalize_name(pin.name) == name]
     if FREE.match(name):
-        assert not found, (
-            f"{name} must stay out of constraints.txt, so that each machine can have its own build"
-        )
+        assert not found, f"{name} must stay out of constraints.txt, so that each machine can have its own build"
         return
     assert found, f"{name} is not in constraints.txt; its first line has the command that makes it"
     for pin in found:
         (exactly,) = pin.specifier
-        assert exactly.operator == "==" and wanted.specifier.contains(exactly.version), (
-            f"{pin} is not {wanted}"
-        )
+        assert exactly.operator == "==" and wanted.specifier.contains(exactly.version), f"{pin} is not {wanted}"
 
 
 def test_security_floors_and_the_nbval_that_our_conftest_was_written_for():
@@ -82,9 +72,7 @@ def test_security_floors_and_the_nbval_that_our_conftest_was_written_for():
     for name, floor in FLOORS.items():
         assert pinned[name] >= Version(floor)
         lower = [s.version for s in requirements()[name].specifier if s.operator == ">="]
-        assert lower and Version(lower[0]) >= Version(floor), (
-            f"pyproject.toml lets in a {name} before {floor}"
-        )
+        assert lower and Version(lower[0]) >= Version(floor), f"pyproject.toml lets in a {name} before {floor}"
     assert pinned["nbval"] == Version("0.11.0") and str(requirements()["nbval"].specifier) == "==0.11.0"
 
 
@@ -92,17 +80,13 @@ def test_constraints_hold_no_address_and_no_torch_build():
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in text and "http" not in re.sub(r"(?m)^http(core|x)", "", text) and "file:" not in text
     assert not [pin.name for pin in pins() if FREE.match(canonicalize_name(pin.name))]
-    assert not [pin.name for pin in pins() if pin.url or pin.extras], (
-        "pip refuses these in a constraints file"
-    )
+    assert not [pin.name for pin in pins() if pin.url or pin.extras], "pip refuses these in a constraints file"
 
 
 def test_this_environment_is_the_pinned_one():
     """A pin applies to each requirement on this machine."""
     here = default_environment()
-    applying = {
-        canonicalize_name(pin.name) for pin in pins() if pin.marker is None or pin.marker.evaluate(here)
-    }
+    applying = {canonicalize_name(pin.name) for pin in pins() if pin.marker is None or pin.marker.evaluate(here)}
     assert {name for name in requirements() if not FREE.match(name)} <= applying
 
 

@@ -1,26 +1,27 @@
 """Runs in folders: skipped, gone on with bit for bit, run anew after a change, compared by a rule that is kept."""
 
-import ast
 import json
 import random
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 import torch
+from test_package import PACKAGE, imported_rooms
 
-from foundry_lib import ConfigError, FoundryError, ablations, experiments, runs
-from foundry_lib.corpus import told
-from foundry_lib.experiments import sweep
-from foundry_lib.runs import beyond_noise, compare, curves, load, overlay
+from foundry_lib import ConfigError, FoundryError
+from foundry_lib.experiments import ablations, runs
+from foundry_lib.experiments import sweeps as experiments
+from foundry_lib.experiments.runs import beyond_noise, compare, curves, load, overlay
+from foundry_lib.experiments.sweeps import sweep
+from foundry_lib.text.corpus import told
 
 TEXT = told("en", 200)
 SMALL = dict(text=TEXT, dim=16, batch_size=1, eval_interval=1000, val_fraction=0.05, max_iters=6)
 
 
 def weights(run):
-    from foundry_lib.checkpoint import load_checkpoint
+    from foundry_lib.training.checkpoint import load_checkpoint
 
     return load_checkpoint(run.checkpoint)[0].state_dict()
 
@@ -203,28 +204,20 @@ def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypat
 
 
 NOT_IN_THE_HASH = {
-    "checkpoint": "what was trained is kept by it, not made",
     "errors": "sentences",
-    "kv_cache": "no training has one",
-    "lock": "who may write",
-    "memory": "the sentence when it is full",
+    "files": "how a file is written",
+    "paths": "where files lie",
     "runtime": "whether there is such a device, and how threads wait",
-    "tales": "a folder, all of which is in the hash",
 }
 
 
 def test_the_hash_is_over_all_code_that_a_training_runs():
-    found, left = set(), set(experiments.CODE.split())
+    hashed, seen, left = {"config", *experiments.CODE.split()}, set(), {"training"}
     while left:
-        name = left.pop()
-        found.add(name)
-        file = Path(experiments.__file__).parent / f"{name}.py"
-        tree = ast.walk(ast.parse(file.read_text("utf-8"))) if name not in NOT_IN_THE_HASH else ()
-        for node in tree:
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                left |= {name.split(".")[0] for name in names} - found
-    assert found == set(experiments.CODE.split()) | set(NOT_IN_THE_HASH)
+        seen |= left
+        files = [file for name in left for file in [PACKAGE / f"{name}.py", *(PACKAGE / name).glob("*.py")]]
+        left = {room for file in files if file.exists() for room in imported_rooms(file)} - seen
+    assert seen == hashed | set(NOT_IN_THE_HASH)
 
 
 def test_names_of_any_language_and_with_spaces(tmp_path):

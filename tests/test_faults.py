@@ -35,14 +35,14 @@ def test_the_list_is_long_and_its_names_are_unique():
 
 def test_a_patch_that_does_not_apply_is_refused():
     with pytest.raises(ValueError, match="holds the old text 0 times"):
-        run.patched(Fault("model", "x", (("foundry_lib/norm.py", "not there", ""),), "", ""))
+        run.patched(Fault("model", "x", (("foundry_lib/models/norm.py", "not there", ""),), "", ""))
     with pytest.raises(ValueError, match="holds the old text [2-9] times"):
-        run.patched(Fault("model", "x", (("foundry_lib/norm.py", "weight", ""),), "", ""))
+        run.patched(Fault("model", "x", (("foundry_lib/models/norm.py", "weight", ""),), "", ""))
 
 
 def small_course(folder: Path) -> Path:
     """What the sample needs of the course: the library, the beginning of a lesson, one test module."""
-    for name in ("foundry_lib", "notebooks/questions", "data", "benchmarks"):
+    for name in ("foundry_lib", "data", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(*run.SKIP))
     for name in (
         "conftest.py",

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from foundry_lib import DataLoader, ModelConfig, read_corpus, tales
-from foundry_lib.baselines import reference_lines
-from foundry_lib.corpus import told
-from foundry_lib.model import MiniLLM
+from foundry_lib.models.model import MiniLLM
 from foundry_lib.tales.floor import FREE, Floor, token_words
-from foundry_lib.tokenizer import EOS_ID, Tokenizer
-from foundry_lib.trainer import Trainer
+from foundry_lib.text.baselines import reference_lines
+from foundry_lib.text.corpus import told
+from foundry_lib.text.tokenizer import EOS_ID, Tokenizer
+from foundry_lib.training.trainer import Trainer
 
 LANGUAGES = ["en", "zh"]
 
@@ -114,7 +114,7 @@ def test_tales_of_a_grammar_of_your_own():
 
 def test_rows_too_short_for_a_tale_have_no_floor():
     """They begin and end in the middle of one; a training on them runs, and is compared with nothing."""
-    from foundry_lib.recipes import new_trainer
+    from foundry_lib.training.recipes import new_trainer
 
     trainer = new_trainer(told("en", 300), block_size=64, dim=16, max_iters=1, eval_interval=1)
     assert not trainer.loader.by_document and trainer.loader.floor is None

@@ -18,8 +18,8 @@ import torch
 from test_interrupts import TEXT, new
 
 from foundry_lib import generate
-from foundry_lib.checkpoint import load_checkpoint
-from foundry_lib.lessons import LESSONS
+from foundry_lib.paths import LESSONS
+from foundry_lib.training.checkpoint import load_checkpoint
 
 
 def grown(work, times: int) -> float:
@@ -43,7 +43,7 @@ def test_the_memory_of_a_long_training_is_a_flat_line(tmp_path, request):
     if not long:
         (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
         options += ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--eval-interval", "20"]
-    command = [sys.executable, "-m", "foundry_lib.train", *options]
+    command = [sys.executable, "-m", "foundry_lib", "train", *options]
     ready = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731, though run in background
     with open(tmp_path / "said.txt", "w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said, preexec_fn=ready)

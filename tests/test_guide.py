@@ -19,7 +19,7 @@ from foundry_lib import (
     apply_rotary_emb,
     generate,
 )
-from foundry_lib.sample import draw
+from foundry_lib.inference.sampling import draw
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import torch
 from test_checkpoint import TOKENIZER, model
 
 from foundry_lib import CheckpointError, FoundryError, next_token_distribution
-from foundry_lib import checkpoint as module
-from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
-from foundry_lib.corpus import read_corpus
-from foundry_lib.data import DataLoader
-from foundry_lib.tokenizer import Tokenizer
-from foundry_lib.trainer import Trainer
+from foundry_lib.text.corpus import read_corpus
+from foundry_lib.text.data import DataLoader
+from foundry_lib.text.tokenizer import Tokenizer
+from foundry_lib.training import checkpoint as module
+from foundry_lib.training.checkpoint import load_checkpoint
+from foundry_lib.training.trainer import Trainer
 
 resource = pytest.importorskip("resource", reason="this system does not tell a process its greatest memory")
 TEXT = "An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 60

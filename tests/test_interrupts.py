@@ -14,11 +14,11 @@ import time
 import pytest
 import torch
 
-from foundry_lib.checkpoint import verify
 from foundry_lib.config import ModelConfig, TrainConfig
-from foundry_lib.data import DataLoader
-from foundry_lib.model import MiniLLM
-from foundry_lib.trainer import Trainer
+from foundry_lib.models.model import MiniLLM
+from foundry_lib.text.data import DataLoader
+from foundry_lib.training.checkpoint import verify
+from foundry_lib.training.trainer import Trainer
 
 TEXT = "An owl sat in an oak. The more it saw the less it spoke.\n" * 60
 
@@ -115,8 +115,8 @@ def test_a_press_while_another_is_being_heard_does_not_hang(tmp_path):
 
 PRESSED = """
 import os, signal, sys
-from foundry_lib.train import main
-from foundry_lib.trainer import Trainer
+from foundry_lib.commands.train import main
+from foundry_lib.training.trainer import Trainer
 
 step, save = Trainer._train_step, Trainer.save
 
@@ -141,5 +141,5 @@ def test_a_second_ctrl_c_does_not_cut_off_the_save(tmp_path):
     options = ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--device", "cpu", "--out", "run"]
     done = subprocess.run([sys.executable, "-c", PRESSED, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "Stopped at step 5. Go on with: python -m foundry_lib.train --resume run\n" in done.stdout
+    assert "Stopped at step 5. Go on with: python -m foundry_lib train --resume run\n" in done.stdout
     assert verify(tmp_path / "run" / "step-000005")

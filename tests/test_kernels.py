@@ -86,7 +86,7 @@ def test_the_stop_button_in_a_real_kernel(tmp_path, request):
 
 
 TRAIN = """
-from foundry_lib.recipes import new_trainer
+from foundry_lib.training.recipes import new_trainer
 t = new_trainer("tales-en")
 for _ in t.run(until=5): pass
 """

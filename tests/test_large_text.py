@@ -14,7 +14,8 @@ import time
 import pytest
 from test_kernels import kernel, run
 
-from foundry_lib import DataLoader, corpus
+from foundry_lib import DataLoader
+from foundry_lib.text import corpus
 
 MIB = 2**20
 TRAIN = """
@@ -109,7 +110,7 @@ def test_a_stop_at_any_moment_leaves_nothing_half_written(tmp_path, how, request
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv("FOUNDRY_CACHE", str(cache))
     monkeypatch.setattr(corpus, "LARGE_TEXT", MIB)
-    monkeypatch.setattr("foundry_lib.tokenizer.LARGEST_LESSON", MIB)
+    monkeypatch.setattr("foundry_lib.text.tokenizer.LARGEST_LESSON", MIB)
     after = DataLoader(path, block_size=32)
     assert len(list(cache.iterdir())) == 2, "what was half-written is gone"
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "another cache"))

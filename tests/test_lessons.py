@@ -19,15 +19,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import foundry_lib
-from foundry_lib import lessons
+from foundry_lib.instructor import refresh as lessons
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of code; a window of 1,280 pixels shows 107 beside the list of files
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PRIVATE = {
-    "absolute path": re.compile(
-        r"(?<![\w.])/(home|root|Users|tmp|private|var/folders)/|\b[A-Za-z]:\\{1,2}\w"
-    ),
+    "absolute path": re.compile(r"(?<![\w.])/(home|root|Users|tmp|private|var/folders)/|\b[A-Za-z]:\\{1,2}\w"),
     "e-mail address": re.compile(r"\b[\w.+-]{1,64}@[\w-]+\.[A-Za-z]{2,}"),
     "token": re.compile(r"[?&]token=\w|\b(hf|ghp|gho)_\w{20}|\bsk-\w{20}"),
 }
@@ -114,9 +112,7 @@ def faults(notebook) -> list[str]:
         if max(map(len, shown), default=0) > WIDTH:
             found.append(f"wide: code cell {number} shows code of over {WIDTH} columns, which JupyterLab breaks")
         if "nbval-skip" in tags(cell) or re.search(r"(?m)^\s*#\s*NBVAL_", cell.source):
-            found.append(
-                f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)"
-            )
+            found.append(f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)")
         names = assigned_names(cell.source) & set(foundry_lib.__all__)
         if names:
             found.append(f"redefines: code cell {number} gives {sorted(names)} another meaning (write my_…)")
@@ -220,9 +216,7 @@ FAULTS = {
 def test_a_good_lesson_has_no_faults():
     lesson = good_lesson()
     tag("nbval-ignore-output", 2)(lesson)
-    lesson.cells[3].outputs.append(
-        new_output("display_data", {"image/png": "/tmp/", "text/plain": "a/tmp/ and 3/4"})
-    )
+    lesson.cells[3].outputs.append(new_output("display_data", {"image/png": "/tmp/", "text/plain": "a/tmp/ and 3/4"}))
     assert not faults(lesson)
     set_source("from foundry_lib import RMSNorm, generate\nmodel = my_RMSNorm = RMSNorm(8)")(lesson)
     assert not faults(lesson)
@@ -273,7 +267,7 @@ def write_notebook(path: Path, *sources: str) -> Path:
 
 def run_tool(*arguments) -> tuple[int, str]:
     env = dict(os.environ, MPLBACKEND="agg", PYTHONPATH=str(ROOT))
-    command = [sys.executable, "-m", "foundry_lib.lessons", *map(str, arguments)]
+    command = [sys.executable, "-m", "foundry_lib.instructor.refresh", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=env, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
@@ -322,9 +316,7 @@ def frame(value: int) -> bytes:
 
 
 def test_an_error_shows_the_cell_and_leaves_the_file(tmp_path):
-    path = write_notebook(
-        tmp_path / "wrong.ipynb", "print(1)", "wanted = 5\nassert wanted == 6, 'six is wanted'"
-    )
+    path = write_notebook(tmp_path / "wrong.ipynb", "print(1)", "wanted = 5\nassert wanted == 6, 'six is wanted'")
     before = path.read_bytes()
     code, said = run_tool("refresh", path)
     assert code == 1 and "wanted = 5" in said and "six is wanted" in said and "the file is as it was" in said
@@ -367,8 +359,7 @@ def compared(tmp_path_factory):
         "number": "import os; print(4.5678 if 'REFRESH' in os.environ else 4.5679)",
         "raises": "import os; assert 'REFRESH' in os.environ",
         "picture": (
-            "import os, matplotlib.pyplot as plt\n"
-            "if 'REFRESH' in os.environ:\n    plt.plot([1])\n    plt.show()"
+            "import os, matplotlib.pyplot as plt\nif 'REFRESH' in os.environ:\n    plt.plot([1])\n    plt.show()"
         ),
         "dies": "import os; 'REFRESH' in os.environ or os._exit(1)",
     }
@@ -417,9 +408,7 @@ def test_nbval_is_strict_and_complete():
     """Nothing in the settings hides a lesson or a cell from the comparison."""
     import tomllib
 
-    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"][
-        "ini_options"
-    ]
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
     assert options["testpaths"] == ["tests", "notebooks"]
     assert "--nbval " in options["addopts"] and "lax" not in options["addopts"]
     text = (ROOT / "tests" / "sanitize.cfg").read_bytes()
@@ -434,7 +423,5 @@ def test_nbval_is_strict_and_complete():
         "8 heads",
         "step 300",
     ):
-        assert not [pattern for pattern in patterns if re.search(pattern, kept)], (
-            f"{kept!r} would not be compared"
-        )
+        assert not [pattern for pattern in patterns if re.search(pattern, kept)], f"{kept!r} would not be compared"
     assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'

@@ -14,7 +14,9 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from foundry_lib import lessons, lessons_check, lessons_report
+from foundry_lib.instructor import check as lessons_check
+from foundry_lib.instructor import refresh as lessons
+from foundry_lib.instructor import report as lessons_report
 
 ROOT = Path(__file__).resolve().parent.parent
 SLIDER = """\

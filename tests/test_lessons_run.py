@@ -11,7 +11,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
-from foundry_lib import lessons_check, lessons_report, runtime
+from foundry_lib import runtime
+from foundry_lib.instructor import check as lessons_check
+from foundry_lib.instructor import report as lessons_report
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundry_lib import KVCache, MiniLLM, ModelConfig, causal_attention, fused_causal_attention, look, tales
-from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib import KVCache, MiniLLM, ModelConfig, causal_attention, fused_causal_attention, tales
+from foundry_lib.analysis import heads as look
+from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 IDS = torch.tensor([[2, 7, 5, 7, 9, 1, 5, 7]])

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from test_model import CONFIG, random_model, tokens
 
-from foundry_lib import loss as module
 from foundry_lib.config import IGNORED
-from foundry_lib.loss import CHUNK, next_token_loss
+from foundry_lib.models import loss as module
+from foundry_lib.models.loss import CHUNK, next_token_loss
 
 
 def batch(ignored: int = 0, dtype=torch.float64):

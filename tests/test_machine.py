@@ -4,8 +4,8 @@ import importlib.metadata
 
 import pytest
 
-from foundry_lib import machine
-from foundry_lib.data import DataLoader
+from foundry_lib.lessons import machine
+from foundry_lib.text.data import DataLoader
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from foundry_lib import CorpusError, DataLoader, FoundryError, lessons, read_corpus
-from foundry_lib.experiments import sweep
+from foundry_lib import CorpusError, DataLoader, FoundryError, read_corpus
+from foundry_lib.experiments.sweeps import sweep
+from foundry_lib.instructor import refresh as lessons
 
 LESSON = nbformat.read(lessons.LESSONS / "09_experiments.ipynb", as_version=4)
 
@@ -90,7 +91,7 @@ def test_in_a_notebook_a_refusal_is_the_sentence_and_the_learners_line():
     sources = [
         "from foundry_lib import read_corpus\ndef mine(name):\n    return read_corpus(name)",
         "x = 1\n\nmine('没有 here.txt')",
-        "from foundry_lib.recipes import new_trainer\nnew_trainer('tales-en',\n            preset='huge')",
+        "from foundry_lib.training.recipes import new_trainer\nnew_trainer('tales-en',\n            preset='huge')",
         "1 / 0",
     ]
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])

@@ -10,20 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from foundry_lib import (
-    MLP,
-    Block,
-    CausalSelfAttention,
-    KVCache,
-    MiniLLM,
-    ModelConfig,
-    apply_rotary_emb,
-    checks,
-    generate,
-    progress,
-)
-from foundry_lib.own_parts import kept_parts, own_parts
-from foundry_lib.recipes import new_trainer
+from foundry_lib import MLP, Block, CausalSelfAttention, KVCache, MiniLLM, ModelConfig, apply_rotary_emb, generate
+from foundry_lib.lessons import checks, progress
+from foundry_lib.lessons.own_parts import kept_parts, own_parts
+from foundry_lib.training.recipes import new_trainer
 
 CONFIG = ModelConfig(vocab_size=60, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=40, tie_embeddings=True)
 

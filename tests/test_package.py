@@ -11,45 +11,66 @@ import pytest
 import foundry_lib
 
 PACKAGE = Path(foundry_lib.__file__).parent
-MODEL_PARTS = {"norm", "rope", "kv_cache", "linear", "attention", "feed_forward", "loss", "model"}
-MAY_IMPORT = {  # inside the package, beside errors; imports go one way
-    "config": set(),
-    "norm": set(),
-    "rope": set(),
-    "kv_cache": {"config"},
-    "attention": {"config", "kv_cache", "linear", "rope"},
-    "linear": set(),
-    "feed_forward": {"config", "linear"},
-    "loss": {"config"},
-    "model": MODEL_PARTS | {"config"},
-    "progress": {"quiz"},
-    "quiz": {"progress"},
-    "plots": set(),
-    "textfile": set(),
-    "tokenizer": {"corpus", "textfile"},
-    "corpus": {"tales", "textfile"},
-    "data": {"corpus", "textfile", "tokenizer", "config", "tales", "runtime"},
-    "baselines": {"data"},
-    "sample": {"config", "tokenizer"},
-    "cuda_graphs": {"kv_cache", "model"},
-    "runtime": set(),
-    "errors": set(),
-    "download": set(),
-}
+# A file imports its own folder and lower floors. The first four floors are single files; then come folders.
+FLOORS = [
+    {"paths"},
+    {"errors"},
+    {"console", "plots"},
+    {"config", "runtime", "files", "tales"},
+    {"models", "text"},
+    {"training", "inference"},
+    {"__init__", "analysis"},
+    {"experiments", "lessons"},
+    {"panels"},
+    {"instructor", "commands"},
+    {"__main__"},
+]
+FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
 
-def imported_modules(path: Path) -> set[str]:
+def room(file: Path) -> str:
+    """The folder of a file, or its own name where it lies in the package's folder."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """The folders and files of the package that a file imports, wherever in the file the import is."""
+    depth, rooms = len(file.relative_to(PACKAGE).parts), set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [alias.name for alias in node.names]
+            names = [name if name in FLOOR else "__init__" for name in names]
+            rooms |= {node.module.split(".")[0]} if node.module else set(names)
+        elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "foundry_lib" for alias in node.names):
+            rooms.add("__init__")
+    return rooms
+
+
+def test_imports_go_down_the_floors():
+    wrong = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for target in imported_rooms(file) - {room(file)}:
+            if FLOOR[target] >= FLOOR[room(file)]:
+                wrong.append(f"{file.relative_to(PACKAGE)} imports {target}")
+    assert not wrong, wrong
+
+
+def test_no_circle_inside_a_folder():
+    for folder in sorted({file.parent for file in PACKAGE.rglob("*.py")}):
+        files = {file.stem: file for file in folder.glob("*.py") if file.stem != "__init__"}
+        edges = {stem: neighbours(file) & set(files) for stem, file in files.items()}
+        while leaves := {stem for stem, targets in edges.items() if not targets}:
+            edges = {stem: targets - leaves for stem, targets in edges.items() if stem not in leaves}
+        assert not edges, f"in {folder.name} these import each other: {edges}"
+
+
+def neighbours(file: Path) -> set[str]:
+    """The files of its own folder that a file imports."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == 1:
             found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-    return found - {"errors"}
-
-
-def test_imports_go_one_way():
-    for name, allowed in MAY_IMPORT.items():
-        found = imported_modules(PACKAGE / f"{name}.py")
-        assert found <= allowed, f"{name}.py imports {sorted(found - allowed)}"
+    return found
 
 
 def child(code: str) -> str:
@@ -74,14 +95,9 @@ def test_freed_memory_is_kept_for_the_next_step():
 
 
 def test_checks_import_nothing_that_they_judge():
-    for path in (PACKAGE / "checks").glob("*.py"):
-        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        outside = {n for node in tree if isinstance(node, ast.ImportFrom) and node.level == 2 for n in names(node)}
-        assert outside <= {"progress"}, f"checks/{path.name} imports {sorted(outside)}"
-
-
-def names(node: ast.ImportFrom) -> set[str]:
-    return {node.module} if node.module else {alias.name for alias in node.names}
+    for path in (PACKAGE / "lessons" / "checks").glob("*.py"):
+        outside = imported_rooms(path)
+        assert outside <= {"console", "paths"}, f"checks/{path.name} imports {sorted(outside)}"
 
 
 def test_import_is_small_and_brings_no_strangers():
@@ -119,7 +135,21 @@ def test_threads_wait_passively():
 def test_public_names_exist():
     for name in foundry_lib.__all__:
         assert getattr(foundry_lib, name) is not None
-    assert callable(foundry_lib.generate)
+
+
+def test_a_public_name_stays_what_it_is_whatever_is_imported():
+    program = (
+        "import importlib, pkgutil, foundry_lib\n"
+        "before = {name: getattr(foundry_lib, name) for name in foundry_lib.__all__}\n"
+        "for module in pkgutil.walk_packages(foundry_lib.__path__, 'foundry_lib.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "print([name for name in before if getattr(foundry_lib, name) is not before[name]])"
+    )
+    assert child(program) == "[]"
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    assert not modules & set(foundry_lib.__all__), (
+        "a module beside the package's face bears the name of a public function"
+    )
 
 
 def test_ruff_finds_nothing():

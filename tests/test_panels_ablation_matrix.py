@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 from matplotlib.figure import Figure
 
-from foundry_lib import ablations
+from foundry_lib.experiments import ablations
 from foundry_lib.panels.ablation_matrix import Matrix, ablation_matrix, columns, draw_matrix
 
 RUNS = [json.loads(line) for line in ablations.RUNS.read_text("utf-8").splitlines()]

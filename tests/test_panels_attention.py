@@ -6,9 +6,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from foundry_lib import KVCache, ModelConfig, ablations, look, plots, tales
-from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib import KVCache, ModelConfig, plots, tales
+from foundry_lib.analysis import heads as look
+from foundry_lib.experiments import ablations
 from foundry_lib.panels import cache_quality, head_explorer
+from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

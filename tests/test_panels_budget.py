@@ -5,7 +5,8 @@ import json
 import pytest
 from matplotlib.figure import Figure
 
-from foundry_lib import MiniLLM, ModelConfig, ablations
+from foundry_lib import MiniLLM, ModelConfig
+from foundry_lib.experiments import ablations
 from foundry_lib.panels import budget as module
 from foundry_lib.panels.budget import Budget, budget, short, training_seconds
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from foundry_lib import apply_rotary_emb, checks, rope_table, rotate
+from foundry_lib import apply_rotary_emb, rope_table, rotate
+from foundry_lib.lessons import checks
 from foundry_lib.panels import clock_wall as wall
 
 PAIRS = wall.HEAD_DIM // 2

@@ -12,8 +12,8 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
-from foundry_lib import look, tales
-from foundry_lib.checkpoint import load_checkpoint
+from foundry_lib import tales
+from foundry_lib.analysis import heads as look
 from foundry_lib.panels import Panel, Slider
 from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
@@ -21,11 +21,12 @@ from foundry_lib.panels.cache_quality import cache_quality
 from foundry_lib.panels.clock_wall import clock_wall, hands
 from foundry_lib.panels.gate_landscape import gate_landscape, gather
 from foundry_lib.panels.head_explorer import head_explorer
+from foundry_lib.panels.live_figure import png
 from foundry_lib.panels.panel import KEPT, Picture
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
-from foundry_lib.widgets import png
+from foundry_lib.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,9 +5,10 @@ import torch
 from matplotlib.figure import Figure
 
 from foundry_lib import SampleConfig, next_token_distribution, tales
-from foundry_lib.checkpoint import load_checkpoint
-from foundry_lib.lessons import LESSONS
-from foundry_lib.panels.playground import Playground, entropy, playground, truth
+from foundry_lib.analysis.surprise import true_distribution
+from foundry_lib.panels.playground import Playground, entropy, playground
+from foundry_lib.paths import LESSONS
+from foundry_lib.training.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module", params=["en", "zh"])
@@ -20,12 +21,12 @@ def test_the_truth_is_the_grammars_at_every_word(starter):
     _, tokenizer, language = starter
     tale = tales.generate(language, 11)[0]
     for place in range(len(tale.words) + 1):
-        true = truth("".join(tale.parts[:place]), tokenizer, language)
+        true = true_distribution("".join(tale.parts[:place]), tokenizer, language)
         assert true.sum().item() == pytest.approx(1, abs=1e-5)
         if place < len(tale.words):
             (token,) = tokenizer.encode(tale.parts[place])
             assert true[token].log().item() == pytest.approx(tale.word_log_probs[place], abs=1e-4)
-    assert truth("No tale begins so", tokenizer, language) is None
+    assert true_distribution("No tale begins so", tokenizer, language) is None
 
 
 def test_the_bars_and_the_reading_are_the_filters(starter):
@@ -41,7 +42,7 @@ def test_the_bars_and_the_reading_are_the_filters(starter):
     bars = [bar.get_height() for bar in figure.axes[0].patches if not bar.get_hatch()]
     for wanted in after.topk(3).values.tolist():
         assert any(abs(bar - wanted) < 1e-5 for bar in bars)
-    distance = 0.5 * (after - truth(prompt, tokenizer, language)).abs().sum()
+    distance = 0.5 * (after - true_distribution(prompt, tokenizer, language)).abs().sum()
     assert f"Distance from the truth {distance:.2f}" in reading
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from foundry_lib import ConfigError, SampleConfig, stream, tales
-from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.panels.side_by_side import PARTS, WIDTH, Column, SideBySide, compare, spread, wrapped
+from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SETTINGS = {"plain": {}, "the same": SampleConfig(), "top-k 5": {"top_k": 5}, "hot": {"temperature": 2.5}}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from foundry_lib import SampleConfig, stream, tales
-from foundry_lib.checkpoint import load_checkpoint
 from foundry_lib.panels.speak import speak
+from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 PROMPT = "Once there was"

@@ -12,9 +12,9 @@ SENTENCE = "The function returns 猫 and naïve 🙂"
 
 def test_the_pieces_are_the_text():
     for name, tokenizer in ruler.rulers().items():
-        pieces = ruler.cut(SENTENCE, tokenizer)
+        pieces = tokenizer.spelled(SENTENCE)
         assert len(pieces) == len(tokenizer.encode(SENTENCE)), name
-        assert ruler.cut("A list.", tokenizer) and "".join(ruler.cut("A list.", tokenizer)) == "A list."
+        assert tokenizer.spelled("A list.") and "".join(tokenizer.spelled("A list.")) == "A list."
         assert {"<F0>", "<9F>", "<99>", "<82>"} <= set(pieces), "the bytes of a character without a piece"
     counts = [len(t.encode(SENTENCE)) for t in ruler.rulers().values()]
     assert counts == sorted(counts, reverse=True) and counts[0] > 1.5 * counts[-1]

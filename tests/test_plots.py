@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foundry_lib import plots
-from foundry_lib.checks import below, within
-from foundry_lib.widgets import LiveFigure
+from foundry_lib.lessons.checks import below, within
+from foundry_lib.panels.live_figure import LiveFigure
 
 PNG = b"\x89PNG\r\n"
 

@@ -10,12 +10,12 @@ import torch
 from matplotlib.figure import Figure
 
 from foundry_lib import ConfigError, ModelConfig, SampleConfig, plots, sample_text, tales
-from foundry_lib.checkpoint import load_checkpoint, read_json, verify
-from foundry_lib.corpus import told
-from foundry_lib.kv_cache import KVCache
-from foundry_lib.model import MiniLLM
-from foundry_lib.quality import curves, excess, measure, tale_losses, write
-from foundry_lib.tokenizer import Tokenizer
+from foundry_lib.analysis.quality import curves, excess, measure, tale_losses, write
+from foundry_lib.models.kv_cache import KVCache
+from foundry_lib.models.model import MiniLLM
+from foundry_lib.text.corpus import told
+from foundry_lib.text.tokenizer import Tokenizer
+from foundry_lib.training.checkpoint import load_checkpoint, read_json, verify
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 LANGUAGES = ["en", "zh"]
@@ -77,7 +77,7 @@ def test_the_margin_is_wilsons():
 def measure_of(valid: int, n: int):
     from collections import Counter
 
-    from foundry_lib.quality import Quality
+    from foundry_lib.analysis.quality import Quality
 
     return Quality(n, valid, n, 0, Counter(a=10), Counter(a=9), Counter(), [])
 

@@ -6,11 +6,13 @@ import re
 import nbformat
 import pytest
 
-from foundry_lib import ConfigError, Notice, checks, lessons, progress, quiz
-from foundry_lib.checks.ladder import Exercise
+from foundry_lib import ConfigError, Notice
+from foundry_lib.instructor import refresh as lessons
+from foundry_lib.lessons import checks, progress, questions, quiz
+from foundry_lib.lessons.checks.ladder import Exercise
 
-LESSONS = sorted(path.stem for path in quiz.FOLDER.glob("*.toml"))
-QUESTIONS = [(lesson, key) for lesson in LESSONS for key in quiz.read_questions(lesson) if key != "checklist"]
+LESSONS = sorted(path.stem for path in questions.FOLDER.glob("*.toml"))
+QUESTIONS = [(lesson, key) for lesson in LESSONS for key in questions.read_questions(lesson) if key != "checklist"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,15 +36,15 @@ def test_each_question_is_asked_and_each_need_can_be_met(lesson):
     path = next(lessons.LESSONS.glob(f"{lesson}_*.ipynb"))
     code = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
     asked = set(re.findall(r'(?:ask|predict)\("([\w-]+)", "\?"', code))
-    questions = quiz.read_questions(lesson)
-    assert asked == {key for key in questions if key != "checklist"}, "asked, unanswered, in the stored lesson"
+    texts = questions.read_questions(lesson)
+    assert asked == {key for key in texts if key != "checklist"}, "asked, unanswered, in the stored lesson"
     predicted = set(re.findall(r'predict\("([\w-]+)"', code))
     assert predicted == set(re.findall(r'confront\("([\w-]+)"', code)), "every prediction is confronted"
     assert sum("-exit-" in key for key in asked) >= 5
     used = set(re.findall(r"checks\.(\w+)\(", code))
     exercises = {f"check {name}" for name in used if isinstance(getattr(checks, name), Exercise)}
-    wanted = exercises | {key for key in questions if "-exit-" in key}
-    assert set(questions["checklist"]["needs"]) == wanted, "the checklist counts all that the lesson asks, and no more"
+    wanted = exercises | {key for key in texts if "-exit-" in key}
+    assert set(texts["checklist"]["needs"]) == wanted, "the checklist counts all that the lesson asks, and no more"
 
 
 def test_answers_get_their_own_word(capsys):
@@ -90,7 +92,7 @@ def test_an_unknown_question_is_refused():
 def test_only_evidence_ticks(capsys):
     progress.tick("01")
     assert capsys.readouterr().out.startswith("☐")
-    for need in quiz.read_questions("01")["checklist"]["needs"]:
+    for need in questions.read_questions("01")["checklist"]["needs"]:
         if need.startswith("check "):
             progress.keep("work", need.removeprefix("check "), "def f(): ...")
         else:
@@ -98,7 +100,7 @@ def test_only_evidence_ticks(capsys):
     progress.tick("01")
     out = capsys.readouterr().out
     assert out.startswith("☐") and "still to do: 01-exit-1" in out, "a wrong answer is no evidence"
-    for need in quiz.read_questions("01")["checklist"]["needs"]:
+    for need in questions.read_questions("01")["checklist"]["needs"]:
         progress.keep("answers", need, {"answer": "a", "right": True})
     progress.tick("01")
     assert capsys.readouterr().out.startswith("☑")

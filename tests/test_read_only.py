@@ -16,10 +16,12 @@ import torch
 from test_checkpoint import TOKENIZER, model
 from test_interrupts import TEXT, new
 
-from foundry_lib import CheckpointError, CorpusError, DataLoader, FoundryError, corpus, progress
-from foundry_lib.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from foundry_lib.experiments import sweep
-from foundry_lib.trainer import Trainer
+from foundry_lib import CheckpointError, CorpusError, DataLoader, FoundryError
+from foundry_lib.experiments.sweeps import sweep
+from foundry_lib.lessons import progress
+from foundry_lib.text import corpus
+from foundry_lib.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from foundry_lib.training.trainer import Trainer
 
 NOBODY = 65534
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no other user to become for a while")

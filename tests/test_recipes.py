@@ -3,8 +3,8 @@
 import pytest
 
 from foundry_lib import ConfigError, TrainConfig
-from foundry_lib.corpus import read_corpus
-from foundry_lib.recipes import PROSE, TALES, new_trainer, recipe, weight_decay
+from foundry_lib.text.corpus import read_corpus
+from foundry_lib.training.recipes import PROSE, TALES, new_trainer, recipe, weight_decay
 
 
 def test_tales_and_prose_have_recipes_of_their_own(tmp_path):

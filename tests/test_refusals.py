@@ -10,19 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from foundry_lib import ConfigError, CorpusError, MiniLLM, ModelConfig, ablations, generate
-from foundry_lib.checkpoint import load_checkpoint
-from foundry_lib.data import DataLoader
-from foundry_lib.experiments import sweep
-from foundry_lib.look import silenced
-from foundry_lib.memory import out_of_memory
+from foundry_lib import ConfigError, CorpusError, MiniLLM, ModelConfig, generate
+from foundry_lib.analysis.heads import silenced
+from foundry_lib.analysis.quality import excess, measure
+from foundry_lib.analysis.surprise import grammar_surprise
+from foundry_lib.experiments import ablations
+from foundry_lib.experiments.runs import compare
+from foundry_lib.experiments.sweeps import sweep
+from foundry_lib.inference.sampling import apply_top_k, apply_top_p, generate_tokens, sample_text
 from foundry_lib.panels.gate_landscape import Neurons, found
 from foundry_lib.panels.playground import playground
-from foundry_lib.quality import excess, measure
-from foundry_lib.recipes import new_trainer
-from foundry_lib.runs import compare
-from foundry_lib.sample import apply_top_k, apply_top_p, generate_tokens, sample_text
-from foundry_lib.surprise import grammar_surprise
+from foundry_lib.text.data import DataLoader
+from foundry_lib.training.checkpoint import load_checkpoint
+from foundry_lib.training.memory import out_of_memory
+from foundry_lib.training.recipes import new_trainer
 
 MODEL = MiniLLM(ModelConfig(vocab_size=12, dim=16, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=8))
 IDX = torch.tensor([[1, 5, 6]])

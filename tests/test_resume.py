@@ -13,13 +13,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foundry_lib import trainer as module
-from foundry_lib.checkpoint import newest_checkpoint
 from foundry_lib.config import ModelConfig, TrainConfig
-from foundry_lib.data import DataLoader
-from foundry_lib.feed_forward import MLP
-from foundry_lib.model import MiniLLM
-from foundry_lib.trainer import Trainer
+from foundry_lib.models.feed_forward import MLP
+from foundry_lib.models.model import MiniLLM
+from foundry_lib.text.data import DataLoader
+from foundry_lib.training import trainer as module
+from foundry_lib.training.checkpoint import newest_checkpoint
+from foundry_lib.training.trainer import Trainer
 
 TEXT = "An owl sat in an oak. The more it saw the less it spoke. 猫头鹰坐在橡树上。\n" * 60
 

@@ -8,8 +8,8 @@ import torch
 from test_model import CONFIG, random_model, tokens
 
 from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
-from foundry_lib.cuda_graphs import Recorded
-from foundry_lib.sample import (
+from foundry_lib.inference.cuda_graphs import Recorded
+from foundry_lib.inference.sampling import (
     apply_min_p,
     apply_repetition_penalty,
     apply_temperature,
@@ -22,7 +22,7 @@ from foundry_lib.sample import (
     stream,
     window_start,
 )
-from foundry_lib.tokenizer import Tokenizer
+from foundry_lib.text.tokenizer import Tokenizer
 
 
 def logits(rows: int = 6, seed: int = 0) -> torch.Tensor:
@@ -227,7 +227,7 @@ def test_a_text_ends_with_the_end_sign(stop_at_end, text, monkeypatch):
     tokenizer = Tokenizer.train("the cat sat on the mat. " * 60, 280)
     drawn = [*tokenizer.encode("the cat", eos=True), *tokenizer.encode(" sat")]
     monkeypatch.setattr(
-        "foundry_lib.sample.generate_tokens", lambda *_: (torch.tensor([[token]]) for token in drawn)
+        "foundry_lib.inference.sampling.generate_tokens", lambda *_: (torch.tensor([[token]]) for token in drawn)
     )
     model = random_model(CONFIG.with_(vocab_size=tokenizer.vocab_size))
     assert "".join(stream(model, tokenizer, "", 60, stop_at_end=stop_at_end)) == text

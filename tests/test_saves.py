@@ -17,8 +17,8 @@ from test_checkpoint import TOKENIZER, model
 from test_interrupts import TEXT, new
 
 from foundry_lib import CheckpointError
-from foundry_lib.checkpoint import checkpoints, keep_newest, load_checkpoint, save_checkpoint, verify
-from foundry_lib.lock import writing
+from foundry_lib.files import writing
+from foundry_lib.training.checkpoint import checkpoints, keep_newest, load_checkpoint, save_checkpoint, verify
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
 
@@ -163,7 +163,7 @@ def test_the_earlier_one_is_found_between_the_two_renames(tmp_path):
 SECOND = """
 import sys
 from foundry_lib.errors import CheckpointError
-from foundry_lib.lock import writing
+from foundry_lib.files import writing
 try:
     with writing(sys.argv[1]):
         print("mine")

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foundry_lib import ConfigError, plots, tales
-from foundry_lib.checkpoint import load_checkpoint
-from foundry_lib.quality import tale_losses
-from foundry_lib.surprise import grammar_surprise, surprise
+from foundry_lib.analysis.quality import tale_losses
+from foundry_lib.analysis.surprise import grammar_surprise, surprise
+from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

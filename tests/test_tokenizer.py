@@ -10,9 +10,9 @@ import sentencepiece
 import torch
 
 from foundry_lib import Notice, TokenizerError
-from foundry_lib import tokenizer as module
-from foundry_lib.corpus import Corpus
-from foundry_lib.tokenizer import (
+from foundry_lib.text import tokenizer as module
+from foundry_lib.text.corpus import Corpus
+from foundry_lib.text.tokenizer import (
     BOS_ID,
     EOS_ID,
     SMALLEST_VOCAB,
@@ -242,7 +242,7 @@ def test_damaged_files_are_refused(tokenizer, tmp_path):
 
 
 def test_a_very_large_text_is_learned_from_in_part_and_said(monkeypatch):
-    import foundry_lib.tokenizer as module
+    import foundry_lib.text.tokenizer as module
 
     monkeypatch.setattr(module, "LARGEST_LESSON", 1000)
     with pytest.warns(Notice, match="learns from one line in 3"):
@@ -258,7 +258,7 @@ def test_the_vocabulary_fits_the_text_when_none_is_asked_for():
 
 
 def test_documents_in_blocks_are_the_documents_one_by_one(tokenizer, monkeypatch):
-    import foundry_lib.tokenizer as module
+    import foundry_lib.text.tokenizer as module
 
     documents = [TEXT[:700], "one line", "\n\ntwo\n", TEXT[300:900]]
     expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]

@@ -16,18 +16,10 @@ import nbformat
 import pytest
 import torch
 
-from foundry_lib import (
-    CheckpointError,
-    ConfigError,
-    FoundryError,
-    MiniLLM,
-    ModelConfig,
-    TokenizerError,
-    TrainConfig,
-    lessons,
-)
-from foundry_lib.data import DataLoader
-from foundry_lib.trainer import Trainer, learning_rate, make_optimizer
+from foundry_lib import CheckpointError, ConfigError, FoundryError, MiniLLM, ModelConfig, TokenizerError, TrainConfig
+from foundry_lib.instructor import refresh as lessons
+from foundry_lib.text.data import DataLoader
+from foundry_lib.training.trainer import Trainer, learning_rate, make_optimizer
 
 STEPS = 24
 CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, learning_rate=1e-2)
@@ -131,7 +123,7 @@ def test_resumed_in_another_process(text_file, uninterrupted, tmp_path):
     list(trainer.run(until=13))
     saved = trainer.save(tmp_path)
     code = (
-        "import sys, json; from foundry_lib.trainer import Trainer; sys.path.insert(0, sys.argv[2]);"
+        "import sys, json; from foundry_lib.training.trainer import Trainer; sys.path.insert(0, sys.argv[2]);"
         "from test_trainer import fingerprint; t = Trainer.load(sys.argv[1]); list(t.run()); print(fingerprint(t))"
     )
     out = subprocess.run(
@@ -170,7 +162,7 @@ def test_a_changed_text_is_refused(text_file, tmp_path):
 
 
 def test_a_model_without_training_is_refused(text_file, tmp_path):
-    from foundry_lib.checkpoint import save_checkpoint
+    from foundry_lib.training.checkpoint import save_checkpoint
 
     trainer = make_trainer(text_file)
     folder = save_checkpoint(tmp_path / "m", trainer.model, trainer.loader.tokenizer)
@@ -231,7 +223,7 @@ def run_command(module: str, *arguments, cwd) -> subprocess.CompletedProcess:
     root = os.path.dirname(os.path.dirname(__file__))
     env = {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1"}
     return subprocess.run(
-        [sys.executable, "-m", f"foundry_lib.{module}", *map(str, arguments)],
+        [sys.executable, "-m", "foundry_lib", module, *map(str, arguments)],
         cwd=cwd,
         env=env,
         capture_output=True,
@@ -365,7 +357,7 @@ def test_a_step_without_memory_changes_nothing_and_says_what_to_do(text_file, un
 
 def test_the_estimate_of_memory_is_of_the_right_size(text_file):
     """Against what a step really allocates: the weights' share exactly, the kept activations within a half."""
-    from foundry_lib.memory import step_bytes
+    from foundry_lib.training.memory import step_bytes
 
     config = ModelConfig.preset("tiny", vocab_size=1024, max_seq_len=128)
     model, kept = MiniLLM(config), {}

@@ -13,10 +13,11 @@ import torch
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from foundry_lib import TrainConfig, tales, watch
-from foundry_lib.baselines import reference_lines
-from foundry_lib.recipes import new_trainer
-from foundry_lib.watch import LossFigure, Said, View, pace
+from foundry_lib import TrainConfig, tales
+from foundry_lib.panels import watch
+from foundry_lib.panels.watch import LossFigure, Said, View, pace
+from foundry_lib.text.baselines import reference_lines
+from foundry_lib.training.recipes import new_trainer
 
 PNG = b"\x89PNG\r\n"
 LINES = {"ln V": 6.9}
@@ -54,7 +55,7 @@ def small_tales():
 
 def told_corpus(told):
     """A corpus of a few tales, whose grammar is known."""
-    from foundry_lib.corpus import Corpus
+    from foundry_lib.text.corpus import Corpus
 
     return Corpus("few tales", tuple(one.text for one in told), grammar="en")
 
@@ -229,7 +230,7 @@ def test_the_stop_button_in_a_kernel_and_the_next_cell():
         run = lambda code: client.execute_interactive(code, timeout=60, output_hook=out.append)  # noqa: E731
         out = []
         run(
-            "from foundry_lib.recipes import new_trainer\nfrom foundry_lib.watch import watch\n"
+            "from foundry_lib.training.recipes import new_trainer\nfrom foundry_lib.panels.watch import watch\n"
             "trainer = new_trainer('python-docs', vocab_size=400, max_iters=100_000, dim=32, n_layers=1, n_heads=2,"
             " n_kv_heads=1)"
         )

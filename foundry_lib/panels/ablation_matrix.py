@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .. import ablations, plots
-from ..runs import beyond_noise
+from .. import plots
+from ..experiments import ablations
+from ..experiments.runs import beyond_noise
 from .panel import Choice, Panel, Picture
 
 BASE, ALL = "whole model", "all, %"

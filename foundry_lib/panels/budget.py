@@ -16,7 +16,7 @@ LOOK = {
 }
 NAMES = {"feed_forward": "feed-forward", "norms": "norms (too thin to see)"}
 STEPS, BATCH, CONTEXT = 1600, 8, 200  # a training as the tales' recipe has it
-SPEED = 45e9  # operations a second; the runs in benchmarks/tales_runs.jsonl reached 26 to 55e9 on one thread
+SPEED = 45e9  # operations a second; the runs in data/tales_runs.jsonl reached 26 to 55e9 on one thread
 VOCABULARIES = [512, 1536, 4096, 8192, 32768]
 
 

@@ -4,8 +4,9 @@ from functools import cache
 
 from matplotlib.figure import Figure
 
-from .. import ablations, plots
+from .. import plots
 from ..config import ModelConfig
+from ..experiments import ablations
 from .panel import Choice, Panel, Picture, Slider
 
 STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape of the rows in the table

@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from .. import plots
 from ..errors import ConfigError
-from ..rope import rotate
+from ..models.rope import rotate
 from .panel import Choice, Panel, Picture, Slider
 
 HEAD_DIM, BASE, SHIFTS, PLACES = 16, 10000.0, 200, 301  # places 0 to 300

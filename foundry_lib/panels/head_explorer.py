@@ -7,9 +7,9 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots
+from ..analysis.heads import attention_weights, label, silenced
 from ..errors import ConfigError
-from ..look import attention_weights, label, silenced
-from ..tokenizer import BOS_ID
+from ..text.tokenizer import BOS_ID
 from .panel import Boxes, Choice, Panel, Picture, Tick, Words
 
 MOST = 48  # tokens whose names can still be read

@@ -16,7 +16,6 @@ import base64
 import copy
 import html
 import math
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -30,8 +29,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from traitlets import TraitError
 
+from ..console import say
 from ..errors import ConfigError
-from ..widgets import LiveFigure
+from .live_figure import LiveFigure
 
 WIDE = ipywidgets.Layout(width="450px", max_width="100%")
 
@@ -281,7 +281,7 @@ class Panel(ipywidgets.VBox):
         finally:
             self.held = False
             self.redraw()
-        print(textwrap.fill(self.reading, 88))
+        say(self.reading)
 
     def _repr_mimebundle_(self, **options):
         bundle = super()._repr_mimebundle_(**options)

@@ -6,33 +6,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .. import plots
+from ..analysis.surprise import true_distribution
 from ..config import SampleConfig
-from ..errors import CorpusError
-from ..sample import next_token_distribution
-from ..tales import grammar, prefix_distribution
-from ..tales.walk import MARKS
-from ..tokenizer import EOS_ID
+from ..inference.sampling import next_token_distribution
+from ..text.tokenizer import EOS_ID
 from .panel import Boxes, Panel, Picture, Slider, Words
 
 SHOWN = 24  # bars
 TOPS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # where the axis may end
 AT_REST = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0)
-
-
-def truth(text: str, tokenizer, language: str) -> Tensor | None:
-    """The grammar's probability of every next token (V,), exact; None where no tale begins like this. Raises
-    CorpusError for a language in which no tales are told."""
-    grammar(language)
-    try:
-        words = prefix_distribution(text, language)
-    except CorpusError:
-        return None
-    probs = torch.zeros(tokenizer.vocab_size)
-    for word, p in words.items():
-        spaced = " " if language == "en" and text and word not in MARKS else ""
-        ids = tokenizer.encode(spaced + word) if word else [EOS_ID]
-        probs[ids[0]] += p
-    return probs
 
 
 def entropy(probs: Tensor) -> float:
@@ -62,7 +44,7 @@ class Playground(Picture):
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
             logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
             logits, order = logits.sort(descending=True, stable=True)
-            true = None if self.language is None else truth(prompt, self.tokenizer, self.language)
+            true = None if self.language is None else true_distribution(prompt, self.tokenizer, self.language)
             true = None if true is None else true[order]
             self.read = prompt, logits, order.argsort()[ids], true, logits.softmax(-1), order
         return self.read[1:]

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 import ipywidgets
 
-from .. import quiz, tales
+from .. import tales
 from ..config import SampleConfig
-from ..sample import stream
+from ..console import say
+from ..inference.sampling import stream
 from .panel import Slider, Words, place
 
 KNOBS = dict(
@@ -170,10 +171,10 @@ class Speak(ipywidgets.VBox):
             for _ in self.draw(run):
                 pass
             self.show(run, last=True)
-        quiz.say(self.text)
+        say(self.text)
         print()
         for line in self.reading.splitlines():
-            quiz.say(line)
+            say(line)
 
     # ---- What is seen
 

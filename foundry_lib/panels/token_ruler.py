@@ -5,9 +5,9 @@ from functools import cache
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..corpus import Corpus, read_corpus
 from ..errors import TokenizerError
-from ..tokenizer import SMALLEST_VOCAB, Tokenizer
+from ..text.corpus import Corpus, read_corpus
+from ..text.tokenizer import SMALLEST_VOCAB, Tokenizer
 from .panel import Boxes, Choice, Panel, Picture, Words
 
 SIZES = (1024, 2048, 4096, 8192)
@@ -28,18 +28,6 @@ def rulers() -> dict[str, Tokenizer]:
     characters = SMALLEST_VOCAB + len(set("".join(corpus.documents)) - set(" \n\u2581"))
     found = {"characters": Tokenizer.train(corpus, characters)}
     return found | {f"{size:,} pieces": Tokenizer.train(corpus, size) for size in SIZES}
-
-
-def cut(text: str, tokenizer: Tokenizer) -> list[str]:
-    """The text of each token; a byte of a character that has no piece is written <E5>."""
-    pieces = []
-    for token in tokenizer.encode(text):
-        spelled = tokenizer.token_bytes(token)
-        try:
-            pieces.append(spelled.decode("utf-8"))
-        except UnicodeDecodeError:
-            pieces.append(f"<{spelled.hex().upper()}>")
-    return pieces
 
 
 PER_LINE = 48  # Latin letters

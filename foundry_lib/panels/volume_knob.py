@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..norm import rms_norm
+from ..models.norm import rms_norm
 from .panel import Panel, Picture, Slider
 
 CHANNELS, DEPTH = 8, 32

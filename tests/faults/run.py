@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 from table import FAULTS, Fault  # noqa: E402
 
-from foundry_lib.lessons_check import end, first_fault, read_records  # noqa: E402
+from foundry_lib.instructor.check import end, first_fault, read_records  # noqa: E402
 
 FOUND, TABLE = ROOT / "benchmarks" / "faults.jsonl", ROOT / "benchmarks" / "faults.md"
 # Not about the library, or slow.

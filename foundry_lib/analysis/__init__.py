@@ -1,0 +1,1 @@
+"""What a trained model writes, where its heads attend, what each token costs it."""

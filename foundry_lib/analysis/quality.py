@@ -1,0 +1,186 @@
+"""How good is what a model writes? Tales can be judged exactly, so validity and variety are counted and not felt."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .. import tales
+from ..config import SampleConfig
+from ..errors import ConfigError
+from ..inference.sampling import generate_tokens
+from ..text.data import EVAL_ROWS, padded
+from ..text.tokenizer import EOS_ID, Tokenizer
+from ..training.trainer import token_losses
+
+BATCH = 250  # tales written side by side
+KNOBS = {
+    "temperature": (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5),
+    "top_k": (1, 2, 5, 10, 20, 50),
+    "top_p": (0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 1.0),
+    "min_p": (0.0, 0.01, 0.03, 0.1, 0.2, 0.4),
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What `measure` found in n tales of a model.
+
+    valid: how many are whole tales that break no rule. distinct: how many different texts. copied: how many stand word
+    for word in the training text, None where that was not given. asked, kept: per rule, how often a tale had to keep
+    it, and how often it did. broken: the rule that each invalid tale broke first. examples: some of the parser's
+    messages.
+    """
+
+    n: int
+    valid: int
+    distinct: int
+    copied: int | None
+    asked: Counter
+    kept: Counter
+    broken: Counter
+    examples: list[str] = field(repr=False)
+
+    @property
+    def kept_share(self) -> dict[str, float]:
+        """Rule satisfaction per opportunity."""
+        return {rule: self.kept[rule] / asked for rule, asked in sorted(self.asked.items())}
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the 95 % interval of the valid share (Wilson 1927), so that chance is not read as skill."""
+        p, n, z = self.valid / self.n, self.n, 1.96
+        return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of that interval. Its middle lies nearer to one half than the share does, so that it ends at 0 or 1
+        where none or all were valid."""
+        p, n, z = self.valid / self.n, self.n, 1.96
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        return max(0.0, middle - self.margin), min(1.0, middle + self.margin)
+
+    def __str__(self) -> str:
+        worst = min(self.kept_share, key=self.kept_share.get, default=None)
+        least = "" if worst is None else f"; least kept is {worst}, {self.kept_share[worst]:.1%} of {self.asked[worst]}"
+        copied = "" if self.copied is None else f", {self.copied / self.n:.1%} copied"
+        return (
+            f"{self.valid / self.n:.1%} of {self.n} tales valid (± {self.margin:.1%}), {self.distinct / self.n:.1%} "
+            f"distinct{copied}{least}"
+        )
+
+
+def write(
+    model, tokenizer: Tokenizer, n: int, settings: SampleConfig = SampleConfig(), seed: int = 0, prompt: str = ""
+) -> Iterator[str]:
+    """n texts, each begun with `prompt` and ended by the model or at the end of its context; drawn side by side.
+
+    Raises ConfigError for a prompt that fills the context.
+    """
+    device = model.tok_embeddings.weight.device
+    generator = torch.Generator(device).manual_seed(seed)
+    ids = tokenizer.encode(prompt, bos=True)
+    room = model.config.max_seq_len - len(ids)
+    if room < 1:
+        raise ConfigError(f"The prompt has {len(ids)} tokens and leaves no room in {model.config.max_seq_len}; cut it.")
+    for first in range(0, n, BATCH):
+        rows = torch.tensor([ids] * min(BATCH, n - first), device=device)
+        ended, columns = torch.zeros(len(rows), dtype=torch.bool, device=device), []
+        for column in generate_tokens(model, rows, room, settings, generator):
+            columns.append(column)
+            ended |= column[:, 0] == EOS_ID
+            if ended.all():
+                break
+        for row in torch.cat(columns, dim=1).tolist():
+            yield prompt + tokenizer.decode(row[: row.index(EOS_ID)] if EOS_ID in row else row)
+
+
+def measure(
+    model,
+    tokenizer: Tokenizer,
+    grammar,
+    n: int = 1000,
+    settings: SampleConfig = SampleConfig(),
+    seed: int = 0,
+    training: frozenset[str] | None = None,
+) -> Quality:
+    """Let the model write n tales and judge each.
+
+    grammar: "en", "zh" or a Grammar. training: the tales it was trained on, to find copies. Raises ConfigError for n
+    below 1.
+    """
+    if n < 1:
+        raise ConfigError(f"At least one tale must be written, found n={n!r}.")
+    asked, kept, broken, examples, texts = Counter(), Counter(), Counter(), [], []
+    for text in write(model, tokenizer, n, settings, seed):
+        verdict = tales.parse(text, grammar)
+        asked.update(verdict.asked)
+        kept.update(verdict.kept)
+        texts.append(text)
+        if not verdict.valid:
+            broken[verdict.rule] += 1
+            examples.append(verdict.message)
+    copied = None if training is None else sum(text in training for text in texts)
+    return Quality(n, n - broken.total(), len(set(texts)), copied, asked, kept, broken, examples[:10])
+
+
+def curves(
+    model,
+    tokenizer: Tokenizer,
+    grammar,
+    n: int = 1000,
+    knobs: dict[str, tuple] = KNOBS,
+    seed: int = 0,
+    training: frozenset[str] | None = None,
+) -> dict[str, dict[float, Quality]]:
+    """`measure` at every value of every knob of SampleConfig, the others at rest: knob → value → Quality.
+
+    `plots.draw_quality` draws the result.
+    """
+    return {
+        knob: {
+            value: measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training)
+            for value in values
+        }
+        for knob, values in knobs.items()
+    }
+
+
+def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
+    """For each tale the model's loss at every token and the end sign, nats, read whole from BOS."""
+    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in told]
+    device = model.tok_embeddings.weight.device
+    batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
+    return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
+
+
+@dataclass(frozen=True)
+class Excess:
+    """What a model pays above the floor on some tales: nats a tale, with the standard error of that mean, as a share of
+    the floor, and by rule (`tales.Floor.by_rule`)."""
+
+    nats_per_tale: float
+    error: float
+    share: float
+    by_rule: dict[str, float]
+
+
+def excess(model, tokenizer: Tokenizer, told: list) -> Excess:
+    """Compare a model with the exact floor on the very same tales (`tales.generate`).
+
+    No model can be below the floor but by chance: where it is by several errors, something has leaked. Raises
+    ConfigError for no tales.
+    """
+    if not told:
+        raise ConfigError("There are no tales to compare on; tales.generate gives some.")
+    losses, floor = tale_losses(model, tokenizer, told), tales.Floor(told, tokenizer)
+    above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, told, strict=True)])
+    return Excess(
+        float(above.mean()),
+        float(above.std(ddof=1) / math.sqrt(len(above))),
+        float(above.mean()) / floor.nats_per_tale,
+        floor.by_rule(np.concatenate(losses)),
+    )

@@ -1,0 +1,50 @@
+"""Text for a terminal or a lesson's output: folded lines, and how a command begins and ends."""
+
+import sys
+import textwrap
+from collections.abc import Callable
+
+from .errors import FoundryError
+
+WIDTH = 88  # characters that a line of a lesson's output holds at 1366 pixels
+
+
+def folded(text: str, width: int = WIDTH, indent: str = "") -> str:
+    """One paragraph, cut between words into lines of `width` characters; `indent` starts the first line.
+
+    >>> print(folded("one two three", width=9, indent="- "))
+    - one two
+      three
+    """
+    return textwrap.fill(" ".join(text.split()), width, initial_indent=indent, subsequent_indent=" " * len(indent))
+
+
+def folded_lines(text: str, width: int = WIDTH) -> str:
+    """Text whose line ends stay; only longer lines are cut, between words, and go on after two spaces."""
+    lines = text.splitlines()
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) for line in lines)
+
+
+def say(text: str, indent: str = ""):
+    """Print one paragraph, folded."""
+    print(folded(text, indent=indent))
+
+
+def use_utf8_when_redirected():
+    """Print characters that the output cannot show as "?" on a terminal, and write UTF-8 into a file or a pipe."""
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="replace") if output.isatty() else output.reconfigure(encoding="utf-8")
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit code: 2 after a FoundryError, 130 after Ctrl-C, each with its sentence."""
+    use_utf8_when_redirected()
+    try:
+        return command() or 0
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
+        return 130  # the code that a shell gives after Ctrl-C
+    except FoundryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,1 @@
+"""Trainings that are compared: sweeps over settings and seeds, runs in folders, ablations."""

@@ -1,0 +1,1 @@
+"""For instructors: store a lesson's outputs, compare a run with them, report the differences."""

@@ -1,0 +1,372 @@
+"""How a learner's work is judged: a ladder of questions, the first failing one answers, and a known mistake is named.
+
+    interface → shape → dtype → properties → known mistakes → closeness to the reference
+
+Nothing here imports the library's own parts: the references are written out once more beside each exercise, in another
+form, so that our code can be judged like anybody's.
+"""
+
+import dis
+import inspect
+import linecache
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Real
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...console import folded_lines
+from ...paths import PACKAGE
+from .. import progress
+
+NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # files of ours and of Python's
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """status is "right", "wrong" or "not yet"; message says why, for the learner."""
+
+    status: str
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "right"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A piece of work and how to judge it. Call it with the work: `checks.rms_norm(my_rms_norm)`.
+
+    usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
+    shapes. reference: the right answer in another form. properties: what must hold without a reference, message → a
+    function of the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is
+    handed over, a "function" or a "class". told: a case in words. value_name: what the value with this number is,
+    counted from 1, that a run gives on a case; by default one that the work returned. mistakes: message → a wrong
+    implementation, in the order in which they are tried; `mistake` adds one.
+    """
+
+    name: str
+    usage: str
+    cases: list[dict]
+    reference: Callable
+    properties: dict[str, Callable] = field(default_factory=dict)
+    run: Callable = lambda work, case: work(*case.values())
+    kind: str = "function"
+    told: Callable = lambda case: describe(case)
+    value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
+    mistakes: dict[str, Callable] = field(default_factory=dict)
+
+    def mistake(self, work):
+        """Decorate a known wrong implementation, whose docstring is the message for the learner.
+
+        The message says what the result shows and where to look, never the remedy. Where a property of the exercise
+        says the same, the decorator takes that message: `@exercise.mistake(MESSAGE)`.
+        """
+        if isinstance(work, str):
+            return partial(self._add, work)
+        return self._add(" ".join((work.__doc__ or "").split()), work)
+
+    def _add(self, message: str, work):
+        if message in self.mistakes or not (message or sys.flags.optimize > 1):
+            raise ValueError(f"{self.name}: {work.__name__} needs a docstring that no other mistake has: {message!r}")
+        if message:  # python -OO has no docstrings; there a wrong answer is judged, and no mistake is named
+            self.mistakes[message] = work
+        return work
+
+    def __call__(self, work):
+        """Print the verdict; remember a pass of the learner's own work (`foundry_lib.lessons.progress`)."""
+        verdict = self.judge(work)
+        print(folded_lines(verdict.message))
+        named = getattr(work, "__name__", "<lambda>") != "<lambda>"
+        if not verdict.passed or getattr(work, "__module__", None) != "__main__":
+            return
+        if not named:
+            use = "have it in lesson 05" if self.name in progress.PARTS else "keep it"
+            print(f"  (Work without a name is not kept. Write it with def to {use}.)")
+            return
+        before = progress.read()["work"].get(self.name)
+        progress.keep_work(self.name, work)
+        if self.name in progress.PARTS:
+            again = progress.own_work(self.name)
+            verdict = self.judge(again) if again else verdict
+            if not verdict.passed:  # it leans on something that another cell has made
+                print("  Lesson 05 runs it alone, from its own text, and there it fails:")
+                print(folded_lines(verdict.message))
+                if before:
+                    progress.keep("work", self.name, before)
+                    print("  What passed before stays kept.")
+
+    def judge(self, work) -> Verdict:
+        """The first rung that fails, said in words."""
+        if not callable(work):
+            return self._wrong(f"Hand over the {self.kind} itself, found a value of type {type(work).__name__}.")
+        if self.kind == "function" and inspect.isclass(work):
+            return self._wrong(f"Hand over the function itself, found the class {work.__name__}.")
+        if self.kind == "class" and isinstance(work, torch.nn.Module):
+            return self._wrong(f"Hand over the class itself, found one object of class {type(work).__name__}.")
+        found = [outcome(self, work, case) for case in self.cases]
+        right = [outcome(self, self.reference, case) for case in self.cases]
+        if found[0].unanswered and is_stub(work):
+            return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
+        for case, mine, wanted in zip(self.cases, found, right, strict=True):
+            said = mine.error or differs_in_form(mine, wanted, partial(self.value_name, case=case))
+            if said:
+                return self._wrong(said, case, found, right)
+        for case, mine in zip(self.cases, found, strict=True):
+            if mine.changed:
+                return self._wrong(f"It changed its input {mine.changed} in place.", case, found, right)
+        for said, holds in self.properties.items():
+            for case in self.cases:
+                try:
+                    held = holds(work, copies(case))
+                except Exception as error:  # noqa: BLE001  the work's own, on an input that no case has
+                    held, said = False, told(error)
+                if not held:
+                    return self._wrong(said, case, found, right)
+        for case, mine, wanted in zip(self.cases, found, right, strict=True):
+            if not close(mine, wanted):
+                said = first_difference(mine, wanted, partial(self.value_name, case=case))
+                return self._wrong(said, case, found, right)
+        return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
+
+    def _wrong(self, said: str, case: dict | None = None, found=(), right=()) -> Verdict:
+        lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.told(case)}", f"  {said}"]
+        known = self._known_mistake(found, right)
+        if known:
+            lines.append(f"  {known}")
+        return Verdict("wrong", "\n".join(lines))
+
+    def _known_mistake(self, found, right) -> str | None:
+        """What the bank says about work that gives, on every case, just what a wrong implementation gives.
+
+        Failing that, on every case but those in 16 bits, and then on those in 32 bits only: in the others work may
+        differ in its precision alone.
+        """
+        if not found:
+            return None
+        all_cases = tuple(range(len(self.cases)))
+        wide = tuple(index for index in all_cases if not has_dtype(self.cases[index], *IN_16_BITS))
+        in_32_bits = tuple(index for index in wide if not has_dtype(self.cases[index], torch.float64))
+        for places in dict.fromkeys((all_cases, wide, in_32_bits)):
+            mine, wanted = ([some[index] for index in places] for some in (found, right))
+            for said, mistaken in self.mistakes.items():
+                theirs = [outcome(self, mistaken, self.cases[index]) for index in places]
+                if same(theirs, mine) and not same(theirs, wanted):
+                    return said
+        return None
+
+
+@dataclass
+class Outcome:
+    """What a piece of work gave on one case: tensors, or the error it raised."""
+
+    values: list[Tensor] | None = None
+    wrapped: str | None = None  # "tuple" or "list", where it gave one thing in such
+    error: str | None = None
+    kind: str | None = None
+    words: str | None = None  # how the text of the error begins, up to what differs from case to case
+    unanswered: bool = False
+    changed: str | None = None
+
+
+def outcome(exercise: Exercise, work, case: dict) -> Outcome:
+    """Run the work on a copy of the case. An exception is the work's own and is told with its line, not raised."""
+    given = copies(case)
+    try:
+        result = exercise.run(work, given)
+    except Exception as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
+        empty = isinstance(error, NotImplementedError)
+        words = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0]
+        return Outcome(unanswered=empty, error=told(error), kind=type(error).__name__, words=words)
+    values = leaves(result)
+    if values is None:
+        empty = result is None or result is Ellipsis
+        said = "It returned None. Is there a `return` on every way through it?"
+        return Outcome(unanswered=empty, error=said if result is None else no_value(result), kind="value")
+    changed = [name for name, value in case.items() if not unchanged(value, given[name])]
+    wrapped = type(result).__name__ if isinstance(result, (tuple, list)) and len(result) == 1 else None
+    return Outcome(values=values, wrapped=wrapped, changed=changed[0] if changed else None)
+
+
+def no_value(result) -> str:
+    """What was returned that is neither a tensor nor a number; of several things, which."""
+    if isinstance(result, (tuple, list)):
+        for number, part in enumerate(result, 1):
+            if leaves(part) is None:
+                return f"The {ordinal(number)} thing that it returned is {shortened(part)}, no tensor and no number."
+    return f"It returned {shortened(result)}, no tensor and no number."
+
+
+def shortened(value) -> str:
+    """A value in one short line; what would fill several, or has only an address in memory, is named by its type."""
+    spelled_out = repr(value)
+    if len(spelled_out) > 60 or "\n" in spelled_out or " at 0x" in spelled_out:
+        return f"a value of type {type(value).__name__}"
+    return spelled_out
+
+
+STUB_STEPS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
+
+
+def is_stub(work) -> bool:
+    """Whether a function, or a method of a class, has nothing in its body yet: `...`, pass or NotImplementedError."""
+    functions = (
+        [work] if inspect.isfunction(work) else filter(inspect.isfunction, getattr(work, "__dict__", {}).values())
+    )
+    for function in functions:
+        steps = {step.opname for step in dis.get_instructions(function)}
+        if steps <= STUB_STEPS or "NotImplementedError" in function.__code__.co_names:
+            return True
+    return False
+
+
+IN_16_BITS = (torch.float16, torch.bfloat16)
+
+
+def has_dtype(case: dict, *dtypes: torch.dtype) -> bool:
+    return any(isinstance(value, Tensor) and value.dtype in dtypes for value in case.values())
+
+
+def copies(case: dict) -> dict:
+    return {name: value.clone() if isinstance(value, Tensor) else copy(value) for name, value in case.items()}
+
+
+def unchanged(value, after) -> bool:
+    if not isinstance(value, Tensor):
+        return not isinstance(value, list) or value == after
+    return torch.equal(torch.nan_to_num(value), torch.nan_to_num(after))
+
+
+def leaves(result) -> list[Tensor] | None:
+    """The tensors in a result; a number or an array of NumPy's counts as one; None for anything else."""
+    if isinstance(result, Tensor):
+        return [result.detach()]
+    if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
+        return leaves(result.item()) if result.ndim == 0 else [torch.from_numpy(result.copy())]
+    if isinstance(result, np.generic):  # of its numbers np.bool is no Real
+        result = result.item()
+    if isinstance(result, int) and abs(result) > 2**1000:  # more than a number with a point can be
+        return None
+    if isinstance(result, Real):
+        whole = float(result).is_integer()  # a count must be right to the last digit, a measured number need not
+        return [torch.tensor(float(result), dtype=torch.float64 if whole else torch.float32)]
+    if isinstance(result, (tuple, list)) and len(result):
+        parts = [leaves(part) for part in result]
+        return None if None in parts else [leaf for part in parts for leaf in part]
+    return None
+
+
+def told(error: Exception) -> str:
+    """An exception with the last line of the learner's own code that was running."""
+    frames = []
+    trace = error.__traceback__
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        ours = file.startswith(NOT_THE_LEARNERS) or "site-packages" in file or "dist-packages" in file
+        if not ours and trace.tb_frame.f_code.co_name != "<lambda>":
+            frames.append((file, trace.tb_lineno, trace.tb_frame.f_code.co_name))
+        trace = trace.tb_next
+    where = ""
+    if frames:
+        file, line, name = frames[-1]
+        code = linecache.getline(file, line).strip()
+        where = f" in {name}, line {line}{': ' if code else ''}{code}"
+    return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
+
+
+def differs_in_form(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str | None:
+    """How many results, their shapes and dtypes."""
+    if mine.wrapped and not wanted.wrapped and len(wanted.values) == 1:
+        comma = " Is there a comma behind the value?" if mine.wrapped == "tuple" else ""
+        return f"It returned a {mine.wrapped} with one thing in it, expected the thing itself.{comma}"
+    if len(mine.values) != len(wanted.values):
+        what = "result" if any(value.dim() for value in mine.values + wanted.values) else "number"
+        some = f"{len(mine.values)} {what}{'' if len(mine.values) == 1 else 's'}"
+        return f"It returned {some}, expected {len(wanted.values)}."
+    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
+        which = value_name(number) if len(wanted.values) > 1 else "the result"
+        which = which[0].upper() + which[1:]
+        if a.shape != b.shape:
+            return f"{which} has shape {tuple(a.shape)}, expected {tuple(b.shape)}."
+        if b.dim() and a.dtype != b.dtype:
+            return f"{which} has dtype {name_of(a.dtype)}, expected {name_of(b.dtype)}."
+    return None
+
+
+def close(mine: Outcome, wanted: Outcome) -> bool:
+    if (mine.values is None) != (wanted.values is None):
+        return False
+    if mine.values is None:
+        return mine.kind == wanted.kind
+    if len(mine.values) != len(wanted.values):
+        return False
+    pairs = zip(mine.values, wanted.values, strict=True)
+    return all(a.shape == b.shape and (a.dtype == b.dtype or not b.dim()) and bool(near(a, b).all()) for a, b in pairs)
+
+
+def near(a: Tensor, b: Tensor) -> Tensor:
+    """Where two tensors agree, to the precision of the coarser of them, measured against the largest value in b."""
+    tolerance = max(TOLERANCE.get(t.dtype, 0.0) for t in (a, b))
+    a, b = a.double(), b.double()
+    finite = b[b.isfinite()]
+    scale = max(1e-3, finite.abs().max().item() if finite.numel() else 0.0)
+    return torch.isclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True)
+
+
+def same(some: list[Outcome], others: list[Outcome]) -> bool:
+    """Whether two pieces of work gave the same on all cases. Two that always raise must use the same words."""
+    pairs = list(zip(some, others, strict=True))
+    always_raises = all(outcome.values is None for outcome in some)
+    return all(close(a, b) and (not always_raises or a.words == b.words) for a, b in pairs)
+
+
+def first_difference(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str:
+    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
+        bad = ~near(a, b)
+        if bad.any():
+            place = tuple(bad.nonzero()[0].tolist())
+            which = value_name(number) if len(wanted.values) > 1 else ""
+            at = f" at {list(place)}" if place else ""
+            at += f" {'in' if place else 'as'} {which}" if which else ""
+            share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if place else ""
+            found, right = spelled(a[place].item()), spelled(b[place].item())
+            if found == right:  # they part in a later digit
+                found, right = f"{a[place].item():.12g}", f"{b[place].item():.12g}"
+            return f"Found {found}{at}, expected {right}{share}."
+    return "It differs."
+
+
+def spelled(value: float) -> str:
+    """A number for a message; a count with all its digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.5g}"
+
+
+def ordinal(number: int) -> str:
+    """The place in a row: "first" to "fifth", "6th" and so on behind it."""
+    words = ("first", "second", "third", "fourth", "fifth")
+    return words[number - 1] if number <= len(words) else f"{number}th"
+
+
+def describe(case: dict) -> str:
+    """The inputs of a case in a line: shapes of tensors, values of numbers."""
+    words = []
+    for name, value in case.items():
+        if isinstance(value, Tensor):
+            dtype = "" if value.dtype in (torch.float32, torch.int64) else f" {name_of(value.dtype)}"
+            words.append(f"{name} {tuple(value.shape)}{dtype}")
+        else:
+            words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return ", ".join(words)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

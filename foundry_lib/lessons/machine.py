@@ -1,0 +1,85 @@
+"""What lesson 00 asks of this machine: is everything there, how fast does it train, and which preset suits it."""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+import torch
+
+from .. import plots, runtime
+from ..config import PRESETS, ModelConfig, TrainConfig
+from ..models.model import MiniLLM
+from ..training.trainer import Trainer
+
+GIB = 2**30
+SAMPLE_CHINESE = "满纸荒唐言，一把辛酸泪。"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked at, what was found, and what to do when it is not enough."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str
+
+    def __str__(self):
+        return f"{'✓' if self.ok else '✗'} {self.name:<18} {self.found}" + ("" if self.ok else f"\n    → {self.fix}")
+
+
+def examine() -> list[Finding]:
+    """Look at Python, torch, device, memory, disk, widgets and the Chinese font."""
+    device, threads = runtime.best_device(), torch.get_num_threads()
+    memory, disk = psutil.virtual_memory().available / GIB, shutil.disk_usage(".").free / GIB
+    new_enough = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
+    computes = torch.ones(3, device=device).sum().item() == 3
+    missing = plots.glyphs_missing(SAMPLE_CHINESE)
+    fonts = plots.cjk_fonts()
+    try:
+        widgets = version("ipywidgets")
+    except PackageNotFoundError:
+        widgets = None
+    accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
+    return [
+        Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
+        Finding("PyTorch", new_enough, torch.__version__, "Run `python3 course.py lab` again; it installs one."),
+        Finding(
+            "device", computes, f"{device}{accelerator}, {threads} threads", "Its driver does not answer; restart."
+        ),
+        Finding("memory", memory >= 1, f"{memory:.1f} GiB free", "Close other programs: the lessons need about 1 GiB."),
+        Finding("disk", disk >= 1, f"{disk:.0f} GiB free", "Free some room: a training saves its checkpoints here."),
+        Finding("widgets", bool(widgets), f"ipywidgets {widgets}", "Run `python3 course.py lab`; it installs it."),
+        Finding(
+            "Chinese characters",
+            not missing,
+            fonts[0] if fonts else "no font",
+            "Run `python3 course.py lab` again; it installs the course's font. Boxes in plots do no other harm.",
+        ),
+    ]
+
+
+def training_speed(loader, preset: str, steps: int = 10) -> float:
+    """Tokens a second of a real training of `preset` on `loader`'s text: the median of `steps` steps after two more."""
+    config = ModelConfig.preset(preset, vocab_size=loader.vocab_size, max_seq_len=loader.block_size)
+    training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2)
+    speeds = sorted(r.tokens_per_s for r in Trainer(MiniLLM(config), loader, training).run() if r.step > 2)
+    return speeds[len(speeds) // 2]
+
+
+def minutes_to_train(speeds: dict[str, float], tokens: int, loader) -> dict[str, float]:
+    """Minutes that each preset needs for `tokens` tokens. A preset not in `speeds` is estimated from the largest that
+    is, by floating-point operations a token."""
+    cost = {
+        name: ModelConfig.preset(name, vocab_size=loader.vocab_size, max_seq_len=loader.block_size).flops_per_token
+        for name in PRESETS
+    }
+    base = max(speeds, key=cost.get)
+    return {name: tokens / speeds.get(name, speeds[base] * cost[base] / cost[name]) / 60 for name in PRESETS}
+
+
+def recommend(minutes: dict[str, float], patience: float = 5.0) -> str:
+    """The largest preset that trains within `patience` minutes, or the smallest there is."""
+    return [name for name in minutes if minutes[name] <= patience or name == next(iter(minutes))][-1]

@@ -1,0 +1,1 @@
+"""Text to batches. Read corpus, tokenizer, then data; baselines are losses to compare with."""

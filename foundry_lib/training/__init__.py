@@ -1,0 +1,1 @@
+"""Training: the trainer and its step, checkpoints, and the settings that suit a text."""

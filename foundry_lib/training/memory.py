@@ -1,0 +1,37 @@
+"""How much memory a training step takes, roughly, and what to do when there is not enough."""
+
+from ..config import ModelConfig
+from ..errors import FoundryError
+
+GIB = 2**30
+
+
+def step_bytes(config: ModelConfig, rows: int, tokens: int) -> int:
+    """Bytes of a training step in 32 bits, an estimate: weights, gradients and AdamW's two averages, and what the
+    forward pass keeps for the backward one: about 14 D + 4 F numbers a token and layer. The scores are not kept."""
+    kept = config.n_layers * (14 * config.dim + 4 * config.hidden_dim)
+    return 16 * config.n_params + 4 * rows * tokens * kept
+
+
+def out_of_memory(config: ModelConfig, rows: int, tokens: int) -> FoundryError:
+    """The error to raise when the device had no room for a step of `rows` × `tokens`: the three cheapest knobs, with
+    what each would leave."""
+
+    def size(config=config, rows=rows, tokens=tokens):
+        return f"{step_bytes(config, rows, tokens) / GIB:.2f} GiB"
+
+    half = config.dim // 2 // (2 * config.n_heads) * (2 * config.n_heads) or config.dim
+    knobs = []
+    if rows > 1:
+        knobs.append(f"batch_size={rows // 2} ({size(rows=rows // 2)})")
+    if tokens > 1:
+        knobs.append(f"block_size={tokens // 2} ({size(tokens=tokens // 2)})")
+    if half < config.dim:
+        knobs.append(f"dim={half} ({size(config.with_(dim=half, hidden_dim=None))})")
+    if len(knobs) > 1:
+        knobs[-1] = f"or {knobs[-1]}"
+    return FoundryError(
+        f"The device has no memory left for a step, which takes about {size()}. The training stands as before this "
+        f"step, and its memory was given back. "
+        + (f"Cheapest first: {', '.join(knobs)}." if knobs else "The model is as small as it can be: free the device.")
+    )
