@@ -140,6 +140,11 @@ def test_parameters_are_counted(preset, tied):
     )
 
 
+def test_the_device_is_where_the_weights_are():
+    model = random_model()
+    assert model.device == torch.device("cpu") and model.to("meta").device == torch.device("meta")
+
+
 def test_flops_are_counted():
     """PyTorch's counter agrees to the last operation; it does not know the fused kernel on a CPU, so the written-out
     attention takes its place for the count."""
