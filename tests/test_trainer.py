@@ -340,7 +340,7 @@ def test_a_step_without_memory_changes_nothing_and_says_what_to_do(text_file, un
 
     with monkeypatch.context() as patch:
         if where == "forward":
-            patch.setattr(trainer.model, "stream", full)
+            patch.setattr(trainer.model, "hidden", full)
         elif where == "backward":
             patch.setattr(torch.Tensor, "backward", full)
         else:
