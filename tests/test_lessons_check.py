@@ -1,7 +1,6 @@
 """The instructor's check on small lessons: what it sees, what it says, its exit codes, and that no kernel is left."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,13 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from helpers import ROOT, copy_of_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from foundry_lib.instructor import check as lessons_check
 from foundry_lib.instructor import refresh as lessons
 from foundry_lib.instructor import report as lessons_report
 
-ROOT = Path(__file__).resolve().parent.parent
 SLIDER = """\
 import ipywidgets
 slider = ipywidgets.IntSlider()
@@ -42,15 +41,20 @@ def write_lesson(path: Path, *cells, header="# A lesson\n\n**Time**: 1 minute (3
     return path
 
 
-def course_folder(folder: Path) -> Path:
-    """A course with our settings and no lesson."""
-    for name in ("conftest.py", "pyproject.toml", "tests/sanitize.cfg"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "notebooks").mkdir()
-    return folder
+NETWORK = """\
+import socket, subprocess, sys
 
-
+def reach(host, port):
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+        return "connected"
+    except OSError as error:
+        return type(error).__name__
+"""
+SERVER = "server = socket.create_server(('127.0.0.1', 0))\nprint(reach('127.0.0.1', server.getsockname()[1]))"
+CHILD = """\
+code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
+print(subprocess.run([sys.executable, "-c", code], capture_output=True).returncode)"""
 LONG = "for i in range(300): print(i)"
 LESSONS = {
     "green": [cell("print(1)", "1\n"), cell("import time; print(f'{time.time() % 9:.3f} s')", "0.5 s\n")],
@@ -66,6 +70,14 @@ LESSONS = {
     "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
     "no picture": [new_code_cell(PLOT, outputs=[BARE])],
     "a cell less": [cell("print(1)", "1\n"), cell("print(2)", "2\n")],
+    "network": [
+        cell(NETWORK),
+        cell(SERVER, "connected\n"),
+        cell("print(reach('192.0.2.1', 80))", "ConnectionRefusedError\n"),
+        cell(CHILD, "1\n"),
+        cell("socket.create_connection(('192.0.2.1', 80))"),
+        cell("udp = socket.socket(type=socket.SOCK_DGRAM)\nudp.sendto(b'?', ('192.0.2.1', 53))"),
+    ],
     "picture": [new_code_cell(PLOT, outputs=[FIGURE]), new_code_cell("x = 1", outputs=[FIGURE])],
 }
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
@@ -83,6 +95,7 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "no picture": ("differs", 1, "Pictures: 0 stored, 1 drawn now."),
     "a cell less": ("missing", 1, "stored with 4 cells of text and code, and now has 3"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
+    "network": ("raises", 3, "this cell asked for 192.0.2.1 port 80"),
     "no notebook": ("broken", 1, "NotJSONError"),
 }
 
@@ -90,7 +103,7 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
     """All of them in one check: lesson → Run, and the seconds of the whole."""
-    course = course_folder(tmp_path_factory.mktemp("course 课程"))
+    course = copy_of_course(tmp_path_factory.mktemp("course 课程"))
     paths = [write_lesson(course / "notebooks" / f"{name}.ipynb", *cells) for name, cells in LESSONS.items()]
     for stripped in nbformat.read(paths[6], 4).cells[1:]:
         assert stripped.execution_count == 0
@@ -117,6 +130,16 @@ def test_verdict_cell_and_difference(checked, name):
         assert fault["cell"] == number
         assert words in lessons_report.what_happened(fault)
         assert len(lessons_report.what_happened(fault).splitlines()) <= lessons_report.LONGEST + 1, "never 200 lines"
+
+
+def test_a_lesson_reaches_its_own_machine_and_no_other(checked):
+    """A loopback server answers. A cell that asks for another machine is red: also where it catches the refusal, where
+    a child of the kernel asks, and where it only sends a packet."""
+    verdicts = [(record["verdict"], record["message"]) for record in checked["network"].records]
+    assert [verdict for verdict, _ in verdicts] == ["ok", "ok", "raises", "raises", "raises", "raises"]
+    assert "asked for 192.0.2.1 port 80; lessons run without a network" in verdicts[3][1], "the child's call"
+    assert "ConnectionRefusedError: No lesson may connect to 192.0.2.1 port 80" in verdicts[4][1]
+    assert "192.0.2.1 port 53" in verdicts[5][1]
 
 
 def test_a_dead_kernel_is_reported_within_seconds(checked):
@@ -146,7 +169,7 @@ def test_the_table_and_the_report(checked):
         "OUT OF ORDER",
         "CELLS MISSING",
         "DID NOT RUN",
-        "1 of 15 lessons",
+        "1 of 16 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
@@ -316,11 +339,11 @@ def test_exit_code_and_report(name, code, checked, tmp_path, monkeypatch, capsys
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
-    course = course_folder(tmp_path)
+    course = copy_of_course(tmp_path)
     path = write_lesson(
         course / "notebooks" / "slow.ipynb", cell("print(1)", "1\n"), cell("import time; time.sleep(99)")
     )
-    program = "import sys; from foundry_lib import lessons_check as check; sys.exit(check.main(sys.argv[1:]))"
+    program = "import sys; from foundry_lib.instructor import check; sys.exit(check.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, str(path)]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=ROOT)
