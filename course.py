@@ -318,7 +318,7 @@ def run_command(name, rest):
         return execute([venv_python(), "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":
         return execute([venv_python(), ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([venv_python(), "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
+    return execute([venv_python(), "-m", "foundry_lib.instructor.refresh"] + rest)
 
 
 def main(arguments):

@@ -27,10 +27,11 @@ def copy_of_course(folder: Path, *names: str) -> Path:
 def imported_rooms(file: Path) -> set[str]:
     """The folders and files of the package that a file imports, wherever in the file the import is."""
     depth, rooms = len(file.relative_to(PACKAGE).parts), set()
+    inside = {path.stem for path in PACKAGE.iterdir()}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            rooms |= {name if list(PACKAGE.glob(name)) + list(PACKAGE.glob(f"{name}.py")) else "__init__" for name in names}
+            rooms |= {name if name in inside else "__init__" for name in names}
         elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "foundry_lib" for alias in node.names):
             rooms.add("__init__")
     return rooms

@@ -9,9 +9,9 @@ import torch
 from helpers import PACKAGE, imported_rooms
 
 from foundry_lib import ConfigError, FoundryError
+from foundry_lib.analysis.statistics import beyond_noise
 from foundry_lib.experiments import ablations, runs
 from foundry_lib.experiments import sweeps as experiments
-from foundry_lib.analysis.statistics import beyond_noise
 from foundry_lib.experiments.runs import compare, curves, load, overlay
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.text.corpus import told

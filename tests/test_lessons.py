@@ -19,7 +19,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import foundry_lib
-from foundry_lib.instructor import refresh as lessons
+from foundry_lib.instructor import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of code; a window of 1,280 pixels shows 107 beside the list of files
@@ -143,7 +143,7 @@ def good_lesson():
     for count in range(1, 9):
         output = new_output("stream", name="stdout", text=f"{count}\n")
         cells.append(new_code_cell(f"print({count})", execution_count=count, outputs=[output]))
-    return new_notebook(cells=cells, metadata=copy.deepcopy(lessons.METADATA | {"n_cells": len(cells)}))
+    return new_notebook(cells=cells, metadata=copy.deepcopy(refresh.METADATA | {"n_cells": len(cells)}))
 
 
 def strip(notebook):
@@ -279,13 +279,13 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
     is_last, python = "figure.image.value == png(9)", "import sys; sys.executable"
     path = write_notebook(tmp_path / "课 1.ipynb", LIVE_FIGURE, moving, in_its_folder, plot, is_last, python)
     (tmp_path / "here.txt").write_text("", encoding="utf-8")
-    code, said = run_tool("refresh", path)
+    code, said = run_tool(path)
     assert code == 0 and "text changed in code cells 1, 3, 4, 5, 6" in said and " KiB" in said, said
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = code_cells(notebook)
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
-    assert notebook.metadata == lessons.METADATA | {"n_cells": len(notebook.cells)} and not code[-1].metadata
+    assert notebook.metadata == refresh.METADATA | {"n_cells": len(notebook.cells)} and not code[-1].metadata
     assert code[2].outputs[0].text == "['here.txt'] 的\n"
     assert base64.b64decode(code[3].outputs[0].data["image/png"]).startswith(b"\x89PNG"), "drawn inline"
     assert eval(code[5].outputs[0].data["text/plain"]) == sys.executable, "a kernel of this environment"
@@ -297,13 +297,13 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
 
     before = path.read_bytes()
     assert before.endswith(b"}\n") and b"\r" not in before
-    code, said = run_tool("refresh", path)
+    code, said = run_tool(path)
     assert code == 0 and "same text as before" in said, said
     assert path.read_bytes() == before
 
     text = before.decode("utf-8").replace("['here.txt'] 的", "['there.txt'] 的")
     path.write_text(text, encoding="utf-8", newline="\n")
-    code, said = run_tool("refresh", path)
+    code, said = run_tool(path)
     assert code == 0 and "text changed in code cells 3\n" in said, said
     assert "  code cell 3\n" in said and "    -['there.txt'] 的\n    +['here.txt'] 的\n" in said, "what moved is shown"
     assert path.read_bytes() == before
@@ -318,26 +318,26 @@ def frame(value: int) -> bytes:
 def test_an_error_shows_the_cell_and_leaves_the_file(tmp_path):
     path = write_notebook(tmp_path / "wrong.ipynb", "print(1)", "wanted = 5\nassert wanted == 6, 'six is wanted'")
     before = path.read_bytes()
-    code, said = run_tool("refresh", path)
+    code, said = run_tool(path)
     assert code == 1 and "wanted = 5" in said and "six is wanted" in said and "the file is as it was" in said
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_lessons_are_found_by_name(tmp_path):
     one, two = (write_notebook(tmp_path / f"{name}.ipynb", "1") for name in ("01_one", "02_two"))
-    assert lessons.find_lessons([], tmp_path) == [one, two]
-    assert lessons.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
+    assert refresh.find_lessons([], tmp_path) == [one, two]
+    assert refresh.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
     with pytest.raises(ValueError, match="no lesson '03'; the lessons are 01_one, 02_two"):
-        lessons.find_lessons(["03"], tmp_path)
-    assert lessons.find_lessons(["2"], tmp_path) == [two]
-    assert lessons.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
+        refresh.find_lessons(["03"], tmp_path)
+    assert refresh.find_lessons(["2"], tmp_path) == [two]
+    assert refresh.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
     with pytest.raises(ValueError, match="no lesson '0'"):
-        lessons.find_lessons(["0"], tmp_path)
+        refresh.find_lessons(["0"], tmp_path)
     longer = write_notebook(tmp_path / "01_one_more.ipynb", "1")
     with pytest.raises(ValueError, match="'01' could be any of 01_one, 01_one_more"):
-        lessons.find_lessons(["01"], tmp_path)
-    assert lessons.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
-    assert lessons.main(["refresh", "no-such-lesson"]) == 2 and lessons.main([]) == 2
+        refresh.find_lessons(["01"], tmp_path)
+    assert refresh.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
+    assert refresh.main(["no-such-lesson"]) == 2
 
 
 # ---- The comparison
@@ -365,7 +365,7 @@ def compared(tmp_path_factory):
     }
     os.environ["REFRESH"] = "1"
     for name, source in sources.items():
-        lessons.refresh(write_notebook(course / "notebooks" / f"{name}.ipynb", source))
+        refresh.refresh(write_notebook(course / "notebooks" / f"{name}.ipynb", source))
     del os.environ["REFRESH"]
     started = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-q", "--junitxml=report.xml", "-p", "no:cacheprovider"]
@@ -424,4 +424,4 @@ def test_nbval_is_strict_and_complete():
         "step 300",
     ):
         assert not [pattern for pattern in patterns if re.search(pattern, kept)], f"{kept!r} would not be compared"
-    assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'
+    assert json.dumps(refresh.METADATA["language_info"]) == '{"name": "python"}'

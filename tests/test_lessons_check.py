@@ -14,9 +14,7 @@ import pytest
 from helpers import ROOT, copy_of_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from foundry_lib.instructor import check as lessons_check
-from foundry_lib.instructor import refresh as lessons
-from foundry_lib.instructor import report as lessons_report
+from foundry_lib.instructor import check, refresh, report
 
 SLIDER = """\
 import ipywidgets
@@ -37,7 +35,7 @@ def write_lesson(path: Path, *cells, header="# A lesson\n\n**Time**: 1 minute (3
     for count, one in enumerate(cells, 1):
         one.setdefault("execution_count", None)
         one.execution_count = count if one.execution_count is None else one.execution_count
-    nbformat.write(new_notebook(cells=[new_markdown_cell(header), *cells], metadata=lessons.METADATA), path)
+    nbformat.write(new_notebook(cells=[new_markdown_cell(header), *cells], metadata=refresh.METADATA), path)
     return path
 
 
@@ -116,7 +114,7 @@ def checked(tmp_path_factory):
     paths.append(course / "notebooks" / "no notebook.ipynb")
     paths[-1].write_text("{ a half", encoding="utf-8")
     seen, before = [], set(psutil.Process().children(recursive=True))
-    runs = lessons_check.check(paths, root=course, jobs=2, timeout=8, say=lambda runs: seen.append(len(runs)))
+    runs = check.check(paths, root=course, jobs=2, timeout=8, watch=lambda runs: seen.append(len(runs)))
     assert seen and set(psutil.Process().children(recursive=True)) <= before, "a kernel is left"
     return {run.path.stem: run for run in runs}
 
@@ -128,8 +126,8 @@ def test_verdict_cell_and_difference(checked, name):
     assert (fault and fault["verdict"]) == verdict
     if verdict:
         assert fault["cell"] == number
-        assert words in lessons_report.what_happened(fault)
-        assert len(lessons_report.what_happened(fault).splitlines()) <= lessons_report.LONGEST + 1, "never 200 lines"
+        assert words in report.what_happened(fault)
+        assert len(report.what_happened(fault).splitlines()) <= report.LONGEST + 1, "never 200 lines"
 
 
 def test_a_lesson_reaches_its_own_machine_and_no_other(checked):
@@ -158,7 +156,7 @@ def test_costs_and_counts(checked):
 
 def test_the_table_and_the_report(checked):
     runs = list(checked.values())
-    text = lessons_report.text(runs)
+    text = report.text(runs)
     for words in (
         "green",
         "DIFFERS",
@@ -173,7 +171,7 @@ def test_the_table_and_the_report(checked):
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
-    page = lessons_report.html(runs)
+    page = report.html(runs)
     assert "<b>4.56" not in page and "&lt;b&gt;4.5678" in page and "<i>six" not in page, "all text is escaped"
     assert page.count('src="data:image/png;base64,iVBOR') == 2 and 'alt="picture, code cell 1"' in page
     assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
@@ -192,8 +190,8 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
         | dict(message=f"what cell {n} says", expected="1", found="2", processor_seconds=1.0, memory=1.0, pictures=[])
         for n, one in enumerate(verdicts, 1)
     ]
-    path = lessons.LESSONS / f"{name}.ipynb"
-    return lessons_check.Run(path, 1, n_cells or len(records), records, log="Killed", done=done)
+    path = refresh.LESSONS / f"{name}.ipynb"
+    return check.LessonRun(path, 1, n_cells or len(records), records, log="Killed", done=done)
 
 
 @pytest.mark.parametrize(
@@ -231,11 +229,11 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
 )
 def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, where, heading):
     """Behind a number that moved a cell may raise: it is not one more that differs."""
-    assert lessons_report.row(run)[-2:] == (verdict, where)
-    text, page = lessons_report.text([run]), lessons_report.html([run])
+    assert report.row(run)[-2:] == (verdict, where)
+    text, page = report.text([run]), report.html([run])
     assert f"06_tokens, code {heading}" in text and f"Code {heading.strip()}</p>" in page
-    assert f"<table><tr><th>{lessons_report.HEAD[0]}</th>" in page
-    worst = lessons_report.shown(run)[-1]
+    assert f"<table><tr><th>{report.HEAD[0]}</th>" in page
+    worst = report.shown(run)[-1]
     assert worst["verdict"] == "differs" or (worst["message"] in text and worst["message"] in page)
     assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED"), (
         "there is nothing wrong in it"
@@ -243,7 +241,7 @@ def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, wh
 
 
 def test_a_later_cell_that_raises_is_seen(checked):
-    text = lessons_report.text([checked["mixed"]])
+    text = report.text([checked["mixed"]])
     assert "mixed, code cell 1: DIFFERS (1 later cell differs too, 1 raises)" in text
     assert "mixed, code cell 2: RAISES" in text and "ValueError: late" in text
 
@@ -266,7 +264,7 @@ def test_a_run_that_goes_on_is_not_broken_off():
     ],
 )
 def test_a_red_lesson_says_what_to_do_next(run, says):
-    text, page = lessons_report.text([run]), lessons_report.html([run])
+    text, page = report.text([run]), report.html([run])
     if says is None:
         assert "`" not in text and "git" not in text and "refresh" not in page and "<code>" not in page
     else:
@@ -277,10 +275,10 @@ def test_a_red_lesson_says_what_to_do_next(run, says):
 
 def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
     run = made_up("differs")
-    assert lessons.find_lessons([run.name]) == [run.path]
+    assert refresh.find_lessons([run.name]) == [run.path]
     run.path = write_lesson(tmp_path / "a lesson.ipynb", cell("1"))
-    assert f'refresh "{run.path}"`' in lessons_report.text([run])
-    assert lessons.find_lessons([run.name.strip('"')]) == [run.path]
+    assert f'refresh "{run.path}"`' in report.text([run])
+    assert refresh.find_lessons([run.name.strip('"')]) == [run.path]
 
 
 @pytest.mark.parametrize(
@@ -288,19 +286,19 @@ def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
     [(10, 10, "ok"), (10, 19, "ok"), (10, 21, "too low"), (10, 6, "ok"), (10, 4, "too high"), (None, 4, "none")],
 )
 def test_a_header_holds_to_a_factor_of_two(stated, computing, says):
-    run = lessons_check.Run(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
+    run = check.LessonRun(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
     assert run.header == says
 
 
 def test_a_run_that_broke_off_says_nothing_of_the_header():
     assert made_up("ok").header == "ok" and made_up("dies", n_cells=3).header == "none"
-    assert "says 1 s" in lessons_report.row(made_up("dies", n_cells=3))
+    assert "says 1 s" in report.row(made_up("dies", n_cells=3))
 
 
 def test_the_time_is_read_from_the_header(tmp_path):
     path = write_lesson(tmp_path / "a.ipynb", cell("1"))
-    assert lessons_check.begin(path).stated == 3
-    assert lessons_check.begin(write_lesson(path, cell("1"), header="# A lesson")).stated is None
+    assert check.begin(path).stated == 3
+    assert check.begin(write_lesson(path, cell("1"), header="# A lesson")).stated is None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +313,7 @@ def test_the_time_is_read_from_the_header(tmp_path):
 )
 def test_wrong_use_is_2(arguments, says, capsys):
     with pytest.raises(SystemExit) as stopped:
-        lessons_check.main(arguments)
+        check.main(arguments)
     assert stopped.value.code == 2 and says in capsys.readouterr().err
 
 
@@ -326,11 +324,11 @@ def test_a_lesson_outside_of_any_course_is_refused_in_a_sentence(tmp_path, capsy
 
 @pytest.mark.parametrize(("name", "code"), [("green", 0), ("number", 1)])
 def test_exit_code_and_report(name, code, checked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lessons_check, "check", lambda *_, **__: [checked[name]])
+    monkeypatch.setattr(check, "check", lambda *_, **__: [checked[name]])
     file = tmp_path / "made" / "report.html"
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert lessons_check.main(["--html", str(file)]) == code
+        assert check.main(["--html", str(file)]) == code
     finally:
         signal.signal(signal.SIGTERM, before)
     assert name in file.read_text(encoding="utf-8") and name in capsys.readouterr().out
@@ -362,17 +360,17 @@ def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
 def test_progress_is_one_line_on_a_screen_and_one_a_lesson_elsewhere(checked):
     written = []
     out = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
-    going = lessons_check.Run(Path("02_rope.ipynb"), None, 35, checked["green"].records, seconds=2.0)
-    lessons_report.Progress(1, out)([checked["green"], going])
+    going = check.LessonRun(Path("02_rope.ipynb"), None, 35, checked["green"].records, seconds=2.0)
+    report.Progress(1, out)([checked["green"], going])
     assert "1 of 2 lessons, 4 of 37 cells" in "".join(written) and "02_rope 2/35" in "".join(written)
     written.clear()
     out.isatty = lambda: False
-    progress = lessons_report.Progress(1, out)
+    progress = report.Progress(1, out)
     progress([checked["number"], going])
     progress([checked["number"], going])
     assert "".join(written).count("number: DIFFERS") == 1 and "rope" not in "".join(written)
 
 
 def test_each_lesson_states_its_computing():
-    for path in lessons.find_lessons([]):
-        assert lessons_check.begin(path).stated, f"{path.name}: its first cell does not say (N s of computing)"
+    for path in refresh.find_lessons([]):
+        assert check.begin(path).stated, f"{path.name}: its first cell does not say (N s of computing)"

@@ -1,9 +1,9 @@
 """Is it a difference, or chance? Tests and intervals that statisticians know, computed by scipy, and the noise rule.
 
-    welch(base, other)            # two settings, some seeds each: the difference, its interval, p
-    holm([0.01, 0.04, 0.03])      # many comparisons: p-values that may be read one by one
-    wilson(97, 100)               # a share: its interval
-    beyond_noise(base, other)     # the course's own rule, in which a learner can check every step by hand
+welch(base, other)            # two settings, some seeds each: the difference, its interval, p
+holm([0.01, 0.04, 0.03])      # many comparisons: p-values that may be read one by one
+wilson(97, 100)               # a share: its interval
+beyond_noise(base, other)     # the course's own rule, in which a learner can check every step by hand
 """
 
 from dataclasses import dataclass

@@ -98,7 +98,11 @@ def load(experiment: str, root: Path | str = "runs") -> list[Run]:
     return sorted(runs, key=lambda run: (order.index(run.row), run.seed))
 
 
-VERDICTS = {True: "a difference", False: "none that can be seen", None: f"fewer than {FEWEST_SEEDS} seeds: cannot be said"}
+VERDICTS = {
+    True: "a difference",
+    False: "none that can be seen",
+    None: f"fewer than {FEWEST_SEEDS} seeds: cannot be said",
+}
 UNITS = {"share": ("% above the floor", 100), "bits_per_byte": ("bits/byte", 1), "val_loss": ("nats/token", 1)}
 
 

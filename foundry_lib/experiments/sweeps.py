@@ -115,7 +115,9 @@ def check(rows: dict[str, dict], seeds, common: dict, time_limit: float | None):
                 f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(allowed))}."
             )
         if time_limit is not None and "max_iters" in settings:
-            raise ConfigError(f"Row {row!r} has max_iters and time_limit, and each decides the other; give one of them.")
+            raise ConfigError(
+                f"Row {row!r} has max_iters and time_limit, and each decides the other; give one of them."
+            )
         ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
         TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
 

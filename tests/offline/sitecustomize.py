@@ -1,4 +1,4 @@
-"""Python imports this file at its start where its folder is on PYTHONPATH. It refuses every connection to another machine.
+"""Refuse every connection to another machine. Python imports this file at its start if its folder is on PYTHONPATH.
 
 conftest.py puts the folder on the path of each lesson's kernel; what the kernel starts inherits it. An audit hook sees
 the calls of every socket, whichever class wraps it, and cannot be removed. A refusal is also written to the file that
