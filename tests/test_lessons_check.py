@@ -53,11 +53,9 @@ SERVER = "server = socket.create_server(('127.0.0.1', 0))\nprint(reach('127.0.0.
 CHILD = """\
 code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
 print(subprocess.run([sys.executable, "-c", code], capture_output=True).returncode)"""
-LONG = "for i in range(300): print(i)"
 LESSONS = {
     "green": [cell("print(1)", "1\n"), cell("import time; print(f'{time.time() % 9:.3f} s')", "0.5 s\n")],
     "number": [cell("print(1)", "1\n"), cell("print('a\\nb\\n<b>4.5678</b>')", "a\nb\n<b>4.5679</b>\n")],
-    "long": [cell(LONG, "\n".join(map(str, range(1, 301))) + "\n")],
     "raises": [cell("print(1)", "1\n"), cell("raise ValueError('<i>six</i> is wanted')"), cell("print(3)", "3\n")],
     "dies": [cell("print(1)", "1\n"), cell("import os; os._exit(1)"), cell("print(3)", "3\n")],
     "endless": [cell("print(1)", "1\n"), cell("while True: pass"), cell("print(3)", "3\n")],
@@ -67,7 +65,6 @@ LESSONS = {
     "callback": [cell(SLIDER)],
     "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
     "no picture": [new_code_cell(PLOT, outputs=[BARE])],
-    "a cell less": [cell("print(1)", "1\n"), cell("print(2)", "2\n")],
     "network": [
         cell(NETWORK),
         cell(SERVER, "connected\n"),
@@ -81,7 +78,6 @@ LESSONS = {
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
     "green": (None, None, ""),
     "number": ("differs", 2, "-<b>4.5679</b>\n+<b>4.5678</b>"),
-    "long": ("differs", 1, "+0"),
     "raises": ("raises", 2, "ValueError: <i>six</i> is wanted"),
     "dies": ("dies", 2, "the kernel died in this cell"),
     "endless": ("endless", 2, "Timeout of 8 seconds exceeded"),
@@ -91,7 +87,6 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "callback": ("raises", 1, "ZeroDivisionError"),
     "mixed": ("differs", 1, "-2\n+1"),
     "no picture": ("differs", 1, "Pictures: 0 stored, 1 drawn now."),
-    "a cell less": ("missing", 1, "stored with 4 cells of text and code, and now has 3"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
     "network": ("raises", 3, "this cell asked for 192.0.2.1 port 80"),
     "no notebook": ("broken", 1, "NotJSONError"),
@@ -103,14 +98,10 @@ def checked(tmp_path_factory):
     """All of them in one check: lesson → Run, and the seconds of the whole."""
     course = copy_of_course(tmp_path_factory.mktemp("course 课程"))
     paths = [write_lesson(course / "notebooks" / f"{name}.ipynb", *cells) for name, cells in LESSONS.items()]
-    for stripped in nbformat.read(paths[6], 4).cells[1:]:
-        assert stripped.execution_count == 0
-    text = paths[6].read_text(encoding="utf-8").replace('"execution_count": 0', '"execution_count": null')
-    paths[6].write_text(text, encoding="utf-8")
-    less = course / "notebooks" / "a cell less.ipynb"
-    book = nbformat.read(less, 4)
-    book.metadata["n_cells"] = 4
-    nbformat.write(book, less)
+    stripped = course / "notebooks" / "stripped.ipynb"
+    text = stripped.read_text(encoding="utf-8")
+    assert text.count('"execution_count": 0') == 2
+    stripped.write_text(text.replace('"execution_count": 0', '"execution_count": null'), encoding="utf-8")
     paths.append(course / "notebooks" / "no notebook.ipynb")
     paths[-1].write_text("{ a half", encoding="utf-8")
     seen, before = [], set(psutil.Process().children(recursive=True))
@@ -155,7 +146,7 @@ def test_costs_and_counts(checked):
 
 
 def test_the_table_and_the_report(checked):
-    runs = list(checked.values())
+    runs = [*checked.values(), made_up("ok", missing="The lesson was stored with 3 cells, and now has 2.")]
     text = report.text(runs)
     for words in (
         "green",
@@ -167,7 +158,7 @@ def test_the_table_and_the_report(checked):
         "OUT OF ORDER",
         "CELLS MISSING",
         "DID NOT RUN",
-        "1 of 16 lessons",
+        "1 of 15 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
@@ -177,7 +168,7 @@ def test_the_table_and_the_report(checked):
     assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
 
 
-def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
+def made_up(*verdicts, n_cells=None, name="06_tokens", done=True, missing=""):
     """A Run whose cells have these verdicts; "?" is a cell that was not run, "!" one that was run as the ninth."""
     records = [
         dict(
@@ -191,7 +182,7 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
         for n, one in enumerate(verdicts, 1)
     ]
     path = refresh.LESSONS / f"{name}.ipynb"
-    return check.LessonRun(path, 1, n_cells or len(records), records, log="Killed", done=done)
+    return check.LessonRun(path, 1, n_cells or len(records), records, log="Killed", done=done, missing=missing)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +346,29 @@ def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
     _, left = psutil.wait_procs(family, 5)
     assert not left
     assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_lesson_with_fewer_cells_than_stored_is_red(tmp_path):
+    path = write_lesson(tmp_path / "less.ipynb", cell("print(1)", "1\n"), cell("print(2)", "2\n"))
+    book = nbformat.read(path, 4)
+    for stored, verdicts in ((4, ["missing"]), (3, []), (2, [])):
+        book.metadata["n_cells"] = stored
+        nbformat.write(book, path)
+        run = check.begin(path)
+        assert [fault["verdict"] for fault in run.faults] == verdicts
+        assert run.missing == (
+            "The lesson was stored with 4 cells of text and code, and now has 3." if verdicts else ""
+        )
+
+
+def test_a_long_difference_is_cut():
+    (fault,) = made_up("differs").faults
+    fault |= {"expected": "\n".join(map(str, range(1, 301))), "found": "\n".join(map(str, range(300)))}
+    shown = report.what_happened(fault).splitlines()
+    assert "+0" in shown and len(shown) <= report.LONGEST + 1
+    fault |= {"expected": "", "found": "\n".join(map(str, range(300)))}
+    shown = report.what_happened(fault).splitlines()
+    assert len(shown) == report.LONGEST + 1 and shown[-1] == "… 263 lines more"
 
 
 def test_progress_is_one_line_on_a_screen_and_one_a_lesson_elsewhere(checked):
