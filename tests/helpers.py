@@ -1,10 +1,20 @@
-"""What several test files use: copies of the course, and which folders of the package a file imports."""
+"""What several test files use: small models and trainings, kernels, copies of the course, the package's imports."""
 
 import ast
+import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from jupyter_client.manager import KernelManager
+
 import foundry_lib
+from foundry_lib import MiniLLM, ModelConfig
+from foundry_lib.config import TrainConfig
+from foundry_lib.text.data import DataLoader
+from foundry_lib.text.tokenizer import Tokenizer
+from foundry_lib.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(foundry_lib.__file__).parent
@@ -35,3 +45,74 @@ def imported_rooms(file: Path) -> set[str]:
         elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "foundry_lib" for alias in node.names):
             rooms.add("__init__")
     return rooms
+
+
+# ---- Small models and trainings
+
+CONFIG = ModelConfig(vocab_size=61, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, max_seq_len=24)
+TOKENIZER = Tokenizer.train("An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 40, 300)
+OWL_TEXT = "An owl sat in an oak. The more it saw the less it spoke.\n" * 60
+
+
+def random_model(config: ModelConfig = CONFIG, dtype=torch.float32) -> MiniLLM:
+    """A model whose head is not zero, so that its logits differ."""
+    model = MiniLLM(config, seed=3)
+    with torch.no_grad():
+        model.output.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(4))
+    return model.to(dtype)
+
+
+def tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(CONFIG.vocab_size, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def small_model(seed: int = 0) -> MiniLLM:
+    """A model with the vocabulary of TOKENIZER."""
+    model = random_model(CONFIG.with_(vocab_size=TOKENIZER.vocab_size))
+    model.init_weights(seed)
+    return model
+
+
+def small_trainer(path, steps: int) -> Trainer:
+    """A training on the text in a file, such as OWL_TEXT, of some milliseconds per step."""
+    loader = DataLoader(path, batch_size=2, block_size=16, vocab_size=300)
+    config = ModelConfig(loader.vocab_size, 16, 1, 2, 1, max_seq_len=loader.longest_row)
+    return Trainer(MiniLLM(config), loader, TrainConfig(batch_size=2, max_iters=steps, eval_interval=7))
+
+
+# ---- Kernels
+
+
+@contextmanager
+def kernel(folder=None):
+    """A kernel that can import the test files: its manager and its client."""
+    manager = KernelManager()
+    env = dict(os.environ, PYTHONPATH=os.path.dirname(__file__), OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    manager.start_kernel(env=env, cwd=folder, extra_arguments=["--log-level=ERROR"])
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    try:
+        yield manager, client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def printed(client, message_id: str, timeout=120, interrupted_late=False) -> str:
+    """What a cell printed; an exception in it is the test's failure, except for a second interrupt after the stop."""
+    text = ""
+    while True:
+        message = client.get_iopub_msg(timeout=timeout)
+        if message["parent_header"].get("msg_id") != message_id:
+            continue
+        if message["msg_type"] == "stream":
+            text += message["content"]["text"]
+        if message["msg_type"] == "error":
+            assert interrupted_late and message["content"]["ename"] == "KeyboardInterrupt", message["content"]
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            return text
+
+
+def run_cell(client, code: str) -> str:
+    return printed(client, client.execute(code))
