@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from .. import plots
@@ -182,8 +183,6 @@ def overlay(runs: list[Run], x: str = "step", y: str = "train_loss", ax=None) ->
     if x not in ("step", "seconds") or y not in ("train_loss", "val_loss"):
         raise ConfigError(f'x is "step" or "seconds", y "train_loss" or "val_loss"; found {x!r} and {y!r}.')
     if ax is None:
-        import matplotlib.pyplot as plt
-
         _, ax = plt.subplots()
     rows = curves(runs, x, y)
     label = "training loss, running mean" if y == "train_loss" else "validation loss"
