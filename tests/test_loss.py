@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, random_model, tokens
 
 from foundry_lib.config import IGNORED
 from foundry_lib.models import loss as module

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, random_model, tokens
 
 from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
 from foundry_lib.inference.cuda_graphs import Recorded
