@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, random_model, tokens
 from torch import nn
 
 from foundry_lib import KVCache, MiniLLM, generate, rope_table
@@ -36,7 +36,7 @@ PLUGS = {"residual": mixed, "logits": softcap, "positions": other_bases}
 
 
 def plugged(dtype=torch.float64, **plugs) -> MiniLLM:
-    """The random model of test_model with plugs."""
+    """The random model of helpers with plugs."""
     model = MiniLLM(CONFIG, **plugs)
     model.load_state_dict(random_model().state_dict())
     return model.to(dtype)
