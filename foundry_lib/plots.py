@@ -174,30 +174,26 @@ def visible(piece: str) -> str:
     return piece.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
 
 
-def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=None):
-    """Bars of the next token's probabilities; removed tokens grey and hatched at their old height.
+REMOVED = dict(facecolor="#dddddd", edgecolor=GREY, hatch="///", lw=0.5, label="removed")
 
-    probs: what is drawn from now. kept: a boolean each, None means all. outline: the distribution before the filters.
+
+def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=None):
+    """Bars of the next token's probabilities; removed tokens are grey and hatched, at their height before the filters.
+
+    labels, probs: the n tokens that are shown. kept: a boolean for each; None means all. outline: the probabilities
+    before the filters, drawn as a line.
     """
     ax.clear()
     x = np.arange(len(labels))
     kept = np.ones(len(labels), dtype=bool) if kept is None else np.asarray(kept)
-    if outline is not None and not kept.all():  # an empty series would show a wrong sign in the legend
-        ax.bar(
-            x[~kept], np.asarray(outline)[~kept], color="#dddddd", edgecolor=GREY, hatch="///", lw=0.5, label="removed"
-        )
+    if outline is not None and not kept.all():  # the legend shows an empty series with a wrong sign
+        ax.bar(x[~kept], np.asarray(outline)[~kept], **REMOVED)
     ax.bar(x[kept], np.asarray(probs)[kept], color=BLUE, label="kept")
     if outline is not None:
-        ax.step(
-            np.append(x - 0.5, x[-1] + 0.5),
-            np.append(outline, outline[-1]),
-            where="post",
-            color=ORANGE,
-            lw=1.2,
-            label="before",
-        )
+        edges, heights = np.append(x - 0.5, len(labels) - 0.5), np.append(outline, outline[-1])
+        ax.step(edges, heights, where="post", color=ORANGE, lw=1.2, label="before")
         ax.legend(loc="upper right", fontsize=8)
-    ax.set_xticks(x, labels, rotation=60, ha="right", fontsize=8)
+    ax.set_xticks(x, [label.replace("$", r"\$") for label in labels], rotation=60, ha="right", fontsize=8)
     ax.set(ylabel="probability", xlim=(-0.6, len(labels) - 0.4))
     ax.grid(visible=False, axis="x")
 

@@ -11,7 +11,9 @@ from matplotlib.patches import Rectangle
 from .. import plots
 from ..experiments import ablations
 from ..experiments.runs import beyond_noise
-from .panel import Choice, Panel, Picture
+from .controls import Choice
+from .panel import Panel
+from .picture import Picture
 
 BASE, ALL = "whole model", "all, %"
 

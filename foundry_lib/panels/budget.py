@@ -4,7 +4,9 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..config import PRESETS, ModelConfig
-from .panel import Boxes, Choice, Panel, Picture
+from .controls import Choice
+from .panel import Panel
+from .picture import Boxes, Picture
 
 # part → (colour, hatch); the hatch says the same thing a second time, in straight lines: dots take six times as long
 LOOK = {

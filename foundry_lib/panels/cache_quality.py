@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..config import ModelConfig
 from ..experiments import ablations
-from .panel import Choice, Panel, Picture, Slider
+from .controls import Choice, Slider
+from .panel import Panel
+from .picture import Picture
 
 STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape of the rows in the table
 ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the table that was trained with them

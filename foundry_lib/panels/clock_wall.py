@@ -12,7 +12,9 @@ from matplotlib.patches import Circle, Rectangle
 from .. import plots
 from ..errors import ConfigError
 from ..models.rope import rotate
-from .panel import Choice, Panel, Picture, Slider
+from .controls import Choice, Slider
+from .panel import Panel
+from .picture import Picture
 
 HEAD_DIM, BASE, SHIFTS, PLACES = 16, 10000.0, 200, 301  # places 0 to 300
 

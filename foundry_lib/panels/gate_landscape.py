@@ -16,7 +16,9 @@ from torch import Tensor
 from .. import plots
 from ..errors import ConfigError
 from ..tales import grammar
-from .panel import Choice, Panel, Picture, Slider
+from .controls import Choice, Slider
+from .panel import Panel
+from .picture import Picture
 
 GATES = {"SiLU": F.silu, "GELU": F.gelu, "ReLU": F.relu}
 LEVELS = (-16, -8, -4, -2, -1, -0.3, 0.3, 1, 2, 4, 8, 16)
@@ -202,7 +204,7 @@ class Landscape(Picture):
         self.rows = {**neurons.kinds, "all the rest": rest} if rest.any() else dict(neurons.kinds)
         self.size = [1.1 * side for side in neurons.extent]  # one map for all neurons, so that they can be compared
 
-    def still(self, kind: str, rank: int, activation: str = "SiLU"):
+    def key(self, kind: str, rank: int, activation: str = "SiLU"):
         return activation
 
     def build(self, figure: Figure, kind: str, rank: int, activation: str = "SiLU"):

@@ -10,7 +10,9 @@ from .. import plots
 from ..analysis.heads import attention_weights, label, silenced
 from ..errors import ConfigError
 from ..text.tokenizer import BOS_ID
-from .panel import Boxes, Choice, Panel, Picture, Tick, Words
+from .controls import Choice, Tick, Words
+from .panel import Panel
+from .picture import Boxes, Picture
 
 MOST = 48  # tokens whose names can still be read
 SAID = 6  # next words shown
@@ -71,7 +73,7 @@ class Explorer(Picture):
     def __init__(self, model, tokenizer, found: dict):
         self.model, self.tokenizer, self.found, self.read = model, tokenizer, found, None
 
-    def still(self, text: str, silent: bool, **values):
+    def key(self, text: str, silent: bool, **values):
         return text, silent
 
     def build(self, figure: Figure, text: str, silent: bool, **values):

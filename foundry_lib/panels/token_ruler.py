@@ -8,7 +8,9 @@ from .. import plots
 from ..errors import TokenizerError
 from ..text.corpus import Corpus, read_corpus
 from ..text.tokenizer import SMALLEST_VOCAB, Tokenizer
-from .panel import Boxes, Choice, Panel, Picture, Words
+from .controls import Choice, Words
+from .panel import Panel
+from .picture import Boxes, Picture
 
 SIZES = (1024, 2048, 4096, 8192)
 TALES = 1500
@@ -62,7 +64,7 @@ def boxes(text: str, tokenizer: Tokenizer) -> list[list[tuple[int, float, float]
 class Ruler(Picture):
     """The sentence stands still and the cuts move; beside it how many tokens each vocabulary needs for it."""
 
-    def still(self, text: str, **values):
+    def key(self, text: str, **values):
         return text
 
     def build(self, figure: Figure, text: str, **values):

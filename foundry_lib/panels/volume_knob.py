@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..models.norm import rms_norm
-from .panel import Panel, Picture, Slider
+from .controls import Slider
+from .panel import Panel
+from .picture import Picture
 
 CHANNELS, DEPTH = 8, 32
 

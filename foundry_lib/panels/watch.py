@@ -6,7 +6,6 @@ Looking takes at most about 3 % of the time: what pictures and texts have cost s
 that is more than its share. The bar and the line of numbers cost next to nothing and never wait.
 """
 
-import base64
 import math
 import time
 import weakref
@@ -23,6 +22,7 @@ from ..inference.sampling import sample_text
 from ..tales.floor import FREE
 from ..training.trainer import learning_rate
 from .live_figure import LiveFigure
+from .stored import Stored
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; apart, or the pictures would leave nothing for the texts
 PAUSE = 0.5  # seconds between two looks, at least
@@ -164,7 +164,7 @@ def say(trainer, prompt: str) -> Said:
     return Said(trainer.step, text, verdict.valid, verdict.message)
 
 
-class View(ipywidgets.VBox):
+class View(Stored, ipywidgets.VBox):
     """Progress bar, picture, texts. Where there is no live front end, the picture alone."""
 
     def __init__(self, trainer, lines: dict[str, float], said: list[Said]):
@@ -183,11 +183,11 @@ class View(ipywidgets.VBox):
         newest = [escape(str(one)) for one in self.said[: -TEXTS - 1 : -1]]
         self.words.value = "".join(f'<p style="max-width:900px;margin:4px 0">{one}</p>' for one in newest)
 
-    def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = base64.b64encode(self.figure.value).decode()
-        return {**data, "text/plain": "<loss curve>", "image/png": picture}, metadata
+    def stored_text(self) -> str:
+        return "<loss curve>"
+
+    def stored_png(self) -> bytes:
+        return self.figure.value
 
 
 said_so_far: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # trainer → its texts, over stops
