@@ -14,12 +14,14 @@ from PIL import Image
 
 from foundry_lib import ConfigError, tales
 from foundry_lib.analysis import heads as look
+from foundry_lib.analysis.neurons import gather
 from foundry_lib.panels import Panel, Slider
 from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
 from foundry_lib.panels.cache_quality import cache_quality
-from foundry_lib.panels.clock_wall import clock_wall, hands
-from foundry_lib.panels.gate_landscape import gate_landscape, gather
+from foundry_lib.panels.clock_wall import clock_wall
+from foundry_lib.panels.gate_landscape import gate_landscape
+from foundry_lib.panels.hands import hands
 from foundry_lib.panels.head_explorer import head_explorer
 from foundry_lib.panels.live_figure import png
 from foundry_lib.panels.panel import MOST_BUILT
