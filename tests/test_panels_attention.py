@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from foundry_lib import KVCache, ModelConfig, plots, tales
+from foundry_lib import KVCache, MiniLLM, ModelConfig, Tokenizer, plots, tales
 from foundry_lib.analysis import heads as look
 from foundry_lib.experiments import ablations
 from foundry_lib.panels import cache_quality, head_explorer
@@ -61,6 +61,37 @@ def test_strange_text_is_drawn_too(parts):
     model, tokenizer, found, _ = parts
     panel = head_explorer.head_explorer(model, tokenizer, found, "$\\frac$ 中 <b> ☃")
     assert "looks most at" in panel.reading
+
+
+@pytest.mark.parametrize("looks", [None, {}])
+def test_a_model_of_another_text_has_heads_without_labels(looks):
+    """A model of one's own text knows no tales, so nothing was measured on them."""
+    text = "a small cat and a large cat and a dog\n" * 30
+    tokenizer = Tokenizer.train(text, vocab_size=290)
+    config = ModelConfig(vocab_size=290, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=32)
+    panel = head_explorer.head_explorer(MiniLLM(config, seed=1), tokenizer, looks, "a small cat")
+    assert panel.reading.startswith("Head 1·0. Here ‘cat’ looks most at ")
+    panel.set(text="a dog " * 40)
+    assert "room for 32 tokens" in panel.reading, "the model's context is shorter than the picture"
+
+
+def test_the_first_sentence_fits_every_model(parts):
+    """The English sentence takes 206 tokens of the Chinese starter, which then writes a sentence of its own."""
+    model, tokenizer, looks, _ = parts
+    sentence = head_explorer.first_sentence(model, tokenizer)
+    assert "looks most at" in head_explorer.head_explorer(model, tokenizer, looks).reading
+    english = len(tokenizer.encode(head_explorer.SENTENCE, bos=True)) <= head_explorer.MOST
+    assert (sentence == head_explorer.SENTENCE) == english
+    assert english or all(ord(letter) > 0x2E7F for letter in sentence)
+
+
+@pytest.mark.parametrize("length", [4, 16, 64])
+def test_the_first_sentence_fits_a_short_context_and_a_small_vocabulary(length):
+    tokenizer = Tokenizer.train("a small cat and a large cat and a dog\n" * 30, vocab_size=290)
+    config = ModelConfig(vocab_size=290, dim=16, n_layers=1, n_heads=2, n_kv_heads=1, max_seq_len=length)
+    for seed in range(3):
+        panel = head_explorer.head_explorer(MiniLLM(config, seed=seed), tokenizer)
+        assert "looks most at" in panel.reading, panel.values["text"]
 
 
 def test_the_heat_map_shows_the_weights():

@@ -1,4 +1,4 @@
-"""The hidden channels ("neurons") of a feed-forward part: what they compute at every word, and which words open them."""
+"""The hidden channels ("neurons") of a feed-forward: what they compute at every word, and which words open them."""
 
 import operator
 from contextlib import suppress
