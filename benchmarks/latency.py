@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
 from in_browser import CHROMIUM, first_panel, launch, press, run_all, running_lab, settled  # noqa: E402
 
-from foundry_lib.panels.watch import LossFigure  # noqa: E402
+from foundry_lib.panels.loss_figure import LossFigure  # noqa: E402
 from foundry_lib.text.baselines import reference_lines  # noqa: E402
 from foundry_lib.training.recipes import new_trainer  # noqa: E402
 
