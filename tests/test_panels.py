@@ -10,7 +10,7 @@ from foundry_lib import ConfigError
 from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
 from foundry_lib.panels import volume_knob as knob
 from foundry_lib.panels.controls import set_control
-from foundry_lib.panels.volume_knob import Knob, stream, volume_knob
+from foundry_lib.panels.volume_knob import Knob, rms_by_layer, volume_knob
 
 
 def drawing(figure, size, way="up", more=False, text="cat"):
@@ -106,7 +106,7 @@ def test_the_volume_knob_says_what_is_true():
     assert "RMS 71.3 before, 1.000 after" in Knob().draw(Figure(), gain=100)
     quiet = 0.000713
     assert f"{quiet / math.sqrt(quiet**2 + 1e-5):.3f} after" in Knob().draw(Figure(), gain=0.001)
-    without, with_norm = stream(False), stream(True)
+    without, with_norm = rms_by_layer(False), rms_by_layer(True)
     assert without[-1] > 1e4 and with_norm[-1] < 10 and len(with_norm) == knob.DEPTH
 
 
