@@ -20,7 +20,7 @@ BASE, ALL = "whole model", "all, %"
 
 @cache
 def cells() -> dict[str, dict[str, list[float]]]:
-    """Row → column → one value per seed: excess loss by rule in nats per word, all together in per cent of the floor."""
+    """Row → column → one value per seed: the excess loss by rule in nats per word, in all in % of the floor."""
     return {
         row: {ALL: [100 * run["share"] for run in runs]}
         | {rule: [run["by rule"][rule] for run in runs] for rule in runs[0]["by rule"] if rule != "free"}
