@@ -6,12 +6,12 @@ behind it: a row that began in the middle of a tale would ask for what it does n
 
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import psutil
 import torch
 from torch import Tensor
@@ -91,10 +91,7 @@ def cache_folder() -> Path:
     """Where token files of large texts are kept: $FOUNDRY_CACHE, or the user's cache folder."""
     if "FOUNDRY_CACHE" in os.environ:
         return Path(os.environ["FOUNDRY_CACHE"])
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "llm-foundry"
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "llm-foundry"
+    return Path(platformdirs.user_cache_dir("llm-foundry", appauthor=False, opinion=False))
 
 
 def documents_fit(tokens: np.ndarray, block_size: int) -> bool:
