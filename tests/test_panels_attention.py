@@ -117,7 +117,7 @@ def test_the_cache_is_as_large_as_a_real_one(kv_heads):
     config = cache_quality.STARTER.with_(n_kv_heads=kv_heads)
     real = KVCache(config, max_len=48, dtype=torch.float16).n_bytes
     assert cache_quality.cache_bytes(kv_heads, 48) == real
-    assert f"{real:,} bytes" in cache_quality.Price().draw(Figure(), kv_heads=kv_heads, tokens=48)
+    assert f"{real:,} bytes" in cache_quality.CacheQuality().draw(Figure(), kv_heads=kv_heads, tokens=48)
 
 
 def test_the_panel_has_the_shape_of_the_table():
@@ -131,16 +131,16 @@ def test_the_panel_has_the_shape_of_the_table():
 
 def test_the_quality_is_that_of_the_table():
     runs = [100 * run["share"] for run in ablations.measured()["one kv head"]]
-    said = cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
+    said = cache_quality.CacheQuality().draw(Figure(), kv_heads=1, tokens=256)
     assert f"{sum(runs) / 3:.1f} % above the floor, seeds {min(runs):.1f} to {max(runs):.1f}" in said
     assert "25% of what 4 need" in said and "1 kv head," in said
-    assert "not measured" in cache_quality.Price().draw(Figure(), kv_heads=4, tokens=256)
+    assert "not measured" in cache_quality.CacheQuality().draw(Figure(), kv_heads=4, tokens=256)
 
 
 def test_noise_is_called_noise(monkeypatch):
     def with_seeds(two, one):
         monkeypatch.setattr(cache_quality, "seeds", lambda heads: {2: two, 1: one}[heads])
-        return cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
+        return cache_quality.CacheQuality().draw(Figure(), kv_heads=1, tokens=256)
 
     assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
     assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])

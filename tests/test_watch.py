@@ -109,8 +109,8 @@ def test_what_is_owed_stands_beside_the_curve(small_tales):
     last = trainer.history[-1]
     widths = dict(zip(figure._rules, (bar.get_width() for bar in figure._bars), strict=True))
     assert widths == {rule: max(0.0, last.owed[rule]) for rule in widths} and "free" not in widths
-    assert figure.owed_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
-    right = figure.owed_axes.get_xlim()[1]
+    assert figure.rule_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
+    right = figure.rule_axes.get_xlim()[1]
     beyond = {rule for rule, text in zip(figure._rules, figure._beyond, strict=True) if text.get_text()}
     assert beyond == {rule for rule in widths if widths[rule] > right} and beyond, "a cut bar says how long it is"
 

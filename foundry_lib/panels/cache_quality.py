@@ -38,7 +38,7 @@ def inside_the_noise() -> bool:
     return abs(means[0] - means[1]) < max(max(seeds(heads)) - min(seeds(heads)) for heads in ROWS)
 
 
-class Price(Picture):
+class CacheQuality(Picture):
     """Left: the cache of each choice, exact. Right: the trained rows, each seed a dot."""
 
     def build(self, figure: Figure, **values):
@@ -89,7 +89,7 @@ class Price(Picture):
 def cache_quality() -> Panel:
     """The panel: kv heads 4, 2 or 1, and the length of the text."""
     return Panel(
-        Price(),
+        CacheQuality(),
         width=8.5,
         height=3.2,
         name="kv heads",

@@ -26,7 +26,7 @@ class LossFigure(LiveFigure):
         self.figure.clear()
         if self.floor:
             grid = self.figure.add_gridspec(2, 2, width_ratios=[2, 1], height_ratios=[4, 1])
-            self.owed_axes = self.figure.add_subplot(grid[:, 1])
+            self.rule_axes = self.figure.add_subplot(grid[:, 1])
         else:
             grid = self.figure.add_gridspec(2, 1, height_ratios=[4, 1])
         self.axes, self.rate_axes = self.figure.add_subplot(grid[0, 0]), self.figure.add_subplot(grid[1, 0])
@@ -90,13 +90,13 @@ class LossFigure(LiveFigure):
     def _lay_out_rules(self) -> list:
         forgetful = self.floor.forgetful_by_rule
         self._rules = sorted(set(self.floor.rules) - {FREE}, key=forgetful.__getitem__)
-        draw_excess(self.owed_axes, dict.fromkeys(self._rules, 0.0), {rule: forgetful[rule] for rule in self._rules})
-        self._bars, marks = list(self.owed_axes.patches), self.owed_axes.lines[0]
-        right = self.owed_axes.get_xlim()[1]
+        draw_excess(self.rule_axes, dict.fromkeys(self._rules, 0.0), {rule: forgetful[rule] for rule in self._rules})
+        self._bars, marks = list(self.rule_axes.patches), self.rule_axes.lines[0]
+        right = self.rule_axes.get_xlim()[1]
         inside = dict(color="white", fontsize=7, ha="right", va="center")
-        self._beyond = [self.owed_axes.text(0.98 * right, y, "", **inside) for y in range(len(self._bars))]
-        self._owed_title = self.owed_axes.set_title("what is still owed", fontsize=9)
-        return [*self._bars, marks, *self._beyond, self._owed_title]
+        self._beyond = [self.rule_axes.text(0.98 * right, y, "", **inside) for y in range(len(self._bars))]
+        self._rule_title = self.rule_axes.set_title("what is still owed", fontsize=9)
+        return [*self._bars, marks, *self._beyond, self._rule_title]
 
     def _move(self, trained: list, evaluated: list):
         """Give curves, bars and titles the history's numbers."""
@@ -109,11 +109,11 @@ class LossFigure(LiveFigure):
         self._rate_text.set_text(f"{trained[-1].lr:.2e}" if trained else "")
         self._title.set_text(pace(self.trainer))
         if self.floor and evaluated:
-            last, right = evaluated[-1], self.owed_axes.get_xlim()[1]
+            last, right = evaluated[-1], self.rule_axes.get_xlim()[1]
             for rule, bar, beyond in zip(self._rules, self._bars, self._beyond, strict=True):
                 bar.set_width(max(0.0, last.owed[rule]))
                 beyond.set_text(f"{last.owed[rule]:.0f} →" if last.owed[rule] > right else "")
-            self._owed_title.set_text(f"step {last.step}: {last.excess / self.floor.nats:.1%} above the floor")
+            self._rule_title.set_text(f"step {last.step}: {last.excess / self.floor.nats:.1%} above the floor")
 
 
 def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float]):
