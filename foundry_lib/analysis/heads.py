@@ -102,7 +102,7 @@ def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
     stories: tales (`tales.generate`).
     """
     sums, counts = {}, {}
-    device = model.tok_embeddings.weight.device
+    device = model.device
     for tale in stories:
         ids = torch.tensor(tokenizer.encode(tale.text, bos=True, eos=True))
         weights = attention_weights(model, ids[None, :-1].to(device)).cpu()

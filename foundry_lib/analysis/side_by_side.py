@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
-from ..inference.sampling import stream
+from ..inference.generation import stream
 
 WIDTH = 88
 MARK = "‖"  # before the first difference from the first column

@@ -26,7 +26,7 @@ def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndar
             f"The text has {len(ids) - 1} tokens; the model can be surprised by texts of 1 to "
             f"{model.config.max_seq_len}. Change its length."
         )
-    device = model.tok_embeddings.weight.device
+    device = model.device
     return tokenizer.spelled(text), token_losses(model, [padded([ids], device)])
 
 

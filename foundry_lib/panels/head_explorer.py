@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..analysis.heads import attention_weights, label, silenced
 from ..errors import ConfigError
-from ..inference.sampling import sample_text
+from ..inference.generation import sample_text
 from ..text.tokenizer import BOS_ID
 from .controls import Choice, Tick, Words
 from .panel import Panel
@@ -69,7 +69,7 @@ class Text:
         self.names = names_of(tokenizer, ids)
         if len(ids) > room(model):
             raise ConfigError(f"The picture has room for {room(model)} tokens, found {len(ids)}; shorten the text.")
-        self.ids = torch.tensor([ids], device=model.tok_embeddings.weight.device)
+        self.ids = torch.tensor([ids], device=model.device)
         self.without: dict[tuple[int, int], torch.Tensor] = {}
 
     @cached_property

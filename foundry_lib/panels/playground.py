@@ -48,7 +48,7 @@ class Playground(Picture):
         distribution (V,), or None; the probabilities before the filters (V,); token ids (V,).
         """
         if self.read is None or self.read[0] != prompt:
-            device = self.model.tok_embeddings.weight.device
+            device = self.model.device
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
             logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
             logits, order = logits.sort(descending=True, stable=True)

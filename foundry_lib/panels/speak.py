@@ -21,7 +21,7 @@ from .. import tales
 from ..config import SampleConfig
 from ..console import say
 from ..errors import FoundryError
-from ..inference.sampling import generate_tokens
+from ..inference.generation import generate_tokens, seeded
 from ..text.tokenizer import EOS_ID, TextStream
 from .controls import Slider, Words, set_control
 from .knobs import KNOBS, changed
@@ -116,9 +116,8 @@ class Speak(Stored, ipywidgets.VBox):
 
     def grow(self, run: Utterance) -> Iterator[None]:
         """Sample a token per step, until the model ends the text, `run.limit` tokens are there, or Stop is pressed."""
-        device = self.model.tok_embeddings.weight.device
-        ids = torch.tensor([self.tokenizer.encode(run.prompt, bos=True)], device=device)
-        generator = torch.Generator(device).manual_seed(run.seed)
+        ids = torch.tensor([self.tokenizer.encode(run.prompt, bos=True)], device=self.model.device)
+        generator = seeded(run.seed, self.model.device)
         characters, config = TextStream(self.tokenizer), self.settings
 
         def settings() -> SampleConfig:

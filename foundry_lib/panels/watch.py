@@ -16,7 +16,7 @@ from IPython.display import display
 
 from .. import plots, tales
 from ..config import SampleConfig
-from ..inference.sampling import sample_text
+from ..inference.generation import sample_text
 from .loss_figure import LossFigure, pace
 from .stored import Stored
 
