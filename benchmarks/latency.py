@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
 from in_browser import CHROMIUM, first_panel, launch, press, run_all, running_lab, settled  # noqa: E402
 
-from foundry_lib.panels.watch import LossFigure  # noqa: E402
+from foundry_lib.panels.loss_figure import LossFigure  # noqa: E402
 from foundry_lib.text.baselines import reference_lines  # noqa: E402
 from foundry_lib.training.recipes import new_trainer  # noqa: E402
 
@@ -35,13 +35,16 @@ PRESSES, MEDIAN, WORST, KERNEL = 50, 100, 250, 20
 PICTURED = 400  # steps of lesson 07's training: some rules are learned by then and some are not; at its end all are
 START = """
 import ipywidgets
-from foundry_lib import look, tales
+from foundry_lib import tales
+from foundry_lib.analysis import heads as look
+from foundry_lib.analysis.neurons import gather
 from foundry_lib.training.checkpoint import load_checkpoint
 from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
 from foundry_lib.panels.cache_quality import cache_quality
-from foundry_lib.panels.clock_wall import clock_wall, hands
-from foundry_lib.panels.gate_landscape import gate_landscape, gather
+from foundry_lib.panels.clock_wall import clock_wall
+from foundry_lib.panels.gate_landscape import gate_landscape
+from foundry_lib.panels.hands import hands
 from foundry_lib.panels.head_explorer import head_explorer
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler

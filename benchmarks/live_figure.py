@@ -56,7 +56,8 @@ def block(folder: Path, loader, lines, watched: bool, steps: int = STEPS) -> dic
 def main():
     trainer = new_trainer("tales-en")
     lines, watch.display = reference_lines(trainer.loader), lambda view: None
-    watch.LossFigure.update, watch.say = timed("picture", watch.LossFigure.update), timed("text", watch.say)
+    watch.LossFigure.update = timed("picture", watch.LossFigure.update)
+    watch.write_text = timed("text", watch.write_text)
     list(trainer.run(BEGIN))
     rows, ends, moving = {False: [], True: []}, [], []
     with tempfile.TemporaryDirectory() as folder:

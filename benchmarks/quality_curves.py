@@ -9,13 +9,19 @@ import json
 import sys
 from pathlib import Path
 
-from foundry_lib.analysis.quality import KNOBS, curves
+from foundry_lib.analysis.quality import quality_curves
 from foundry_lib.paths import DATA
 from foundry_lib.text.corpus import told
 from foundry_lib.training.checkpoint import load_checkpoint
 
 HERE = Path(__file__).resolve().parent
 POINTS, TABLE = DATA / "quality_curves.jsonl", HERE / "quality_curves.md"
+KNOBS = {
+    "temperature": (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5),
+    "top_k": (1, 2, 5, 10, 20, 50),
+    "top_p": (0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 1.0),
+    "min_p": (0.0, 0.01, 0.03, 0.1, 0.2, 0.4),
+}
 TRAINED_ON = 80_000  # tales, by benchmarks/starter.py
 HEAD = """# What each setting of sampling does to the tales of the starter models
 
@@ -30,7 +36,8 @@ def measure(language: str, n: int):
     training = frozenset(told(language, TRAINED_ON).documents)
     kept = [p for p in read_points() if p["language"] != language]
     for knob, values in KNOBS.items():
-        for value, found in curves(model, tokenizer, language, n, {knob: values}, training=training)[knob].items():
+        curves = quality_curves(model, tokenizer, language, n, {knob: values}, training=training)
+        for value, found in curves[knob].items():
             point = {"language": language, "knob": knob, "value": value, "n": n, "valid": found.valid}
             kept.append(point | {"margin": found.margin, "distinct": found.distinct, "copied": found.copied})
             print(knob, value, found, flush=True)

@@ -210,15 +210,15 @@ class TrainConfig(_Config):
 class SampleConfig(_Config):
     """How the next token is drawn. The defaults change nothing: plain sampling from the model's distribution.
 
-    temperature: 0 is greedy; below 1 sharper, above 1 flatter. top_k: keep the k most likely; None or 0 is off.
+    temperature: 0 is greedy; below 1 sharper, above 1 flatter. top_k: keep the k most likely; 0 or None is off.
     top_p: keep the smallest set that holds this much probability; 1 or None is off. min_p: drop what is less likely
     than min_p times the most likely; 0 is off. repetition_penalty: above 1 makes tokens already seen less likely; 0.01
     to 100.
     """
 
     temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
+    top_k: int | None = 0
+    top_p: float | None = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
 

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from foundry_lib import ConfigError
 from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
 from foundry_lib.panels import volume_knob as knob
-from foundry_lib.panels.panel import place
-from foundry_lib.panels.volume_knob import Knob, stream, volume_knob
+from foundry_lib.panels.controls import set_control
+from foundry_lib.panels.volume_knob import Knob, rms_by_layer, volume_knob
 
 
 def drawing(figure, size, way="up", more=False, text="cat"):
     if size == 9:
-        raise ValueError("size 9 is too large")
+        raise ConfigError("size 9 is too large")
     figure.subplots().plot([0, size])
     return f"size {size}, {way}, {more}, {text}"
 
@@ -53,7 +53,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-def test_what_a_slider_would_bend_is_refused_by_name(name):
+def test_a_value_that_a_slider_would_round_or_clip_is_refused_by_name(name):
     one = panel()
     before, (value, words) = one.values, NONSENSE[name]
     with pytest.raises(ConfigError, match=words):
@@ -65,11 +65,28 @@ def test_what_a_slider_would_bend_is_refused_by_name(name):
 def test_a_slider_goes_on_live_after_a_value_that_is_none(value):
     slider = Slider(1.0, 0.1, 10.0, log=True).widget("gain")
     with pytest.raises(ConfigError, match="gain goes from 0.1 to 10, found"):
-        place({"gain": slider}, "gain", value)
+        set_control({"gain": slider}, "gain", value)
     assert slider.value == 1.0 and slider.continuous_update
     for end in (0.1, 10.0):
-        place({"gain": slider}, "gain", end)
+        set_control({"gain": slider}, "gain", end)
         assert slider.value == pytest.approx(end) and slider.continuous_update
+
+
+def slipped(figure, size):
+    if size == 3:
+        size, _ = (1, 2, 3)  # a programming slip: Python raises ValueError, and the library refused nothing
+    return f"size {size}"
+
+
+def test_a_refusal_is_a_reading_and_a_slip_of_the_program_is_raised():
+    one = Panel(slipped, size=Slider(2, 1, 9))
+    for move in (lambda: one.set(size=3), lambda: setattr(one.controls["size"], "value", 3)):
+        with pytest.raises(ValueError, match="too many values to unpack"):
+            move()
+        one.set(size=4)
+        assert one.reading == "size 4"
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        Panel(slipped, size=Slider(3, 1, 9))
 
 
 def test_without_a_front_end_the_cell_shows_picture_and_reading():
@@ -89,7 +106,7 @@ def test_the_volume_knob_says_what_is_true():
     assert "RMS 71.3 before, 1.000 after" in Knob().draw(Figure(), gain=100)
     quiet = 0.000713
     assert f"{quiet / math.sqrt(quiet**2 + 1e-5):.3f} after" in Knob().draw(Figure(), gain=0.001)
-    without, with_norm = stream(False), stream(True)
+    without, with_norm = rms_by_layer(False), rms_by_layer(True)
     assert without[-1] > 1e4 and with_norm[-1] < 10 and len(with_norm) == knob.DEPTH
 
 

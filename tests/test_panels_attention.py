@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from foundry_lib import KVCache, ModelConfig, plots, tales
+from foundry_lib import KVCache, MiniLLM, ModelConfig, Tokenizer, plots, tales
 from foundry_lib.analysis import heads as look
 from foundry_lib.experiments import ablations
 from foundry_lib.panels import cache_quality, head_explorer
@@ -63,6 +63,37 @@ def test_strange_text_is_drawn_too(parts):
     assert "looks most at" in panel.reading
 
 
+@pytest.mark.parametrize("looks", [None, {}])
+def test_a_model_of_another_text_has_heads_without_labels(looks):
+    """A model of one's own text knows no tales, so nothing was measured on them."""
+    text = "a small cat and a large cat and a dog\n" * 30
+    tokenizer = Tokenizer.train(text, vocab_size=290)
+    config = ModelConfig(vocab_size=290, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=32)
+    panel = head_explorer.head_explorer(MiniLLM(config, seed=1), tokenizer, looks, "a small cat")
+    assert panel.reading.startswith("Head 1·0. Here ‘cat’ looks most at ")
+    panel.set(text="a dog " * 40)
+    assert "room for 32 tokens" in panel.reading, "the model's context is shorter than the picture"
+
+
+def test_the_first_sentence_fits_every_model(parts):
+    """The English sentence takes 206 tokens of the Chinese starter, which then writes a sentence of its own."""
+    model, tokenizer, looks, _ = parts
+    sentence = head_explorer.first_sentence(model, tokenizer)
+    assert "looks most at" in head_explorer.head_explorer(model, tokenizer, looks).reading
+    english = len(tokenizer.encode(head_explorer.SENTENCE, bos=True)) <= head_explorer.MOST
+    assert (sentence == head_explorer.SENTENCE) == english
+    assert english or all(ord(letter) > 0x2E7F for letter in sentence)
+
+
+@pytest.mark.parametrize("length", [4, 16, 64])
+def test_the_first_sentence_fits_a_short_context_and_a_small_vocabulary(length):
+    tokenizer = Tokenizer.train("a small cat and a large cat and a dog\n" * 30, vocab_size=290)
+    config = ModelConfig(vocab_size=290, dim=16, n_layers=1, n_heads=2, n_kv_heads=1, max_seq_len=length)
+    for seed in range(3):
+        panel = head_explorer.head_explorer(MiniLLM(config, seed=seed), tokenizer)
+        assert "looks most at" in panel.reading, panel.values["text"]
+
+
 def test_the_heat_map_shows_the_weights():
     ax = Figure().subplots()
     weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
@@ -86,7 +117,7 @@ def test_the_cache_is_as_large_as_a_real_one(kv_heads):
     config = cache_quality.STARTER.with_(n_kv_heads=kv_heads)
     real = KVCache(config, max_len=48, dtype=torch.float16).n_bytes
     assert cache_quality.cache_bytes(kv_heads, 48) == real
-    assert f"{real:,} bytes" in cache_quality.Price().draw(Figure(), kv_heads=kv_heads, tokens=48)
+    assert f"{real:,} bytes" in cache_quality.CacheQuality().draw(Figure(), kv_heads=kv_heads, tokens=48)
 
 
 def test_the_panel_has_the_shape_of_the_table():
@@ -100,16 +131,16 @@ def test_the_panel_has_the_shape_of_the_table():
 
 def test_the_quality_is_that_of_the_table():
     runs = [100 * run["share"] for run in ablations.measured()["one kv head"]]
-    said = cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
+    said = cache_quality.CacheQuality().draw(Figure(), kv_heads=1, tokens=256)
     assert f"{sum(runs) / 3:.1f} % above the floor, seeds {min(runs):.1f} to {max(runs):.1f}" in said
     assert "25% of what 4 need" in said and "1 kv head," in said
-    assert "not measured" in cache_quality.Price().draw(Figure(), kv_heads=4, tokens=256)
+    assert "not measured" in cache_quality.CacheQuality().draw(Figure(), kv_heads=4, tokens=256)
 
 
 def test_noise_is_called_noise(monkeypatch):
     def with_seeds(two, one):
         monkeypatch.setattr(cache_quality, "seeds", lambda heads: {2: two, 1: one}[heads])
-        return cache_quality.Price().draw(Figure(), kv_heads=1, tokens=256)
+        return cache_quality.CacheQuality().draw(Figure(), kv_heads=1, tokens=256)
 
     assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
     assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])

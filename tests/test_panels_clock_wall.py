@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from foundry_lib import apply_rotary_emb, rope_table, rotate
 from foundry_lib.lessons import checks
 from foundry_lib.panels import clock_wall as wall
+from foundry_lib.panels import hands as clock_hands
 
 PAIRS = wall.HEAD_DIM // 2
 
@@ -17,7 +18,7 @@ PAIRS = wall.HEAD_DIM // 2
 def complex_score(m: int, n: int) -> float:
     """The wall's score in another form: the real part of Σ q · conj(k) · e^(i (m − n) speed)."""
     total = 0.0
-    q, k = (word.tolist() for word in wall.words())
+    q, k = (word.tolist() for word in wall.query_and_key())
     for i in range(PAIRS):
         a, b = complex(q[i], q[i + PAIRS]), complex(k[i], k[i + PAIRS])
         speed = wall.BASE ** (-2 * i / wall.HEAD_DIM)
@@ -61,28 +62,28 @@ def test_equal_distances_have_equal_scores_only_with_rope():
 
 def test_a_broken_table_would_be_seen(monkeypatch):
     """The flat line is measured and not drawn flat: turn the keys backwards and it waves."""
-    table = rope_table(wall.HEAD_DIM, wall.PLACES).double()
-    q, k = (word.expand(wall.PLACES, -1) for word in wall.words())
+    table = rope_table(wall.HEAD_DIM, wall.POSITIONS).double()
+    q, k = (word.expand(wall.POSITIONS, -1) for word in wall.query_and_key())
     backwards = torch.stack((table[0], -table[1]))
-    monkeypatch.setattr(wall, "turned", lambda base=wall.BASE: (rotate(q, table), rotate(k, backwards)))
+    monkeypatch.setattr(wall, "rotated", lambda base=wall.BASE: (rotate(q, table), rotate(k, backwards)))
     found = re.search(r"at most ([\d.]+)\.$", wall.Wall().draw(Figure()))
     assert float(found[1]) > 1
 
 
 def test_the_hands_are_counted():
-    reading = wall.Hands().draw(Figure(), base=10.0, context=512)
+    reading = clock_hands.Hands().draw(Figure(), base=10.0, context=512)
     slowest = 512 * 10 ** (-14 / 16) / (2 * math.pi)
     assert f"8 of 8 hands go round. The slowest makes {slowest:.3g} turns" in reading
     assert "needs 47 places for one" in reading
-    assert "5 of 8" in wall.Hands().draw(Figure(), base=500.0, context=256)
-    assert wall.turns(10000.0, 512)[0].item() == pytest.approx(512 / (2 * math.pi))
+    assert "5 of 8" in clock_hands.Hands().draw(Figure(), base=500.0, context=256)
+    assert clock_hands.turns(10000.0, 512)[0].item() == pytest.approx(512 / (2 * math.pi))
 
 
 @pytest.mark.parametrize("panel, control, value", [("clock_wall", "shift", 90), ("clock_wall", "m", 40),
                                                    ("clock_wall", "n", 40), ("hands", "base", 50.0),
                                                    ("hands", "context", 2048)])  # fmt: skip
 def test_each_control_changes_picture_and_reading(panel, control, value):
-    one = getattr(wall, panel)()
+    one = getattr(wall if panel == "clock_wall" else clock_hands, panel)()
     picture, reading = bytes(one.live.value), one.reading
     one.controls[control].value = value
     assert bytes(one.live.value) != picture and one.reading != reading
@@ -94,8 +95,8 @@ def test_the_sliders_ends_stay_on_the_wall():
     for ends in ({"m": 100, "n": 0, "shift": wall.SHIFTS}, {"m": 0, "n": 100, "shift": wall.SHIFTS}):
         one.set(**ends)
         assert f"Query at {ends['m'] + 200}, key at {ends['n'] + 200}" in one.reading
-    assert one.controls["m"].max + 2 * wall.SHIFTS >= wall.PLACES  # a move past the wall is refused in words:
-    with pytest.raises(ValueError, match="places 0 to 300"):
+    assert one.controls["m"].max + 2 * wall.SHIFTS >= wall.POSITIONS  # a move past the wall is refused in words:
+    with pytest.raises(ValueError, match="positions 0 to 300, found the query at 301"):
         wall.Wall().draw(Figure(), m=301)
 
 

@@ -12,17 +12,20 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
-from foundry_lib import tales
+from foundry_lib import ConfigError, tales
 from foundry_lib.analysis import heads as look
+from foundry_lib.analysis.neurons import gather
 from foundry_lib.panels import Panel, Slider
 from foundry_lib.panels.ablation_matrix import ablation_matrix
 from foundry_lib.panels.budget import budget
 from foundry_lib.panels.cache_quality import cache_quality
-from foundry_lib.panels.clock_wall import clock_wall, hands
-from foundry_lib.panels.gate_landscape import gate_landscape, gather
+from foundry_lib.panels.clock_wall import clock_wall
+from foundry_lib.panels.gate_landscape import gate_landscape
+from foundry_lib.panels.hands import hands
 from foundry_lib.panels.head_explorer import head_explorer
 from foundry_lib.panels.live_figure import png
-from foundry_lib.panels.panel import KEPT, Picture
+from foundry_lib.panels.panel import MOST_BUILT
+from foundry_lib.panels.picture import Picture
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
@@ -93,7 +96,7 @@ def test_a_moved_picture_is_the_one_drawn_whole(makers, name, monkeypatch, capsy
         monkeypatch.setattr(panel.live, "redraw", lambda built=built: built.append(1) or whole())
         panel.set(**move)
         assert may_build or not built, f"{move} draws everything anew"
-        fresh.kept.clear()  # everything is drawn anew
+        fresh.built.clear()  # everything is drawn anew
         fresh.set(**panel.values)
         assert panel.reading == fresh.reading, move
         assert np.array_equal(pixels(panel), pixels(fresh)), f"{move}: {np.argwhere(pixels(panel) != pixels(fresh))}"
@@ -112,7 +115,7 @@ def test_a_picture_that_moves_wrongly_would_be_seen(makers, monkeypatch):
     monkeypatch.setattr(type(volume_knob().picture), "build", build)
     moved, fresh = volume_knob(), volume_knob()
     moved.set(gain=0.1)
-    fresh.kept.clear()
+    fresh.built.clear()
     fresh.set(gain=0.1)
     assert not np.array_equal(pixels(moved), pixels(fresh))
 
@@ -130,11 +133,11 @@ def test_a_move_costs_a_part_of_a_whole_drawing(makers, name, capsys):
     panel, moves, whole = makers[name](), [], []
     for _ in range(3):
         for move, _ in MOVES[name]:
-            before, built = time.thread_time(), len(panel.kept)
+            before, built = time.thread_time(), len(panel.built)
             panel.set(**move)
-            if len(panel.kept) == built:
+            if len(panel.built) == built:
                 moves.append(1000 * (time.thread_time() - before))
-        panel.kept.clear()
+        panel.built.clear()
         before = time.thread_time()
         panel.redraw()
         whole.append(1000 * (time.thread_time() - before))
@@ -147,7 +150,7 @@ def test_the_last_few_built_pictures_are_kept():
     built, moved = [], []
 
     class Counted(Picture):
-        def still(self, a, b):
+        def key(self, a, b):
             return a
 
         def build(self, figure, a, b):
@@ -157,22 +160,22 @@ def test_the_last_few_built_pictures_are_kept():
         def move(self, a, b):
             moved.append((a, b))
             if b == 9:
-                raise ValueError("b is 9")
+                raise ConfigError("b is 9")
             self.line.set_ydata([a, b])
             return f"{a} {b}"
 
     panel = Panel(Counted(), a=Slider(1, 1, 20), b=Slider(1, 0, 9))
     first = panel.live.value
-    for a in range(2, KEPT + 1):
+    for a in range(2, MOST_BUILT + 1):
         panel.controls["a"].value = a
     panel.controls["a"].value = 1
-    assert built == list(range(1, KEPT + 1)) and panel.live.value == first and panel.reading == "1 1"
-    panel.controls["a"].value = KEPT + 1  # one too many: of the kept ones, 2 was shown the longest ago
+    assert built == list(range(1, MOST_BUILT + 1)) and panel.live.value == first and panel.reading == "1 1"
+    panel.controls["a"].value = MOST_BUILT + 1  # one too many: of the kept ones, 2 was shown the longest ago
     for a, again in ((1, False), (3, False), (2, True)):
         built.clear()
         panel.controls["a"].value = a
         assert bool(built) == again and panel.reading == f"{a} 1", a
-    assert len(panel.kept) == KEPT
+    assert len(panel.built) == MOST_BUILT
     panel.controls["b"].value = 9
     assert panel.reading == "b is 9"
     panel.set(b=1, a=1)

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from foundry_lib import MiniLLM, ModelConfig, Tokenizer
+from foundry_lib.analysis import neurons as units
 from foundry_lib.panels import gate_landscape as gl
 
 TEXTS = ["red hat blue hat red hat two hats", "two red hats and three blue hats", "a hat and a hat and a hat"] * 3
@@ -22,16 +23,16 @@ def read():
     tokenizer = Tokenizer.train(text, vocab_size=290)
     config = ModelConfig(vocab_size=tokenizer.vocab_size, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=64)
     model = MiniLLM(config, seed=2)
-    return model, tokenizer, gl.gather(model, tokenizer, TEXTS, layer=-1, kinds=KINDS)
+    return model, tokenizer, units.gather(model, tokenizer, TEXTS, layer=-1, kinds=KINDS)
 
 
 def test_the_product_is_the_formula():
     for a, b in ((-4.0, 10.0), (4.0, 2.0), (0.0, 5.0)):
         silu = a / (1 + math.exp(-a))
-        assert gl.product(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(silu * b, abs=1e-6)
-    assert gl.product(torch.tensor(-4.0), torch.tensor(10.0), "ReLU").item() == 0
+        assert units.product(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(silu * b, abs=1e-6)
+    assert units.product(torch.tensor(-4.0), torch.tensor(10.0), "ReLU").item() == 0
     normal = 0.5 * (1 + math.erf(1.5 / math.sqrt(2)))
-    assert gl.product(torch.tensor(1.5), torch.tensor(2.0), "GELU").item() == pytest.approx(3 * normal, abs=1e-6)
+    assert units.product(torch.tensor(1.5), torch.tensor(2.0), "GELU").item() == pytest.approx(3 * normal, abs=1e-6)
 
 
 def test_what_was_noted_is_what_the_feed_forward_sees(read):
@@ -44,17 +45,17 @@ def test_what_was_noted_is_what_the_feed_forward_sees(read):
     first = len(tokenizer.encode(TEXTS[0]))
     here = slice(first, first + len(seen))
     assert torch.allclose(neurons.gate[here], seen @ layer.feed_forward.w_gate.weight.T, atol=1e-5)
-    assert torch.allclose(neurons.value[here], seen @ layer.feed_forward.w_up.weight.T, atol=1e-5)
+    assert torch.allclose(neurons.up[here], seen @ layer.feed_forward.w_up.weight.T, atol=1e-5)
     assert neurons.words[here] == [tokenizer.decode([i]).strip() for i in ids[0, 1:].tolist()]
-    assert neurons.layer == 1 and len(neurons.words) == len(neurons.gate) == len(neurons.value)
+    assert neurons.layer == 1 and len(neurons.words) == len(neurons.gate) == len(neurons.up)
 
 
 def test_no_hook_stays_behind(read):
     model, tokenizer, _ = read
     with pytest.raises(ValueError, match="layers 0 to 1; there is no layer 2"):
-        gl.gather(model, tokenizer, TEXTS, layer=2)
+        units.gather(model, tokenizer, TEXTS, layer=2)
     with pytest.raises(ValueError, match="None of the .* words"):
-        gl.gather(model, tokenizer, TEXTS, kinds={"stars": {"Sirius"}})
+        units.gather(model, tokenizer, TEXTS, kinds={"stars": {"Sirius"}})
     assert not [module for module in model.modules() if module._forward_hooks]
 
 
@@ -84,7 +85,7 @@ def test_the_top_words_have_the_widest_gates(read):
     means = {}
     for word in set(neurons.words):
         places = [i for i, other in enumerate(neurons.words) if other == word]
-        if len(places) >= gl.OFTEN:
+        if len(places) >= units.OFTEN:
             means[word] = neurons.gate[places, 3].mean().item()
     assert neurons.top_words(3) == sorted(means, key=means.get, reverse=True)[:5]
 
@@ -111,13 +112,13 @@ def test_the_share_that_nearly_nothing_passes_at(read):
     neurons = read[2]
     neuron, chosen = neurons.most_selective("colours")[0], neurons.kinds["colours"]
     reading = gl.Landscape(neurons).draw(Figure(), kind="colours", rank=1, activation="ReLU")
-    products = neurons.gate[:, neuron].relu() * neurons.value[:, neuron]
+    products = neurons.gate[:, neuron].relu() * neurons.up[:, neuron]
     shares = [100 * sum(abs(p) < 0.1 for p in products[group].tolist()) / group.sum() for group in (chosen, ~chosen)]
     found = [int(number) for number in re.findall(r"(\d+) % of", reading)]
     assert found == [round(share.item()) for share in shares], reading
 
 
-@pytest.mark.parametrize("activation", gl.GATES)
+@pytest.mark.parametrize("activation", units.GATES)
 def test_the_lines_and_their_numbers_are_where_the_formula_says(activation):
     width, height = 6, 11
     ax = Figure().subplots()
@@ -126,13 +127,13 @@ def test_the_lines_and_their_numbers_are_where_the_formula_says(activation):
     levels = [level for level in gl.LEVELS for _ in ("right", "left")]
     for level, (gate, value) in zip(levels, (points.T for points in lines), strict=True):
         on_map = value.abs() <= height
-        found = gl.product(gate, value, activation)[on_map]
+        found = units.product(gate, value, activation)[on_map]
         assert torch.allclose(found, torch.full_like(found, level), rtol=1e-4)
         if gate[-1] > 0:  # from the edge of the map on the right up or down to the edge above or below
             assert gate[on_map].max() == width and value.abs().max() > height and on_map.sum() > 200
     numbered = [(float(text.get_text().replace("−", "-")), *text.get_position()) for text in ax.texts]
     for level, gate, value in numbered:
-        there = gl.product(torch.tensor(gate), torch.tensor(value), activation).item()
+        there = units.product(torch.tensor(gate), torch.tensor(value), activation).item()
         assert there == pytest.approx(level, rel=1e-3) and abs(gate) < width and abs(value) < height
     assert {level for level, gate, _ in numbered if gate > 0} == set(gl.LEVELS)
     left = {level for level, gate, _ in numbered if gate < 0}
@@ -142,10 +143,10 @@ def test_the_lines_and_their_numbers_are_where_the_formula_says(activation):
 def test_a_word_beyond_the_map_stands_on_its_edge_and_is_counted(read):
     neurons = read[2]
     places = torch.arange(len(neurons.words))
-    gate, value = neurons.gate.clone(), neurons.value.clone()
+    gate, value = neurons.gate.clone(), neurons.up.clone()
     neuron = neurons.most_selective("colours")[0]
     gate[places == 3, neuron], value[places == 5, neuron] = -1000.0, 2000.0
-    far = gl.Neurons(neurons.layer, neurons.words, gate, value, neurons.kinds)
+    far = units.Neurons(neurons.layer, neurons.words, gate, value, neurons.kinds)
     assert far.extent == pytest.approx(neurons.extent, rel=0.2), "one neuron in 64 does not make the map larger"
     picture, figure = gl.Landscape(far), Figure()
     reading = picture.draw(figure, kind="colours", rank=far.most_selective("colours").index(neuron) + 1)
@@ -162,13 +163,15 @@ def test_a_word_beyond_the_map_stands_on_its_edge_and_is_counted(read):
 def test_a_choice_is_judged_in_a_sentence(read):
     neurons = read[2]
     order = neurons.most_selective("colours")
-    assert gl.found(neurons, None, "colours") == "not yet"
-    assert "whole number from 0 to 63, found 99" in gl.found(neurons, 99, "colours")
-    assert "found 'x'" in gl.found(neurons, "x", "colours")
+    assert units.judge_neuron(neurons, None, "colours") == "not yet"
+    assert "whole number from 0 to 63, found 99" in units.judge_neuron(neurons, 99, "colours")
+    assert "found 'x'" in units.judge_neuron(neurons, "x", "colours")
     for number in (order[0], np.int64(order[0]), torch.tensor(order[0])):
-        assert gl.found(neurons, number, "colours", bar=0.5).startswith("found: colours win")
-    assert "found True" in gl.found(neurons, True, "colours")
-    assert gl.found(neurons, order[-1], "colours").startswith("not selective enough, 90 are asked: colours win")
+        assert units.judge_neuron(neurons, number, "colours", bar=0.5).startswith("found: colours win")
+    assert "found True" in units.judge_neuron(neurons, True, "colours")
+    assert units.judge_neuron(neurons, order[-1], "colours").startswith(
+        "not selective enough, 90 are asked: colours win"
+    )
     with pytest.raises(ValueError, match="no 'stars'; there are colours, numbers"):
         gl.gate_landscape(neurons, "stars")
 
@@ -178,4 +181,4 @@ def test_the_shipped_tales_have_words_of_every_kind():
 
     for language in ("en", "zh"):
         words = {word for tale in tales.generate(language, 1, 20) for word in tale.words}
-        assert all(words & members for members in gl.word_kinds(language).values())
+        assert all(words & members for members in units.word_kinds(language).values())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foundry_lib import SampleConfig, stream, tales
+from foundry_lib import FoundryError, SampleConfig, stream, tales
 from foundry_lib.panels.speak import speak
 from foundry_lib.training.checkpoint import load_checkpoint
 
@@ -166,6 +166,7 @@ def test_sliders_answer_while_it_runs(voice, steps):
     assert time.perf_counter() - started < 1 and voice.settings.top_k == 29
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_error_is_shown_and_the_next_press_works(voice, starter):
     def fail(*given):
         raise RuntimeError("no memory <left>")
@@ -179,6 +180,40 @@ def test_an_error_is_shown_and_the_next_press_works(voice, starter):
     voice.start()
     voice.wait()
     assert "RuntimeError" not in voice.reading and "The model ended it" in voice.reading
+
+
+def test_a_slip_of_the_program_in_the_thread_is_raised_too(voice, starter, monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", lambda given: raised.append(given.exc_type))
+    hook = starter[0].register_forward_pre_hook(lambda *given: 1 / 0)
+    voice.start()
+    voice.wait()
+    hook.remove()
+    assert raised == [ZeroDivisionError] and "It broke off with ZeroDivisionError: division by zero" in voice.reading
+
+
+def test_a_refusal_is_its_sentence_in_the_thread_and_raised_in_a_cell(voice, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda given: pytest.fail("a refusal is no fault of the program"))
+    voice.set(prompt="cat\0")
+    voice.start()
+    voice.wait()
+    assert "The text holds a NUL character at 3" in voice.reading and "TokenizerError" not in voice.reading
+    with pytest.raises(FoundryError, match="NUL"):
+        voice.speak()
+
+
+def test_the_stop_button_of_the_notebook_ends_a_cell_that_speaks(voice, monkeypatch):
+    calls = []
+
+    def push(stream, token):
+        calls.append(token)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return "x"
+
+    monkeypatch.setattr("foundry_lib.panels.speak.TextStream.push", push)
+    voice.speak()
+    assert voice.text == PROMPT + "xx" and ". Stopped." in voice.reading
 
 
 def test_in_a_cell_an_error_is_raised(voice, starter):
@@ -198,7 +233,7 @@ def test_no_text_is_obeyed_as_html(starter):
 
 
 def test_what_a_model_writes_is_not_obeyed_either(voice, monkeypatch):
-    monkeypatch.setattr("foundry_lib.panels.speak.stream", lambda *given: iter(["<img src=x onerror=alert(1)>"]))
+    monkeypatch.setattr("foundry_lib.panels.speak.TextStream.push", lambda *given: "<img src=x onerror=alert(1)>")
     voice.speak()
     assert "<img" not in voice.page.value and "&lt;img src=x" in voice.page.value
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from foundry_lib import plots
 from foundry_lib.lessons.checks import below, within
 from foundry_lib.panels.live_figure import LiveFigure
+from foundry_lib.panels.loss_figure import draw_excess
 
 PNG = b"\x89PNG\r\n"
 
@@ -91,7 +92,7 @@ def test_rows_and_costs_are_drawn_at_their_height():
 
 def test_what_is_owed_is_never_cut_off_in_silence():
     ax = Figure(figsize=(4, 4.2)).subplots()
-    plots.draw_owed(ax, {"sum": 12.4, "gift": -0.1}, {"sum": 3.0, "gift": 2.0})
+    draw_excess(ax, {"sum": 12.4, "gift": -0.1}, {"sum": 3.0, "gift": 2.0})
     FigureCanvasAgg(ax.figure).draw()
     assert [text.get_text() for text in ax.texts] == ["12 →"], "a bar beyond the axis says how long it is"
     legend, plan = ax.get_legend().get_window_extent(), ax.get_window_extent()

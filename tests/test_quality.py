@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from foundry_lib import ConfigError, ModelConfig, SampleConfig, plots, sample_text, tales
-from foundry_lib.analysis.quality import curves, excess, measure, tale_losses, write
+from foundry_lib.analysis.quality import excess, measure, quality_curves, tale_losses, write_texts
 from foundry_lib.models.kv_cache import KVCache
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.corpus import told
@@ -169,20 +169,20 @@ def test_the_chinese_starter_goes_on_about_deep_learning(starter):
     language, model, tokenizer, _ = starter
     if language == "zh":
         for prompt in ("人工智能", "深度学习"):
-            texts = list(write(model, tokenizer, 20, SampleConfig(temperature=0.7), seed=2, prompt=prompt))
+            texts = list(write_texts(model, tokenizer, 20, SampleConfig(temperature=0.7), seed=2, prompt=prompt))
             assert sum(tales.parse(text, "zh").valid for text in texts) >= 10, texts[:3]
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(starter):
     _, model, tokenizer, _ = starter
     with pytest.raises(ConfigError, match="no room in 256"):
-        list(write(model, tokenizer, 1, prompt="a b " * 200))
+        list(write_texts(model, tokenizer, 1, prompt="a b " * 200))
 
 
 def test_one_call_one_plot(starter):
     language, model, tokenizer, _ = starter
     knobs = {"temperature": (0.5, 2.0), "min_p": (0.05,)}
-    found = curves(model, tokenizer, language, n=60, knobs=knobs)
+    found = quality_curves(model, tokenizer, language, n=60, knobs=knobs)
     assert {knob: tuple(points) for knob, points in found.items()} == knobs
     cold, hot = found["temperature"].values()
     assert cold.valid - hot.valid > 30  # a hot model breaks the rules

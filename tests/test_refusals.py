@@ -12,6 +12,7 @@ from torch import nn
 
 from foundry_lib import ConfigError, CorpusError, KVCache, MiniLLM, ModelConfig, generate
 from foundry_lib.analysis.heads import silenced
+from foundry_lib.analysis.neurons import Neurons, judge_neuron
 from foundry_lib.analysis.quality import excess, measure
 from foundry_lib.analysis.surprise import grammar_surprise
 from foundry_lib.experiments import ablations
@@ -19,7 +20,6 @@ from foundry_lib.experiments.runs import compare
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.inference.generation import generate_tokens, sample_text
 from foundry_lib.inference.sampling import apply_top_k, apply_top_p
-from foundry_lib.panels.gate_landscape import Neurons, found
 from foundry_lib.panels.playground import playground
 from foundry_lib.text.data import DataLoader
 from foundry_lib.training.checkpoint import load_checkpoint
@@ -85,7 +85,7 @@ REFUSED = {
     "a rule of no table": (lambda: ablations.table(["whole model"], ["foo"]), "no rule 'foo'; there are all, "),
     "a measure that is none": (lambda: compare([RUN], "foo"), "no measure 'foo'; there are share, "),
     "no runs": (lambda: compare([]), "no runs to compare"),
-    "a kind of words": (lambda: found(NEURONS, 1, "number"), "no 'number'; there are colours"),
+    "a kind of words": (lambda: judge_neuron(NEURONS, 1, "number"), "no 'number'; there are colours"),
     "no tales to compare on": (lambda: excess(MODEL, SPELLER, []), "no tales to compare on"),
     "no tales to write": (lambda: measure(MODEL, SPELLER, "en", 0), "At least one tale must be written, found n=0"),
     "rows in a list": (lambda: sweep("x", ["a"]), r"rows must be .*, found \['a'\]"),

@@ -15,7 +15,7 @@ from jupyter_client.manager import KernelManager
 
 from foundry_lib import TrainConfig, tales
 from foundry_lib.panels import watch
-from foundry_lib.panels.watch import LossFigure, Said, View, pace
+from foundry_lib.panels.watch import JudgedText, LossFigure, View, pace
 from foundry_lib.text.baselines import reference_lines
 from foundry_lib.training.recipes import new_trainer
 
@@ -109,8 +109,8 @@ def test_what_is_owed_stands_beside_the_curve(small_tales):
     last = trainer.history[-1]
     widths = dict(zip(figure._rules, (bar.get_width() for bar in figure._bars), strict=True))
     assert widths == {rule: max(0.0, last.owed[rule]) for rule in widths} and "free" not in widths
-    assert figure.owed_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
-    right = figure.owed_axes.get_xlim()[1]
+    assert figure.rule_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
+    right = figure.rule_axes.get_xlim()[1]
     beyond = {rule for rule, text in zip(figure._rules, figure._beyond, strict=True) if text.get_text()}
     assert beyond == {rule for rule in widths if widths[rule] > right} and beyond, "a cut bar says how long it is"
 
@@ -125,19 +125,19 @@ def test_watching_changes_no_bit(small_tales, capsys):
     assert all(torch.equal(a, b) for a, b in pairs) and seen.step == 12
     assert [(r.train_loss, r.val_loss) for r in seen.history] == [(r.train_loss, r.val_loss) for r in unseen.history]
     assert texts[0].step == 0 and texts[-1].step == 12 and all(one.text.startswith("Under") for one in texts)
-    assert all(one.valid is False and one.judged for one in texts), "a dozen steps make no tale"
+    assert all(one.valid is False and one.verdict for one in texts), "a dozen steps make no tale"
 
 
 def test_texts_are_escaped_judged_and_few():
-    said = [Said(n, "<script>alert(1)</script> & so", False, 'found "<b>"') for n in range(10)]
+    said = [JudgedText(n, "<script>alert(1)</script> & so", False, 'found "<b>"') for n in range(10)]
     words = View(FakeTrainer(5), LINES, said).words.value
     assert "<script>" not in words and "<b>" not in words and "&lt;script&gt;" in words
     assert (
         words.count("<p ") == watch.TEXTS and words.index("step 9 ") < words.index("step 8 ") and "step 3 " not in words
     )
     assert (
-        str(Said(7, "a")) == "step 7 · a"
-        and str(Said(7, "a", True, "this is a tale")) == "step 7 · ✓ this is a tale · a"
+        str(JudgedText(7, "a")) == "step 7 · a"
+        and str(JudgedText(7, "a", True, "this is a tale")) == "step 7 · ✓ this is a tale · a"
     )
 
 
@@ -160,13 +160,13 @@ def test_looking_waits_while_it_has_cost_too_much(monkeypatch):
         time.sleep(0.04)
         draw(figure)
 
-    def slow_say(trainer, prompt):
+    def slow_write(trainer, prompt):
         calls["text"] += 1
         time.sleep(0.08)
-        return Said(trainer.step, prompt)
+        return JudgedText(trainer.step, prompt)
 
     monkeypatch.setattr(LossFigure, "update", slow_update)
-    monkeypatch.setattr(watch, "say", slow_say)
+    monkeypatch.setattr(watch, "write_text", slow_write)
     monkeypatch.setattr(watch, "PAUSE", 0.0)
     trainer = FakeTrainer(450, seconds=0.002)
     texts = watch.watch(trainer, LINES, prompt="x")

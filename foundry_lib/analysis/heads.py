@@ -1,7 +1,7 @@
-"""Look inside a model: where its heads look, and what is lost when one of them falls silent.
+"""Inside a model: what its heads attend to, and what it loses when one of them is silenced.
 
-There is one path. The weights that are shown are the weights by which the values were mixed, not a second computation
-beside it: inside `looking` every layer attends with `causal_attention`, which gives both.
+The weights shown here are the weights that mixed the values, not a second computation beside the model's own: inside
+`looking` every layer attends with `causal_attention`, which returns both.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from ..models.attention import causal_attention
 from ..tales.floor import token_words
 from .quality import excess
 
-CLEAR = 0.5  # a head that puts less than this on anything is called spread
+CLEAR = 0.5  # a head whose largest mean weight on any relation is below this is called spread
 
 
 class Watched:
-    """Attends as `causal_attention` does, keeps the weights, and gives zeros for the heads in `silent`."""
+    """Attends as `causal_attention` does, stores the weights, and returns zeros for the heads in `silent`."""
 
     def __init__(self, silent: set[int]):
         self.silent, self.weights = silent, None
@@ -33,10 +33,10 @@ class Watched:
 
 @contextmanager
 def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Watched]]:
-    """Inside, every layer attends through a `Watched`, which this gives, one a layer; afterwards all is as before.
+    """Inside the `with`, every layer attends through a `Watched`; it gives their list, one per layer.
 
-    silent: pairs (layer, head), counted from 0. What is silent outside stays silent inside. Raises ConfigError for a
-    layer or a head that the model lacks.
+    silent: pairs (layer, head), counted from 0. Nested calls add up. Raises ConfigError for a layer or a head that the
+    model lacks.
     """
     before = [layer.attention.attend for layer in model.layers]
     for layer, head in silent:
@@ -56,51 +56,60 @@ def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Wa
 
 
 def silenced(model, layer: int, head: int):
-    """Inside `with silenced(model, 1, 2):` head 2 of layer 1 adds nothing to the stream."""
+    """Inside `with silenced(model, 1, 2):` head 2 of layer 1 adds nothing to the residual stream."""
     return looking(model, ((layer, head),))
 
 
 @torch.no_grad()
 def attention_weights(model, idx: Tensor) -> Tensor:
-    """All weights that the model uses when it reads idx (1, T): (layers, H, T, T); row t is what token t looks at.
-    Raises ConfigError for more rows than one."""
+    """All attention weights of the model when it reads idx (1, T): (layers, H, T, T); row t is what token t attends to.
+
+    Raises ConfigError for more than one sequence.
+    """
     if idx.shape[0] != 1:
-        raise ConfigError(f"The weights of one row can be shown, idx (1, T); found {idx.shape[0]} rows.")
+        raise ConfigError(f"The weights of one sequence can be shown, idx (1, T); found {idx.shape[0]} sequences.")
     with looking(model) as watched:
         model(idx)
     return torch.stack([layer.weights[0] for layer in watched])
 
 
 def relations(ids: Tensor) -> dict[str, Tensor]:
-    """For tokens ids (T + 1) the places that stand in some relation to each query: name → (T, T), True at [t, s].
+    """For tokens ids (T + 1), the positions in some relation to each query: name → (T, T), True at [t, s].
 
-    The query t has read ids[: t + 1] and is to say ids[t + 1]. A place may stand in several relations.
+    The query t has read ids[: t + 1] and predicts ids[t + 1]. A position may be in several relations.
+
+    >>> relations(torch.tensor([4, 7, 4]))["itself"].int().tolist()
+    [[1, 0], [0, 1]]
     """
-    read, nxt = ids[:-1], ids[1:]
-    place = torch.arange(len(read))
-    back = place[:, None] - place  # how far behind the query each place is
-    behind = torch.cat((read.new_tensor([-1]), read[:-1]))  # the token in front of each place
-    found = {
-        "an earlier copy of the word to be said": read == nxt[:, None],
-        "the place after an earlier copy of itself": behind == read[:, None],
+    read, target = ids[:-1], ids[1:]
+    position = torch.arange(len(read))
+    back = position[:, None] - position  # the distance from each query back to each position
+    previous = torch.cat((read.new_tensor([-1]), read[:-1]))  # the token before each position
+    related = {
+        "an earlier copy of the word to be said": read == target[:, None],
+        "the place after an earlier copy of itself": previous == read[:, None],
         "the token before it": back == 1,
         "the token two places back": back == 2,
         "itself": back == 0,
-        "the start of the text": (place == 0).expand_as(back),
+        "the start of the text": (position == 0).expand_as(back),
     }
-    return {name: where & (back >= 0) for name, where in found.items()}
+    return {name: where & (back >= 0) for name, where in related.items()}
 
 
-def looks(model, tokenizer, told: list) -> dict[str, dict[str, Tensor]]:
-    """Where the heads look when the next word is fixed by the story: rule → relation → mean weight (layers, H)."""
+def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
+    """What the heads attend to where a rule fixes the next word: rule → relation → mean weight (layers, H).
+
+    stories: tales (`tales.generate`).
+    """
     sums, counts = {}, {}
-    for tale in told:
+    device = model.device
+    for tale in stories:
         ids = torch.tensor(tokenizer.encode(tale.text, bos=True, eos=True))
-        weights = attention_weights(model, ids[None, :-1])
+        weights = attention_weights(model, ids[None, :-1].to(device)).cpu()
         rules = [[*tale.rules, None][word] for word in token_words(tale, tokenizer)]
         on = {name: (weights * where).sum(-1) for name, where in relations(ids).items()}  # (layers, H, T) each
         for rule in {rule for rule in rules if rule}:
-            chosen = torch.tensor([place for place, found in enumerate(rules) if found == rule])
+            chosen = torch.tensor([position for position, own in enumerate(rules) if own == rule])
             counts[rule] = counts.get(rule, 0) + len(chosen)
             for name, weight in on.items():
                 of_rule = sums.setdefault(rule, {})
@@ -108,21 +117,28 @@ def looks(model, tokenizer, told: list) -> dict[str, dict[str, Tensor]]:
     return {rule: {name: total / counts[rule] for name, total in sums[rule].items()} for rule in sorted(sums)}
 
 
-def label(found: dict[str, dict[str, Tensor]], layer: int, head: int) -> str:
-    """What a head looks at, in words: the rule and the relation in which the measurement `looks` finds it clearest."""
-    options = [(weight[layer, head].item(), name, rule) for rule in found for name, weight in found[rule].items()]
+def label(weights: dict[str, dict[str, Tensor]], layer: int, head: int) -> str:
+    """What a head attends to, in words: the rule and the relation where its mean weight in `looks` is largest.
+
+    >>> label({"sum": {"itself": torch.tensor([[0.7]])}}, 0, 0)
+    '0.70 of its weight on itself, where the rule is sum'
+    """
+    options = [(weight[layer, head].item(), name, rule) for rule in weights for name, weight in weights[rule].items()]
     weight, name, rule = max(options)
     return f"{weight:.2f} of its weight on {name}, where the rule is {rule}" if weight >= CLEAR else "spread"
 
 
-def silencing(model, tokenizer, told: list) -> dict[tuple[int, int], dict[str, float]]:
-    """What each head is worth: (layer, head) → rule → nats a word that are lost when it alone is silent."""
+def silencing(model, tokenizer, stories: list) -> dict[tuple[int, int], dict[str, float]]:
+    """The loss that each head saves: (layer, head) → rule → nats per word that are lost when only it is silent.
+
+    stories: tales (`tales.generate`).
+    """
     with looking(model):
-        whole = excess(model, tokenizer, told).by_rule
-    found = {}
+        whole = excess(model, tokenizer, stories).by_rule
+    lost = {}
     for layer in range(model.config.n_layers):
         for head in range(model.config.n_heads):
             with silenced(model, layer, head):
-                without = excess(model, tokenizer, told).by_rule
-            found[layer, head] = {rule: without[rule] - whole[rule] for rule in whole}
-    return found
+                without = excess(model, tokenizer, stories).by_rule
+            lost[layer, head] = {rule: without[rule] - whole[rule] for rule in whole}
+    return lost

@@ -1,4 +1,4 @@
-"""How good is what a model writes? Tales can be judged exactly, so validity and variety are counted and not felt."""
+"""How good are the texts of a model? The parser judges tales exactly, so validity and variety are counted."""
 
 import math
 from collections import Counter
@@ -18,22 +18,15 @@ from ..training.trainer import token_losses
 from .statistics import wilson
 
 BATCH = 250  # tales written side by side
-KNOBS = {
-    "temperature": (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5),
-    "top_k": (1, 2, 5, 10, 20, 50),
-    "top_p": (0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 1.0),
-    "min_p": (0.0, 0.01, 0.03, 0.1, 0.2, 0.4),
-}
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What `measure` found in n tales of a model.
+    """Counts over n tales of a model, made by `measure`.
 
-    valid: how many are whole tales that break no rule. distinct: how many different texts. copied: how many stand word
-    for word in the training text, None where that was not given. asked, kept: per rule, how often a tale had to keep
-    it, and how often it did. broken: the rule that each invalid tale broke first. examples: some of the parser's
-    messages.
+    valid: whole tales that break no rule. distinct: different texts. copied: texts that are in the training text word
+    for word, None where that was not given. asked[rule]: occasions to keep a rule. kept[rule]: of these, kept.
+    broken[rule]: invalid tales that broke this rule first. examples: some of the parser's messages.
     """
 
     n: int
@@ -47,7 +40,7 @@ class Quality:
 
     @property
     def kept_share(self) -> dict[str, float]:
-        """Rule satisfaction per opportunity."""
+        """Rule → the share of occasions in which it was kept."""
         return {rule: self.kept[rule] / asked for rule, asked in sorted(self.asked.items())}
 
     @property
@@ -71,10 +64,10 @@ class Quality:
         )
 
 
-def write(
+def write_texts(
     model, tokenizer: Tokenizer, n: int, settings: SampleConfig = SampleConfig(), seed: int = 0, prompt: str = ""
 ) -> Iterator[str]:
-    """n texts, each begun with `prompt` and ended by the model or at the end of its context; drawn side by side.
+    """n texts, each begun with `prompt` and ended by the model or by its context; sampled side by side in batches.
 
     Raises ConfigError for a prompt that fills the context.
     """
@@ -105,15 +98,15 @@ def measure(
     seed: int = 0,
     training: frozenset[str] | None = None,
 ) -> Quality:
-    """Let the model write n tales and judge each.
+    """Let the model write n tales, and judge each.
 
-    grammar: "en", "zh" or a Grammar. training: the tales it was trained on, to find copies. Raises ConfigError for n
-    below 1.
+    grammar: "en", "zh" or a Grammar. training: the tales that the model was trained on, to find copies. Raises
+    ConfigError for n below 1.
     """
     if n < 1:
         raise ConfigError(f"At least one tale must be written, found n={n!r}.")
     asked, kept, broken, examples, texts = Counter(), Counter(), Counter(), [], []
-    for text in write(model, tokenizer, n, settings, seed):
+    for text in write_texts(model, tokenizer, n, settings, seed):
         verdict = tales.parse(text, grammar)
         asked.update(verdict.asked)
         kept.update(verdict.kept)
@@ -125,18 +118,18 @@ def measure(
     return Quality(n, n - broken.total(), len(set(texts)), copied, asked, kept, broken, examples[:10])
 
 
-def curves(
+def quality_curves(
     model,
     tokenizer: Tokenizer,
     grammar,
-    n: int = 1000,
-    knobs: dict[str, tuple] = KNOBS,
+    n: int,
+    knobs: dict[str, tuple],
     seed: int = 0,
     training: frozenset[str] | None = None,
 ) -> dict[str, dict[float, Quality]]:
-    """`measure` at every value of every knob of SampleConfig, the others at rest: knob → value → Quality.
+    """`measure` at each value of each knob: knob → value → Quality. `plots.draw_quality` draws the result.
 
-    `plots.draw_quality` draws the result.
+    knobs: field of SampleConfig → the values to measure, with all other fields off. n: tales per value.
     """
     return {
         knob: {
@@ -147,9 +140,9 @@ def curves(
     }
 
 
-def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
-    """For each tale the model's loss at every token and the end sign, nats, read whole from BOS."""
-    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in told]
+def tale_losses(model, tokenizer: Tokenizer, stories: list) -> list[np.ndarray]:
+    """For each tale, the model's loss in nats at every token and the end token; the model reads the tale from BOS."""
+    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in stories]
     device = model.device
     batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
     return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
@@ -157,8 +150,11 @@ def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Excess:
-    """What a model pays above the floor on some tales: nats a tale, with the standard error of that mean, as a share of
-    the floor, and by rule (`tales.Floor.by_rule`)."""
+    """The excess loss of a model on some tales: its loss minus the floor.
+
+    nats_per_tale: the mean. error: its standard error. share: the mean as a share of the floor. by_rule: nats per word
+    that a rule fixes (`tales.Floor.by_rule`).
+    """
 
     nats_per_tale: float
     error: float
@@ -166,16 +162,16 @@ class Excess:
     by_rule: dict[str, float]
 
 
-def excess(model, tokenizer: Tokenizer, told: list) -> Excess:
-    """Compare a model with the exact floor on the very same tales (`tales.generate`).
+def excess(model, tokenizer: Tokenizer, stories: list) -> Excess:
+    """Compare a model with the exact floor on the same tales (`tales.generate`).
 
-    No model can be below the floor but by chance: where it is by several errors, something has leaked. Raises
-    ConfigError for no tales.
+    A model is below the floor by chance only. If it is below by several errors, it has read these tales in training.
+    Raises ConfigError for no tales.
     """
-    if not told:
+    if not stories:
         raise ConfigError("There are no tales to compare on; tales.generate gives some.")
-    losses, floor = tale_losses(model, tokenizer, told), tales.Floor(told, tokenizer)
-    above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, told, strict=True)])
+    losses, floor = tale_losses(model, tokenizer, stories), tales.Floor(stories, tokenizer)
+    above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, stories, strict=True)])
     return Excess(
         float(above.mean()),
         float(above.std(ddof=1) / math.sqrt(len(above))),

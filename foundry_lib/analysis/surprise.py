@@ -1,4 +1,4 @@
-"""How surprised a reader is by each token of a text: −log p in nats, given all tokens before it."""
+"""The surprise of a reader at each token of a text: −log p in nats, given all tokens before it."""
 
 import math
 
@@ -15,7 +15,7 @@ from ..training.trainer import token_losses
 
 
 def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
-    """The text's tokens, each as it is spelled, and the model's surprise at each, (T,), nats.
+    """The text's T tokens as they are spelled, and the model's surprise at each, (T,), nats.
 
     The model reads the text from the start of a document, so the sum is −log of the probability that a document begins
     with this text. Raises ConfigError for a text that is empty, or longer than the model reads.
@@ -23,14 +23,15 @@ def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndar
     ids = tokenizer.encode(text, bos=True)
     if not 1 < len(ids) <= model.config.max_seq_len + 1:
         raise ConfigError(
-            f"The text has {len(ids) - 1} tokens; the surprise can be told of 1 to {model.config.max_seq_len}."
+            f"The text has {len(ids) - 1} tokens; the model can be surprised by texts of 1 to "
+            f"{model.config.max_seq_len}. Change its length."
         )
     device = model.device
     return tokenizer.spelled(text), token_losses(model, [padded([ids], device)])
 
 
 def true_distribution(text: str, tokenizer: Tokenizer, language: str) -> Tensor | None:
-    """The grammar's probability of every next token, (V,), exact; None where no tale begins with this text.
+    """The grammar's exact probability of every next token, (V,); None where no tale begins with this text.
 
     Raises CorpusError for a language without a grammar.
     """
@@ -48,9 +49,9 @@ def true_distribution(text: str, tokenizer: Tokenizer, language: str) -> Tensor 
 
 
 def grammar_surprise(tokenizer: Tokenizer, text: str, language: str) -> list[float | None]:
-    """The surprise of a reader who knows the grammar of the tales and remembers everything: the least possible, nats.
+    """The surprise, in nats, of a reader who knows the grammar and remembers the whole tale: the lowest possible.
 
-    A token that the grammar forbids gives infinity, every token after it None.
+    Infinity for a token that the grammar forbids, None after the first forbidden token.
     """
     ids, surprises = tokenizer.encode(text), []
     for position, token in enumerate(ids):

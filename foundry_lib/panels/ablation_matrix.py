@@ -1,4 +1,4 @@
-"""The matrix of lesson 09: every ablation against every rule, and behind each number the seeds that it stands on."""
+"""The matrix of lesson 09: every ablation against every rule, and for each number the seeds that it comes from."""
 
 from functools import cache
 from statistics import fmean
@@ -11,14 +11,16 @@ from matplotlib.patches import Rectangle
 from .. import plots
 from ..analysis.statistics import beyond_noise, noise_border, spread
 from ..experiments import ablations
-from .panel import Choice, Panel, Picture
+from .controls import Choice
+from .panel import Panel
+from .picture import Picture
 
 BASE, ALL = "whole model", "all, %"
 
 
 @cache
 def cells() -> dict[str, dict[str, list[float]]]:
-    """Row → column → one value a seed: nats a word above the floor by rule, and all together in per cent of it."""
+    """Row → column → one value per seed: the excess loss by rule in nats per word, in all in % of the floor."""
     return {
         row: {ALL if column == "all" else column: values for column, values in columns.items()}
         for row, columns in ablations.by_row().items()
@@ -26,19 +28,24 @@ def cells() -> dict[str, dict[str, list[float]]]:
 
 
 def columns() -> list[str]:
+    """The columns of the matrix: all together, and each rule."""
     return list(cells()[BASE])
 
 
 def written(value: float, column: str) -> str:
-    """A number with as many digits as its unit bears; what is below 0 by chance is 0."""
+    """A number with the digits that make sense in its unit. A value below 0, which is chance, is written as 0.
+
+    >>> written(2.7, "mirror"), written(8.04, "all, %"), written(-0.01, "mirror")
+    ('2.70', '8.0', '0.00')
+    """
     return f"{max(0.0, value):.{1 if column == ALL else 2}f}"
 
 
 def draw_matrix(ax: Axes):
-    """Mean, and below it half of highest less lowest; a star and a hatch where it is beyond the noise of the seeds."""
+    """In each cell the mean, and half the spread of the seeds; a star and a hatch where it is beyond the noise."""
     table, rules = cells(), columns()
     means = np.array([[fmean(values[rule]) for rule in rules] for values in table.values()])
-    height = np.clip(means / means.max(axis=0), 0, 1)  # each column has a scale of its own
+    height = np.clip(means / means.max(axis=0), 0, 1)  # each column has its own scale
     ax.imshow(height, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for y, row in enumerate(table.values()):
         for x, rule in enumerate(rules):
@@ -58,7 +65,7 @@ def draw_matrix(ax: Axes):
 class Matrix(Picture):
     """Left: the matrix with the chosen cell framed. Right: the cell's seeds beside those of the whole model.
 
-    On the right heights are parts of the largest number there, which stands at the axis, so that the axis stands still.
+    On the right, heights are shares of the largest number, and the axis names that number: so the axis stands still.
     """
 
     def build(self, figure: Figure, **values):
@@ -97,7 +104,7 @@ class Matrix(Picture):
 
 
 def compared(row: str, column: str) -> str:
-    """What the seeds of a row and those of the whole model say of each other, in a sentence."""
+    """The seeds of a row beside those of the whole model, in words, and whether the rule sees a difference."""
     base, other = cells()[BASE][column], cells()[row][column]
     unit = "% above the floor" if column == ALL else "nats a word"
     span = " to ".join(written(value, column) for value in (min(base), max(base)))
@@ -115,6 +122,7 @@ def compared(row: str, column: str) -> str:
 
 
 def box(x: int, y: int, **style) -> Rectangle:
+    """The frame of the cell in column x and row y."""
     return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, **style)
 
 

@@ -1,12 +1,14 @@
-"""The budget of lesson 05: where a model's parameters sit, and what a token and a training cost."""
+"""The budget of lesson 05: a model's parameters by part, and the work of a token and of a training."""
 
 from matplotlib.figure import Figure
 
 from .. import plots
 from ..config import PRESETS, ModelConfig
-from .panel import Boxes, Choice, Panel, Picture
+from .controls import Choice
+from .panel import Panel
+from .picture import Boxes, Picture
 
-# part → (colour, hatch); the hatch says the same thing a second time, in straight lines: dots take six times as long
+# part → (colour, hatch); the hatch says the same as the colour. It has straight lines: dots take six times as long.
 LOOK = {
     "embedding": (plots.BLUE, ""),
     "attention": (plots.ORANGE, "///"),
@@ -15,25 +17,29 @@ LOOK = {
     "head": (plots.SKY, "+++"),
 }
 NAMES = {"feed_forward": "feed-forward", "norms": "norms (too thin to see)"}
-STEPS, BATCH, CONTEXT = 1600, 8, 200  # a training as the tales' recipe has it
-SPEED = 45e9  # operations a second; the runs in data/tales_runs.jsonl reached 26 to 55e9 on one thread
+STEPS, BATCH, CONTEXT = 1600, 8, 200  # a training by the tales' recipe
+SPEED = 45e9  # operations per second; the runs in data/tales_runs.jsonl reached 26 to 55e9 on one thread
 VOCABULARIES = [512, 1536, 4096, 8192, 32768]
 
 
 def training_seconds(config: ModelConfig) -> float:
-    """An estimate: three forward passes' work for every token of the training, at SPEED."""
+    """An estimate: the work of three forward passes for every token of the training, at SPEED."""
     return 3 * config.flops_per_token * STEPS * BATCH * CONTEXT / SPEED
 
 
 def short(number: float) -> str:
-    """7145728 → "7.15 M"."""
+    """A number with three digits and its unit.
+
+    >>> short(7145728), short(512)
+    ('7.15 M', '512')
+    """
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
 
 
-COSTS = (  # title, cost of a configuration, how it is written
+COSTS = (  # title, a number of a configuration, how it is written
     ("operations for one token", lambda config: config.flops_per_token, short),
     ("KV cache, bytes a token", lambda config: config.kv_cache_bytes_per_token, "{:,}".format),
     ("training, estimated minutes", lambda config: training_seconds(config) / 60, "{:.0f}".format),
@@ -42,9 +48,9 @@ ROWS = ("tied", "own head")
 
 
 class Budget(Picture):
-    """Left: parameters by part, head tied and not. Right: what a token and a training cost, beside the guide's model.
+    """Left: parameters by part, with tied and with own head. Right: the work, beside that of the guide's model.
 
-    Lengths are parts of the longest bar, so that axes and names stand still; what they mean is written on the bars.
+    Lengths are shares of the longest bar, so that axes and names stand still; the numbers are written on the bars.
     """
 
     def build(self, figure: Figure, **values):
@@ -54,7 +60,7 @@ class Budget(Picture):
         self.costs = [self.build_cost(figure.add_subplot(grid[row, 1]), *cost) for row, cost in enumerate(COSTS)]
 
     def build_parts(self, ax):
-        """A bar for each part of each row; numbers on those of a row that the row before does not have."""
+        """A bar for each part of each row. A number that both rows share is written once."""
         self.parts = {
             part: ax.add_patch(Boxes(fc=colour, hatch=hatch, ec="white", animated=True, label=NAMES.get(part, part)))
             for part, (colour, hatch) in LOOK.items()
@@ -70,7 +76,7 @@ class Budget(Picture):
         ax.legend(fontsize=8, ncols=5, loc="upper left", columnspacing=1.0, handlelength=1.4)
 
     def build_cost(self, ax, title, cost, written):
-        """The guide's bar and this one's, which stands below; the guide's number does not move."""
+        """The guide's bar, and below it this model's; the guide's number does not move."""
         look = dict(color=[plots.GREY, plots.BLUE], hatch=["\\\\", ""], edgecolor="white", animated=True)
         bars = ax.barh([0, 1], [0, 0], **look)
         ax.text(1.42, 0, written(cost(ModelConfig())), ha="right", va="center", fontsize=8)
@@ -91,7 +97,7 @@ class Budget(Picture):
             for part, count in config.params_by_part.items():
                 width = count / own.n_params
                 boxes[part].append((left, y - 0.31, width, 0.62))
-                if part in self.numbers:  # both rows have the same, but for the head
+                if part in self.numbers:  # both rows have the same numbers, except for the head
                     self.numbers[part].set(x=left + width / 2, text=short(count), visible=width > 0.07)
                 left += width
             total.set(x=left + 0.01, text=short(config.n_params))
@@ -116,7 +122,7 @@ class Budget(Picture):
 
 
 def budget() -> Panel:
-    """The panel: one of the guide's three sizes, the vocabulary, and the number of key/value heads."""
+    """The panel: one of three sizes, the vocabulary, and the number of key/value heads."""
     return Panel(
         Budget(),
         width=10,

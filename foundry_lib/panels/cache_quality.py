@@ -1,65 +1,69 @@
-"""The price of kv heads in lesson 03: bytes of the cache, and beside them what was measured of the quality."""
+"""The price of kv heads in lesson 03: bytes of the cache, and beside them the quality that was measured."""
 
 from functools import cache
+from statistics import fmean
 
 from matplotlib.figure import Figure
 
 from .. import plots
 from ..config import ModelConfig
 from ..experiments import ablations
-from .panel import Choice, Panel, Picture, Slider
+from .controls import Choice, Slider
+from .panel import Panel
+from .picture import Picture
 
-STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape of the rows in the table
-ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the table that was trained with them
+STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape that the ablations trained
+ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the ablations with so many
 HEADS = (4, 2, 1)
 
 
 def cache_bytes(kv_heads: int, tokens: int) -> int:
-    """Bytes of the cache of the starter's shape at 16 bits."""
+    """Bytes of the cache of the starter's shape at 16 bits.
+
+    >>> cache_bytes(1, 8192)
+    2097152
+    """
     return STARTER.with_(n_kv_heads=kv_heads).kv_cache_bytes_per_token * tokens
 
 
 @cache
 def seeds(kv_heads: int) -> list[float]:
-    """Loss above the floor in per cent, one number a seed."""
+    """Loss above the floor in per cent, one number per seed."""
     return ablations.by_row()[ROWS[kv_heads]]["all"]
 
 
 def inside_the_noise() -> bool:
-    """Whether the two trained rows differ by less than the seeds of one row differ among themselves."""
-    means = [sum(seeds(heads)) / len(seeds(heads)) for heads in ROWS]
+    """Whether the means of the two trained rows differ by less than the seeds of one row."""
+    means = [fmean(seeds(heads)) for heads in ROWS]
     return abs(means[0] - means[1]) < max(max(seeds(heads)) - min(seeds(heads)) for heads in ROWS)
 
 
-class Price(Picture):
+class CacheQuality(Picture):
     """Left: the cache of each choice, exact. Right: the trained rows, each seed a dot."""
 
     def build(self, figure: Figure, **values):
         margins = dict(left=0.05, right=0.98, bottom=0.1, top=0.89, wspace=0.2)
         left, right = figure.subplots(1, 2, gridspec_kw=margins)
-        names, places = [f"{heads} kv" for heads in HEADS], range(len(HEADS))
-        # the heights stand to each other as the bytes do at any length of the text; their numbers stand on them
+        names, columns = [f"{heads} kv" for heads in HEADS], range(len(HEADS))
+        # The heights are shares of the largest cache: they are the same at any length of the text.
         heights = [cache_bytes(heads, 1) / cache_bytes(HEADS[0], 1) for heads in HEADS]
-        self.bars = left.bar(places, heights, edgecolor="white", animated=True)
+        self.bars = left.bar(columns, heights, edgecolor="white", animated=True)
         self.numbers = [
-            left.text(place, height + 0.01, "", ha="center", va="bottom", animated=True)
-            for place, height in zip(places, heights, strict=True)
+            left.text(x, height + 0.01, "", ha="center", va="bottom", animated=True)
+            for x, height in zip(columns, heights, strict=True)
         ]
-        left.set_xticks(places, names)
+        left.set_xticks(columns, names)
         left.set(ylim=(0, 1.15), yticks=[], ylabel="KiB at 16 bits", title="cache of the whole text")
 
         self.marks = {}
-        for place, heads in enumerate(HEADS):
+        for x, heads in enumerate(HEADS):
             if heads in ROWS:
-                found = seeds(heads)
                 marker = "o" if heads == 2 else "s"
-                (self.marks[heads],) = right.plot([place] * len(found), found, marker, animated=True)
-                right.plot(
-                    [place - 0.2, place + 0.2], 2 * [sum(found) / len(found)], color=plots.ORANGE, lw=2, animated=True
-                )
+                (self.marks[heads],) = right.plot([x] * len(seeds(heads)), seeds(heads), marker, animated=True)
+                right.plot([x - 0.2, x + 0.2], 2 * [fmean(seeds(heads))], color=plots.ORANGE, lw=2, animated=True)
             else:
-                right.text(place, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
-        right.set_xticks(places, names)
+                right.text(x, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
+        right.set_xticks(columns, names)
         right.set(xlim=(-0.5, len(HEADS) - 0.5), ylabel="% above the floor", title="three seeds each, bar = mean")
         right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
 
@@ -71,15 +75,13 @@ class Price(Picture):
         for heads, mark in self.marks.items():
             mark.set_color(plots.BLUE if heads == kv_heads else plots.SKY)
 
-        taken, most = cache_bytes(kv_heads, tokens), cache_bytes(STARTER.n_heads, tokens)
-        reading = f"{kv_heads} kv head{'s' * (kv_heads > 1)}, {tokens:,} tokens: {taken:,} bytes, "
-        reading += f"{taken / most:.0%} of what {STARTER.n_heads} need. "
+        size, most = cache_bytes(kv_heads, tokens), cache_bytes(STARTER.n_heads, tokens)
+        reading = f"{kv_heads} kv head{'s' * (kv_heads > 1)}, {tokens:,} tokens: {size:,} bytes, "
+        reading += f"{size / most:.0%} of what {STARTER.n_heads} need. "
         if kv_heads not in ROWS:
             return reading + "Its quality was not measured."
-        found = seeds(kv_heads)
-        reading += (
-            f"Measured: {sum(found) / len(found):.1f} % above the floor, seeds {min(found):.1f} to {max(found):.1f}. "
-        )
+        values = seeds(kv_heads)
+        reading += f"Measured: {fmean(values):.1f} % above the floor, seeds {min(values):.1f} to {max(values):.1f}. "
         verdict = "inside" if inside_the_noise() else "outside"
         return reading + f"The difference between 2 and 1 kv heads is {verdict} the spread of the seeds."
 
@@ -87,7 +89,7 @@ class Price(Picture):
 def cache_quality() -> Panel:
     """The panel: kv heads 4, 2 or 1, and the length of the text."""
     return Panel(
-        Price(),
+        CacheQuality(),
         width=8.5,
         height=3.2,
         name="kv heads",

@@ -1,4 +1,4 @@
-"""The clock wall of lesson 02: how RoPE turns queries and keys, and why their score sees only the distance."""
+"""The clock wall of lesson 02: how RoPE rotates queries and keys, and why their score depends only on the distance."""
 
 import math
 from functools import cache
@@ -12,52 +12,64 @@ from matplotlib.patches import Circle, Rectangle
 from .. import plots
 from ..errors import ConfigError
 from ..models.rope import rotate
-from .panel import Choice, Panel, Picture, Slider
+from .controls import Slider
+from .panel import Panel
+from .picture import Picture
 
-HEAD_DIM, BASE, SHIFTS, PLACES = 16, 10000.0, 200, 301  # places 0 to 300
+HEAD_DIM, BASE, SHIFTS, POSITIONS = 16, 10000.0, 200, 301  # positions 0 to 300
 
 
 @cache
-def words() -> tuple[torch.Tensor, torch.Tensor]:
-    """A query and a key, the same at every place, each of length 4, so that a random pair scores about 4."""
+def query_and_key() -> tuple[torch.Tensor, torch.Tensor]:
+    """A query and a key, the same at every position, (d,) each. Their length is 4, so a random pair scores about 4."""
     q, k = torch.randn(2, HEAD_DIM, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     return 4 * q / q.norm(), 4 * k / k.norm()
 
 
 def speeds(base: float, head_dim: int = HEAD_DIM) -> torch.Tensor:
-    """Radians a place of each pair, (d/2,) in 64 bits, so that what remains of rounding is not seen."""
+    """Radians per position for each pair, (d/2,). They are in 64 bits, so that no rounding shows in the picture."""
     return base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
 
 
 @cache
-def turned(base: float = BASE) -> tuple[torch.Tensor, torch.Tensor]:
-    """The query and the key as RoPE makes them at each place, (PLACES, d) each."""
-    angle = torch.outer(torch.arange(PLACES, dtype=torch.float64), speeds(base))
+def rotated(base: float = BASE) -> tuple[torch.Tensor, torch.Tensor]:
+    """The query and the key, rotated by RoPE at each position, (POSITIONS, d) each."""
+    angle = torch.outer(torch.arange(POSITIONS, dtype=torch.float64), speeds(base))
     table = torch.stack((angle.cos(), angle.sin()))
-    return tuple(rotate(word.expand(PLACES, -1), table) for word in words())
+    return tuple(rotate(vector.expand(POSITIONS, -1), table) for vector in query_and_key())
 
 
 @cache
 def added() -> tuple[torch.Tensor, torch.Tensor]:
-    """The query and the key with a vector of its own added at each place: such a table is random before training."""
-    table = 0.5 * torch.randn(2, PLACES, HEAD_DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    return tuple(word + vectors for word, vectors in zip(words(), table, strict=True))
+    """The query and the key plus a random vector per position, as a learned table has them before training.
+
+    (POSITIONS, d) each.
+    """
+    table = 0.5 * torch.randn(2, POSITIONS, HEAD_DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return tuple(vector + row for vector, row in zip(query_and_key(), table, strict=True))
 
 
-def score_grid(kind: str = "rope", places: int = PLACES) -> torch.Tensor:
-    """score[m, n] of the query at place m with the key at place n; kind is "rope" or "added"."""
-    q, k = turned() if kind == "rope" else added()
-    return q[:places] @ k[:places].T
+def score_grid(kind: str = "rope", positions: int = POSITIONS) -> torch.Tensor:
+    """score[m, n] of the query at position m with the key at position n, (positions, positions).
+
+    kind: "rope" or "added".
+    """
+    q, k = rotated() if kind == "rope" else added()
+    return q[:positions] @ k[:positions].T
 
 
 def diagonal_spread(grid: torch.Tensor) -> float:
-    """Largest less smallest along each diagonal (equal distance m − n); the largest of these differences."""
+    """Largest minus smallest score of equal distance m − n, that is along a diagonal; the largest of these differences.
+
+    >>> diagonal_spread(torch.tensor([[1.0, 5.0], [0.0, 3.5]]))
+    2.5
+    """
     size = len(grid)
     return max((d.max() - d.min()).item() for d in (grid.diagonal(offset) for offset in range(1 - size, size)))
 
 
 def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
-    """A heat map of scores with their numbers; one diagonal is framed."""
+    """A heat map of scores (n, n) with their numbers; one diagonal is framed."""
     size = len(grid)
     ax.imshow(grid, cmap="cividis", vmin=-8, vmax=8)
     for m in range(size):
@@ -73,7 +85,7 @@ def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
 
 
 class Wall(Picture):
-    """Left: a clock for each pair, a hand for each word. Right: their score while both words move."""
+    """Left: a clock for each pair, with a hand for query and key. Right: their score while both move."""
 
     def build(self, figure: Figure, **values):
         margins = dict(left=0.01, right=0.98, bottom=0.14, top=0.91, wspace=0.12)
@@ -85,12 +97,12 @@ class Wall(Picture):
         left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-4.8, 1.6))
         left.axis("off")
         self.hands = {}
-        for word, style in (
+        for vector, style in (
             ("key", dict(color=plots.ORANGE, lw=3.2, ls="--")),
             ("query", dict(color=plots.BLUE, lw=2)),
         ):
-            left.plot([], [], label=word, **style)  # for the legend
-            self.hands[word] = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
+            left.plot([], [], label=vector, **style)  # for the legend
+            self.hands[vector] = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
         left.legend(fontsize=8, loc="lower center", ncols=2)
 
         self.curves = {}
@@ -104,13 +116,14 @@ class Wall(Picture):
         right.legend(fontsize=8, loc="upper right")
 
     def move(self, m: int = 12, n: int = 5, shift: int = 0) -> str:
-        places = {"query": m + shift, "key": n + shift}
-        if not all(0 <= place - shift <= place < PLACES for place in places.values()):
+        positions = {"query": m + shift, "key": n + shift}
+        if not all(0 <= position - shift <= position < POSITIONS for position in positions.values()):
             raise ConfigError(
-                f"The wall has places 0 to {PLACES - 1}; query at {m + shift} and key at {n + shift} do not fit."
+                f"The wall has positions 0 to {POSITIONS - 1}, found the query at {m + shift} and the key at "
+                f"{n + shift}; choose smaller numbers."
             )
-        for word, hand in self.hands.items():
-            angles = (places[word] * speeds(BASE)).tolist()
+        for vector, hand in self.hands.items():
+            angles = (positions[vector] * speeds(BASE)).tolist()
             hand.set_segments(
                 [
                     [(x, y), (x + 0.92 * math.cos(angle), y + 0.92 * math.sin(angle))]
@@ -130,7 +143,7 @@ class Wall(Picture):
 
 
 def clock_wall() -> Panel:
-    """The panel: the places of query and key, and how far both are moved."""
+    """The panel: the positions of query and key, and how far both are moved."""
     return Panel(
         Wall(),
         width=9.5,
@@ -139,85 +152,4 @@ def clock_wall() -> Panel:
         m=Slider(12, 0, 100, label="query at m"),
         n=Slider(5, 0, 100, label="key at n"),
         shift=Slider(0, 0, SHIFTS, label="move both by"),
-    )
-
-
-# ---- Fast and slow hands
-
-
-def turns(base: float, context: int, head_dim: int = HEAD_DIM) -> torch.Tensor:
-    """How often each hand goes round in `context` places, (d/2,)."""
-    return context * speeds(base, head_dim) / (2 * math.pi)
-
-
-def course(turns: float) -> tuple[list[float], list[float]]:
-    """Where a hand stands along the context, in turns from 0 to 1: the corners of a line; it breaks at each turn."""
-    rounds = math.floor(turns)
-    x, y = [], []
-    for done in range(rounds):
-        x += [done / turns, (done + 1) / turns, (done + 1) / turns]
-        y += [0, 1, math.nan]
-    return [*x, rounds / turns, 1], [*y, 0, turns - rounds]
-
-
-class Hands(Picture):
-    """Left: how often each hand goes round in the context. Right: where two of the hands stand at each distance."""
-
-    PAIRS = HEAD_DIM // 2
-    BOTTOM = 1e-4  # of the axis
-
-    def build(self, figure: Figure, **values):
-        margins = dict(left=0.06, right=0.88, bottom=0.17, top=0.9, wspace=0.16)
-        left, right = figure.subplots(1, 2, gridspec_kw=margins)
-        self.bars = {}  # goes round → a bar for each pair; one of the two has no height
-        for fast, colour, hatch, label in (
-            (True, plots.ORANGE, "///", "goes round"),
-            (False, plots.BLUE, "", "never goes round"),
-        ):
-            look = dict(color=colour, hatch=hatch, edgecolor="white", label=label)
-            self.bars[fast] = left.bar(range(self.PAIRS), [0] * self.PAIRS, animated=True, **look)
-        left.axhline(1, color=plots.GREY, ls="--", lw=1)
-        left.set(yscale="log", ylim=(self.BOTTOM, 1e4), xlabel="pair", title="turns in the context")
-        left.set_xticks(range(self.PAIRS))
-        left.minorticks_off()
-        left.legend(fontsize=8, loc="upper right")
-        self.lines = {}
-        for pair, style in (
-            (self.PAIRS // 2, dict(color=plots.ORANGE, ls="--", lw=1)),
-            (self.PAIRS - 1, dict(color=plots.BLUE, lw=2)),
-        ):
-            (self.lines[pair],) = right.plot([], [], label=f"pair {pair}", animated=True, **style)
-        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="where the hand stands, in turns")
-        right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", ""])
-        self.end = right.text(1, -0.027, "", ha="center", va="top", transform=right.transAxes, animated=True)
-        right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-
-    def move(self, base: float = 10000.0, context: int = 512) -> str:
-        found = turns(base, context).tolist()
-        for pair, value in enumerate(found):
-            for fast, bars in self.bars.items():
-                bars[pair].set(visible=(value >= 1) == fast, y=self.BOTTOM, height=max(0.0, value - self.BOTTOM))
-        for pair, line in self.lines.items():
-            line.set_data(*course(found[pair]))
-        self.end.set_text(f"{context:,}")
-        rounds, slowest = sum(value >= 1 for value in found), found[-1]
-        return (
-            f"Base {base:,.0f}, {context:,} places: {rounds} of {len(found)} hands go round. The slowest makes "
-            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} places for one."
-        )
-
-
-# 10, 20, 50, 100, … a million: on a slider of powers a value like 500 would fall between two stops
-BASES = [float(first * 10**power) for power in range(1, 6) for first in (1, 2, 5)] + [1e6]
-
-
-def hands() -> Panel:
-    """The panel: base from 10 to a million, and the length of the context."""
-    return Panel(
-        Hands(),
-        width=9.5,
-        height=3.2,
-        name="fast and slow hands",
-        base=Choice(10000.0, {f"{base:,.0f}": base for base in BASES}),
-        context=Choice(512, {f"{places:,} places": places for places in (64, 256, 512, 2048, 8192)}),
     )

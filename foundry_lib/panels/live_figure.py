@@ -1,6 +1,5 @@
 """A picture that is redrawn in place, on a screen or on a saved page."""
 
-import base64
 import struct
 import time
 import zlib
@@ -11,15 +10,18 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .stored import Stored
+
 
 def png(pixels: np.ndarray) -> bytes:
     """Pixels (height, width, 3 or more channels of 8 bits) as a PNG in red, green and blue.
 
-    It leaves out what makes a PNG slow: the search for the best filter of each line, and any effort to be small.
+    Two things make a PNG slow, and this one leaves them out: the search for the best filter of each line, and strong
+    compression.
     """
     height, width = pixels.shape[:2]
     lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each line begins with its filter: 0, none
-    for channel in range(3):  # four times as fast as three bytes of four at once
+    for channel in range(3):  # four times as fast as copying three of the four channels at once
         lines[:, 1 + channel :: 3] = pixels[:, :, channel]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, kind 2: red, green, blue
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
@@ -30,34 +32,34 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 class Sheet:
-    """A figure and its pixels: those of all that stands still are kept, and what moves is drawn on them."""
+    """A figure, and the pixels of its still part; the moving part is drawn on top of them."""
 
     def __init__(self, width: float, height: float):
         self.figure = Figure(figsize=(width, height), dpi=100)
         self.canvas = FigureCanvasAgg(self.figure)
 
     def draw(self):
-        """Draw all but the animated artists, which are what moves."""
+        """Draw the still part: every artist that is not animated."""
         self.canvas.draw()
         self.still = self.canvas.copy_from_bbox(self.figure.bbox)
         self.moving = sorted(self.figure.findobj(Artist.get_animated), key=lambda artist: artist.zorder)
 
     def pixels(self) -> np.ndarray:
-        """(height, width, 4): what moves as it is now, and all the rest as `draw` left it."""
+        """(height, width, 4): the still part as `draw` left it, and the animated artists as they are now."""
         self.canvas.restore_region(self.still)
         for artist in self.moving:
             artist.draw(self.canvas.get_renderer())
         return np.asarray(self.canvas.buffer_rgba())
 
 
-class LiveFigure(ipywidgets.Image):
+class LiveFigure(Stored, ipywidgets.Image):
     """A matplotlib figure that is redrawn in place, in a running cell or from a slider's callback.
 
-    Draw on `.axes`, then call `redraw()`. Where there is no live front end (a saved page, the regression check) the
-    same output shows the picture as a PNG. It uses a canvas of its own and no pyplot, so any thread may draw it.
+    Draw on `.axes`, then call `redraw()`. A page without a live front end shows the same picture as a PNG. The figure
+    has its own canvas and uses no pyplot, so any thread may draw it.
 
-    What moves often can be an artist with animated=True: `redraw()` keeps the pixels of all the rest, and after a
-    change of such artists `repaint()` puts them on those pixels, which costs a tenth of drawing everything.
+    An artist that moves often can have animated=True. `redraw()` saves the pixels of all other artists; after a change
+    of the animated ones `repaint()` draws them on those pixels, in a tenth of the time.
     """
 
     def __init__(self, width: float = 7, height: float = 3, name: str = "live figure"):
@@ -72,25 +74,25 @@ class LiveFigure(ipywidgets.Image):
         return self.sheet.figure
 
     def begin(self):
-        """Go on with an empty figure. The sheet of the one before stays as it is, for whoever keeps it."""
+        """Start an empty figure of the same size. The old figure is not cleared; a caller may still hold its sheet."""
         self.sheet = Sheet(*self.figure.get_size_inches())
 
     def redraw(self):
-        """Send the figure as it is now, all of it drawn anew."""
+        """Draw the whole figure and send it."""
         started = time.perf_counter()
         self.sheet.draw()
         self._send_pixels(started)
 
     def repaint(self):
-        """Send the figure with its animated artists as they are now and all the rest as `redraw` left it."""
+        """Draw the animated artists on the pixels that `redraw` saved, and send the figure."""
         self._send_pixels(time.perf_counter())
 
     def _send_pixels(self, started: float):
         self.value = png(self.sheet.pixels())
         self.seconds_to_draw = time.perf_counter() - started
 
-    def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        fixed = {"text/plain": f"<{self.name}>", "image/png": base64.b64encode(self.value).decode()}
-        return {**data, **fixed}, metadata
+    def stored_text(self) -> str:
+        return f"<{self.name}>"
+
+    def stored_png(self) -> bytes:
+        return self.value

@@ -10,24 +10,30 @@ from ..analysis.surprise import true_distribution
 from ..config import SampleConfig
 from ..inference.sampling import next_token_distribution
 from ..text.tokenizer import EOS_ID
-from .panel import Boxes, Panel, Picture, Slider, Words
+from .controls import Words
+from .knobs import KNOBS, changed
+from .panel import Panel
+from .picture import Boxes, Picture
 
 SHOWN = 24  # bars
 TOPS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # where the axis may end
-AT_REST = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0)
 
 
 def entropy(probs: Tensor) -> float:
-    """Nats; e to this is the number of equally likely tokens that would be as uncertain."""
+    """Entropy of probs (V,) in nats; e to this power is the number of equally likely tokens that are as uncertain.
+
+    >>> round(entropy(torch.tensor([0.5, 0.5, 0.0])), 4)
+    0.6931
+    """
     return torch.special.entr(probs).sum().item()
 
 
 class Playground(Picture):
-    """Bars of the likeliest tokens: before (outline), removed (hatched), after (full); diamonds are the truth.
+    """Bars of the most probable tokens: before (outline), removed (hatched), after (full); diamonds are the truth.
 
-    Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once;
-    moving a slider only reshapes the scores that are kept. They are kept from the likeliest token on: the filters look
-    for the likeliest ones, and find them sooner there.
+    Draws for a model, a tokenizer and, for tales, the language of their grammar. The model reads a prompt once; a
+    slider only reshapes the logits that it gave. These are sorted, the largest first: the filters search among the
+    most probable tokens, and find them sooner there.
     """
 
     def __init__(self, model, tokenizer, language: str | None = None):
@@ -36,9 +42,11 @@ class Playground(Picture):
 
     @torch.no_grad()
     def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-        """Logits of the next token (V,), from the largest on; where the ids read (T,) stand among them; the true
-        distribution and the probabilities before the filters, in the same order; and the order, token ids (V,). Kept
-        until the prompt changes."""
+        """What the model says after a prompt, worked out once per prompt; all but the second in order of the logits.
+
+        Logits of the next token (V,), the largest first; ranks of the T tokens that were read (T,); the grammar's
+        distribution (V,), or None; the probabilities before the filters (V,); token ids (V,).
+        """
         if self.read is None or self.read[0] != prompt:
             device = self.model.device
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
@@ -51,54 +59,47 @@ class Playground(Picture):
 
     @torch.inference_mode()
     def distributions(self, prompt: str, **settings) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """The next token's probabilities before the filters, after them, in truth, (V,) each, and the order in which
-        the tokens stand in them, the likeliest first."""
+        """The next token's probabilities before the filters, after them, and by the grammar, (V,) each; token ids (V,).
+
+        All in one order, the most probable token before the filters first.
+        """
         logits, seen, true, before, order = self.scores(prompt)
         after = next_token_distribution(logits, SampleConfig(**settings), seen=seen)
         return before, after, true, order
 
-    def still(self, prompt: str, **settings):
+    def key(self, prompt: str, **settings):
         *all_three, _ = self.distributions(prompt, **settings)
         largest = max(probs[:SHOWN].max().item() for probs in all_three if probs is not None)
         return prompt, next((end for end in TOPS if largest <= end), 1.0)
 
     def build(self, figure: Figure, prompt: str, **settings):
         before, _, true, order = self.distributions(prompt, **settings)
-        _, end = self.still(prompt, **settings)
+        _, end = self.key(prompt, **settings)
         labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in order[:SHOWN].tolist()]
-        x = np.arange(len(labels))
         ax = figure.add_axes((0.07, 0.27, 0.92, 0.71))
-        grey = dict(facecolor="#dddddd", edgecolor=plots.GREY, hatch="///", lw=0.5, label="removed")
-        self.removed = ax.add_patch(Boxes(animated=True, **grey))
-        self.bars = ax.bar(x, np.zeros(len(x)), color=plots.BLUE, label="kept", animated=True)
-        shown = before[:SHOWN]
-        steps = np.append(shown, shown[-1])
-        ax.step(
-            np.append(x - 0.5, x[-1] + 0.5), steps, where="post", color=plots.ORANGE, lw=1.2, label="before",
-            animated=True,
-        )  # fmt: skip
+        plots.draw_distribution(ax, labels, np.zeros(len(labels)), outline=before[:SHOWN])
+        self.bars = ax.containers[0]
+        self.removed = ax.add_patch(Boxes(**plots.REMOVED))
         if true is not None:
             look = dict(color="black", mec="white", ms=5, ls="", label="grammar's own")
-            ax.plot(x, true[:SHOWN], "D", animated=True, **look)
-        ax.legend(loc="upper right", fontsize=8)
-        ax.set_xticks(x, [label.replace("$", r"\$") for label in labels], rotation=60, ha="right", fontsize=8)
-        ax.set(ylabel="probability", xlim=(-0.6, len(x) - 0.4), ylim=(0, 1.05 * end))
-        ax.grid(visible=False, axis="x")
+            ax.plot(range(len(labels)), true[:SHOWN], "D", **look)
+        for artist in (self.removed, *self.bars, *ax.lines):
+            artist.set_animated(True)
+        ax.legend(handles=[self.removed, *ax.lines, self.bars], loc="upper right", fontsize=8)
+        ax.set_ylim(0, 1.05 * end)
 
     def move(self, prompt: str, **settings) -> str:
         before, after, true, _ = self.distributions(prompt, **settings)
-        columns, heights = [], zip(self.bars, before[:SHOWN].tolist(), after[:SHOWN].tolist(), strict=True)
+        boxes, heights = [], zip(self.bars, before[:SHOWN].tolist(), after[:SHOWN].tolist(), strict=True)
         for x, (bar, old, new) in enumerate(heights):
             bar.set(visible=new > 0, height=new)
             if new == 0:
-                columns.append((x - 0.4, 0, 0.8, old))
-        self.removed.put(columns)
-        changed = [f"{name.replace('_', '-')} {value:g}" for name, value in settings.items() if value != AT_REST[name]]
-        held = before[after > 0].sum()
-        kept = int((after > 0).sum())
+                boxes.append((x - 0.4, 0, 0.8, old))
+        self.removed.put(boxes)
+        kept = after > 0
         reading = (
-            f"{', '.join(changed) or 'nothing changed'}: kept {kept:,} of {len(after):,} tokens, which "
-            f"held {held:.3f} of the probability; "
+            f"{changed(settings) or 'nothing changed'}: kept {int(kept.sum()):,} of {len(after):,} tokens, which "
+            f"held {before[kept].sum():.3f} of the probability; "
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )
         if true is not None:
@@ -121,9 +122,5 @@ def playground(model, tokenizer, prompt: str, language: str | None = None) -> Pa
         height=3.4,
         name="playground",
         prompt=Words(prompt),
-        temperature=Slider(1.0, 0.0, 3.0, 0.05),
-        top_k=Slider(0, 0, 50, label="top-k (0 is off)"),
-        top_p=Slider(1.0, 0.05, 1.0, 0.05, label="top-p (1 is off)"),
-        min_p=Slider(0.0, 0.0, 0.5, 0.01, label="min-p (0 is off)"),
-        repetition_penalty=Slider(1.0, 1.0, 2.0, 0.05, label="repetition (1 is off)"),
+        **KNOBS,
     )

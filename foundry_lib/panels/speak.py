@@ -1,63 +1,85 @@
-"""A model that speaks: text that grows token by token, and follows the sliders while it grows.
+"""A model that writes: text that grows token by token, and follows the sliders while it grows.
 
     voice = speak(model, tokenizer, "Once there was", language="en")
     voice                                  # sliders, Speak and Stop
     voice.speak(temperature=0.5)           # by code: the same text in this cell, printed
 
-Speak starts a thread, so that the sliders keep answering while the text runs; the settings are read at every token.
-The draws come from `generation.stream`, with a generator of its own, on the model's device.
+Speak starts a thread, so that the sliders still answer while the text grows. The model reads the settings at every
+token. The random numbers are those of `stream`: each text has its own generator on the model's device.
 """
 
 import html
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import ipywidgets
+import torch
 
 from .. import tales
 from ..config import SampleConfig
 from ..console import say
-from ..inference.generation import stream
-from .panel import Slider, Words, place
+from ..errors import FoundryError
+from ..inference.generation import generate_tokens, seeded
+from ..text.tokenizer import EOS_ID, TextStream
+from .controls import Slider, Words, set_control
+from .knobs import KNOBS, changed
+from .stored import Stored
 
-KNOBS = dict(
-    temperature=Slider(1.0, 0.0, 3.0, 0.05),
-    top_k=Slider(0, 0, 50, label="top-k (0 is off)"),
-    top_p=Slider(1.0, 0.05, 1.0, 0.05, label="top-p (1 is off)"),
-    min_p=Slider(0.0, 0.0, 0.5, 0.01, label="min-p (0 is off)"),
-    repetition_penalty=Slider(1.0, 1.0, 2.0, 0.05, label="repetition (1 is off)"),
-)
-FRAMES = 30  # pictures of the text a second, at most
+FRAMES = 30  # pictures of the text per second, at most
 BOX = "white-space:pre-wrap; max-width:800px; min-height:5em; padding:8px; border:1px solid #999; line-height:1.5"
 
 
-class Stopped(Exception):
-    """Raised where the next token would be drawn, after Stop."""
+@dataclass(eq=False)
+class Utterance:
+    """One text while it grows, and the thread that writes it.
+
+    text: what the model wrote after the prompt. tokens: sampled so far, the end token included. seconds: the model's
+    own work, without pauses. settings: those of its tokens, each time they changed. end: why it ended, in words.
+    """
+
+    prompt: str
+    seed: int
+    limit: int
+    text: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+    end: str = ""
+    settings: list[SampleConfig] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+    def add(self, text: str, config: SampleConfig):
+        """One more token: its characters and the settings it was sampled with."""
+        self.text += text
+        self.tokens += 1
+        if self.settings[-1:] != [config]:
+            self.settings.append(config)
+
+    def how(self) -> str:
+        """The settings in a sentence: the sliders beside the text may have moved since."""
+        moved = "while the sliders moved, at the end" if len(self.settings) > 1 else "at"
+        return f"Drawn {moved} {changed(vars(self.settings[-1])) or 'temperature 1'}, seed {self.seed}."
+
+    def reading(self, ended: bool, language: str | None) -> str:
+        """Tokens and speed; for an ended text also how it ended, its settings, and the parser's verdict."""
+        rate = self.tokens / max(time.perf_counter() - self.started, 1e-9)
+        words = f"{self.tokens} tokens, {rate:,.0f} tokens/s"
+        if self.thread is not None:
+            words += f" (the model alone: {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s)"
+        if ended:
+            words += f". {self.end}." + (f"\n{self.how()}" if self.settings else "")
+            if language is not None:
+                verdict = tales.parse(self.prompt + self.text, language)
+                rule = "" if verdict.valid else f" (rule: {verdict.rule})"
+                words += f"\nThe parser: {verdict.message}{rule}."
+        return words
 
 
-class Run:
-    """One text on its way. tokens: drawn so far, the end sign too. seconds: of the model's work, without waiting.
-    used: the settings of its draws, one behind the other as they changed."""
-
-    def __init__(self, prompt: str, seed: int, n: int):
-        self.prompt, self.seed, self.n = prompt, seed, n
-        self.text, self.tokens, self.seconds, self.end = "", 0, 0.0, ""
-        self.used: list[SampleConfig] = []
-        self.started, self.stop = time.perf_counter(), threading.Event()
-        self.thread: threading.Thread | None = None
-
-
-def drawn(run: Run) -> str:
-    """How a text was drawn: the sliders beside it may have moved on since."""
-    last = vars(run.used[-1])
-    words = [f"{name.replace('_', '-')} {last[name]:g}" for name, knob in KNOBS.items() if last[name] != knob.value]
-    moved = "while the sliders moved, at the end" if len(run.used) > 1 else "at"
-    return f"Drawn {moved} {', '.join(words) or 'temperature 1'}, seed {run.seed}."
-
-
-class Speak(ipywidgets.VBox):
-    """Made by `speak`. text: what was written last, with its prompt. reading: tokens, speed, how it ended, verdict."""
+class Speak(Stored, ipywidgets.VBox):
+    """Made by `speak`. text: the newest text with its prompt. reading: what is said about it, below the text."""
 
     def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int):
         self.model, self.tokenizer, self.language, self.n = model, tokenizer, language, n
@@ -68,11 +90,9 @@ class Speak(ipywidgets.VBox):
             "seed": Slider(seed, 0, 99).widget("seed"),
             "pace": Slider(pace, 0, 60, label="tokens/s (0: fastest)").widget("pace"),
         }
-        for control in self.controls.values():
-            control.style.description_width = "150px"
         self.go, self.halt = ipywidgets.Button(description="Speak"), ipywidgets.Button(description="Stop")
         self.page, self.words = ipywidgets.HTML(), ipywidgets.HTML()
-        self.run: Run | None = None
+        self.run: Utterance | None = None
         self.text, self.reading = "", "press Speak"
         self.starting = threading.Lock()
         self.go.on_click(lambda button: self.start())
@@ -84,50 +104,50 @@ class Speak(ipywidgets.VBox):
 
     @property
     def settings(self) -> SampleConfig:
-        """What the sliders say now."""
+        """The settings at which the sliders stand now."""
         return SampleConfig(**{name: widget.value for name, widget in self.knobs.items()})
 
     def set(self, **values):
-        """Move controls by code. Raises ConfigError as `place` does."""
+        """Move controls by code. Raises ConfigError as `set_control` does."""
         for name, value in values.items():
-            place(self.controls, name, value)
+            set_control(self.controls, name, value)
 
-    # ---- One text; both ways of running it go through here
+    # ---- One text: the thread and the cell both write it by `grow`
 
-    def draw(self, run: Run) -> Iterator[None]:
-        """Let `run` grow, one piece for each step, until the model ends it, n tokens are drawn, or it is stopped."""
+    def grow(self, run: Utterance) -> Iterator[None]:
+        """Sample a token per step, until the model ends the text, `run.limit` tokens are there, or Stop is pressed."""
+        ids = torch.tensor([self.tokenizer.encode(run.prompt, bos=True)], device=self.model.device)
+        generator = seeded(run.seed, self.model.device)
+        characters, config = TextStream(self.tokenizer), self.settings
 
-        def settings():
+        def settings() -> SampleConfig:
+            nonlocal config
+            config = self.settings
+            return config
+
+        began = time.perf_counter()
+        run.end = f"{run.limit} tokens are the most that it may write"
+        for token in generate_tokens(self.model, ids, run.limit, settings, generator):
             if run.stop.is_set():
-                raise Stopped
-            run.tokens += 1
-            now = self.settings
-            if run.used[-1:] != [now]:
-                run.used.append(now)
-            return now
+                run.end = "Stopped"
+                return
+            run.seconds += time.perf_counter() - began
+            run.add("" if token.item() == EOS_ID else characters.push(token.item()), config)
+            if token.item() == EOS_ID:
+                run.end = "The model ended it"
+                break
+            yield
+            began = time.perf_counter()
+        run.text += characters.finish()
 
-        pieces = stream(self.model, self.tokenizer, run.prompt, run.n, settings, run.seed)
-        try:
-            while True:
-                began = time.perf_counter()
-                piece = next(pieces, None)
-                run.seconds += time.perf_counter() - began
-                if piece is None:
-                    break
-                run.text += piece
-                yield
-            run.end = "The model ended it" if run.tokens < run.n else f"{run.n} tokens are the most that it may write"
-        except (Stopped, KeyboardInterrupt):
-            run.end = "Stopped"
-
-    def begin(self) -> Run:
-        """Wait for the end of the run before, and put a new one in its place."""
+    def begin(self) -> Utterance:
+        """Wait until the text before has ended, and begin a new one."""
         self.stop(wait=True)
-        self.run = Run(self.controls["prompt"].value, self.controls["seed"].value, self.n)
+        self.run = Utterance(self.controls["prompt"].value, self.controls["seed"].value, self.n)
         return self.run
 
     def start(self):
-        """What Speak does: write in a thread, at the pace of its slider; a text on its way is stopped first."""
+        """The Speak button: write in a thread, at the pace of its slider. A text that still grows is stopped first."""
         self.stop()
         with self.starting:
             run = self.begin()
@@ -135,7 +155,7 @@ class Speak(ipywidgets.VBox):
             run.thread.start()
 
     def stop(self, wait: bool = False):
-        """What Stop does: no further token is drawn. wait: return when the thread has ended."""
+        """The Stop button: the text gets no further token. wait: return when the thread has ended."""
         run = self.run
         if run is not None:
             run.stop.set()
@@ -147,68 +167,58 @@ class Speak(ipywidgets.VBox):
         if self.run is not None and self.run.thread is not None:
             self.run.thread.join(seconds)
 
-    def work(self, run: Run):
+    def work(self, run: Utterance):
+        """The thread of one text. A FoundryError ends the text with its sentence; any other error is raised too."""
         shown = 0.0
         try:
-            for _ in self.draw(run):
+            for _ in self.grow(run):
                 if time.perf_counter() - shown >= 1 / FRAMES:
                     self.show(run)
                     shown = time.perf_counter()
                 pace = self.controls["pace"].value
                 if pace:
                     run.stop.wait(1 / pace)
-        except Exception as error:  # a thread's error would be lost, so it is said where the learner looks
-            run.used.clear()  # the last of them drew nothing
+        except FoundryError as error:
+            run.end = str(error).rstrip(".")
+        except Exception as error:  # no cell can show this error: the learner reads it here, and the log has it too
             run.end = f"It broke off with {type(error).__name__}: {error}".rstrip(".")
-        self.show(run, last=True)
+            raise
+        finally:
+            self.show(run, ended=True)
 
     def speak(self, **values):
-        """Move the controls that are named, write in this cell at full speed, and print the text and its reading."""
+        """Move the named controls, write in this cell at full speed, and print the text and its reading."""
         self.set(**values)
         self.stop()
         with self.starting:
             run = self.begin()
-            for _ in self.draw(run):
-                pass
-            self.show(run, last=True)
+            try:
+                for _ in self.grow(run):
+                    pass
+            except KeyboardInterrupt:  # the notebook's stop button
+                run.end = "Stopped"
+            self.show(run, ended=True)
         say(self.text)
         print()
         for line in self.reading.splitlines():
             say(line)
 
-    # ---- What is seen
+    # ---- What the learner sees
 
-    def show(self, run: Run, last: bool = False):
-        """The text so far, counted; after the last token also how it ended, and what the parser says."""
-        if run is not self.run:
-            return
-        rate = run.tokens / max(time.perf_counter() - run.started, 1e-9)
-        reading = f"{run.tokens} tokens, {rate:,.0f} tokens/s"
-        if run.thread is not None:
-            reading += f" (the model alone: {run.tokens / max(run.seconds, 1e-9):,.0f} tokens/s)"
-        text = run.prompt + run.text
-        if last:
-            reading += f". {run.end}." + (f"\n{drawn(run)}" if run.used else "")
-            if self.language is not None:
-                verdict = tales.parse(text, self.language)
-                rule = "" if verdict.valid else f" (rule: {verdict.rule})"
-                reading += f"\nThe parser: {verdict.message}{rule}."
-        self.text, self.reading = text, reading
-        self.paint(run.prompt, run.text)
+    def show(self, run: Utterance, ended: bool = False):
+        """Show this text and its reading, unless a newer text has begun."""
+        if run is self.run:
+            self.text, self.reading = run.prompt + run.text, run.reading(ended, self.language)
+            self.paint(run.prompt, run.text)
 
     def paint(self, prompt: str, text: str):
-        """Put text and reading on the page; whatever is in them is shown as it is and never obeyed as HTML."""
+        """Put text and reading on the page. HTML in them is escaped, so the page shows it and does not obey it."""
         begun = f'<span style="border-bottom:2px dotted #777">{html.escape(prompt)}</span>'
         self.page.value = f'<div style="{BOX}">{begun}{html.escape(text)}</div>'
         self.words.value = f'<div role="status" style="white-space:pre-wrap">{html.escape(self.reading)}</div>'
 
-    def _repr_mimebundle_(self, **options):
-        bundle = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {
-            **data,
-            "text/plain": f"<speak: {self.text or self.controls['prompt'].value}\n{self.reading}>",
-        }, metadata
+    def stored_text(self) -> str:
+        return f"<speak: {self.text or self.controls['prompt'].value}\n{self.reading}>"
 
 
 def speak(
@@ -216,7 +226,7 @@ def speak(
 ) -> Speak:
     """The panel. language: "en" or "zh" lets the parser judge each tale; None for any other text.
 
-    n: the most tokens. pace: tokens a second at which they are shown, so that there is time to move a slider; 0 as fast
-    as the model can.
+    n: the most tokens. pace: tokens per second that are shown, so that there is time to move a slider; 0 is as fast as
+    the model can.
     """
     return Speak(model, tokenizer, prompt, language, n, pace, seed)

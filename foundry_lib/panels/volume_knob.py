@@ -1,4 +1,4 @@
-"""The volume knob of lesson 01: what a norm does to loud and to quiet input, and to the stream through the layers."""
+"""The volume knob of lesson 01: a norm on loud and on quiet input, and on the residual stream through the layers."""
 
 from functools import cache
 
@@ -7,30 +7,39 @@ from matplotlib.figure import Figure
 
 from .. import plots
 from ..models.norm import rms_norm
-from .panel import Panel, Picture, Slider
+from .controls import Slider
+from .panel import Panel
+from .picture import Picture
 
 CHANNELS, DEPTH = 8, 32
 
 
-def rms(x) -> torch.Tensor:
-    """Root mean square over the last axis."""
+def rms(x: torch.Tensor) -> torch.Tensor:
+    """Root mean square over the last axis.
+
+    >>> rms(torch.tensor([3.0, 4.0])) ** 2
+    tensor(12.5000)
+    """
     return x.pow(2).mean(-1).sqrt()
 
 
 @cache
-def stream(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0) -> list[float]:
-    """RMS of a stream to which `depth` random layers add, each reading it normed or as it is."""
+def rms_by_layer(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0) -> list[float]:
+    """RMS of a residual stream after each of `depth` random layers.
+
+    Every layer reads the stream, normed or as it is, and adds its output.
+    """
     generator = torch.Generator().manual_seed(seed)
-    x, found = torch.randn(16, dim, generator=generator), []
+    x, sizes = torch.randn(16, dim, generator=generator), []
     for _ in range(depth):
         matrix = torch.randn(dim, dim, generator=generator) / dim**0.5
         x = x + (rms_norm(x, torch.ones(dim)) if normed else x) @ matrix
-        found.append(rms(x).mean().item())
-    return found
+        sizes.append(rms(x).mean().item())
+    return sizes
 
 
 class Knob(Picture):
-    """Left: one token's channels before and after. Right: the stream's RMS over 32 layers, with norm and without."""
+    """Left: one token's channels before and after the norm. Right: RMS of the residual stream over 32 layers."""
 
     def build(self, figure: Figure, **values):
         margins = dict(left=0.075, right=0.98, bottom=0.18, top=0.89, wspace=0.22)
@@ -43,14 +52,14 @@ class Knob(Picture):
             beside = dict(fontsize=10, transform=ax.transAxes)
             ax.text(0.78, 1.03, title, ha="right", **beside)
             self.rms.append(ax.text(0.78, 1.03, "", animated=True, **beside))
-        # the bars of the left half are drawn in parts of its largest number, which stands at the axis
+        # The left bars are shares of their largest number, and the axis names that number: so the axis stands still.
         before.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], yticklabels=["", "0", ""])
         beside = dict(fontsize=10, ha="right", va="center", transform=before.get_yaxis_transform(), animated=True)
         self.ends = [before.text(-0.03, sign, "", **beside) for sign in (-1, 1)]
         after.set_ylim(-3, 3)
         layers = range(1, DEPTH + 1)
-        right.plot(layers, stream(False), color=plots.ORANGE, ls="--", label="layers read the stream as it is")
-        right.plot(layers, stream(True), color=plots.BLUE, label="layers read it normed")
+        right.plot(layers, rms_by_layer(False), color=plots.ORANGE, ls="--", label="layers read the stream as it is")
+        right.plot(layers, rms_by_layer(True), color=plots.BLUE, label="layers read it normed")
         right.set(yscale="log", xlabel="layer")
         right.set_title("RMS of the stream", fontsize=10)
         right.minorticks_off()

@@ -1,6 +1,6 @@
-"""One prompt and one seed under several settings, in columns: where two texts part, and what the parser says of each.
+"""One prompt and one seed under several settings, in columns: where two texts begin to differ, and the verdict on each.
 
-Each draw takes the same random numbers, so two texts part only where their settings choose another token.
+Every column samples with the same random numbers, so two texts differ only where their settings choose another token.
 """
 
 import html
@@ -15,46 +15,45 @@ from ..errors import ConfigError
 from ..inference.generation import stream
 
 WIDTH = 88
-PARTS = "‖"  # stands where a text first differs from the first column's
+MARK = "‖"  # before the first difference from the first column
 
 
 @dataclass(frozen=True)
 class Column:
-    """pieces: the text behind the prompt, as it was streamed. parts: the index of the first that differs from the first
-    column's; None where all are the same. verdict: the parser's sentence, "" without a grammar."""
+    """One text. pieces: the text after the prompt, as `stream` gave it. differs_at: the index of the first piece that
+    differs from the first column's, None where all are the same. verdict: the parser's sentence, "" without a grammar.
+    """
 
     name: str
     pieces: list[str]
-    parts: int | None
+    differs_at: int | None
     verdict: str
 
     @property
     def halves(self) -> tuple[str, str]:
-        """The text up to where it parts, and from there on."""
-        cut = len(self.pieces) if self.parts is None else self.parts
+        """The text that is the same as in the first column, and the rest."""
+        cut = len(self.pieces) if self.differs_at is None else self.differs_at
         return "".join(self.pieces[:cut]), "".join(self.pieces[cut:])
 
 
 @dataclass(frozen=True, repr=False)
 class SideBySide:
-    """What `compare` found. It prints as columns of text, and a notebook shows it as a table."""
+    """The result of `compare_settings`. It prints as columns of text, and a notebook shows it as a table."""
 
     prompt: str
     columns: list[Column]
 
     @property
     def reading(self) -> str:
-        """A sentence for each column but the first: where it parts from the first, and with which pieces."""
+        """A sentence for each column but the first: where it begins to differ from the first, and by which pieces."""
         first, lines = self.columns[0], []
         for column in self.columns[1:]:
-            if column.parts is None:
+            index = column.differs_at
+            if index is None:
                 lines.append(f"{column.name} writes the same as {first.name}.")
                 continue
-            mine, other = (
-                repr(one.pieces[column.parts]) if column.parts < len(one.pieces) else "the end"
-                for one in (column, first)
-            )
-            lines.append(f"{column.name} parts from {first.name} at piece {column.parts + 1}: {mine}, not {other}.")
+            here, there = (repr(one.pieces[index]) if index < len(one.pieces) else "the end" for one in (column, first))
+            lines.append(f"{column.name} parts from {first.name} at piece {index + 1}: {here}, not {there}.")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -62,11 +61,11 @@ class SideBySide:
         blocks = []
         for column in self.columns:
             same, other = column.halves
-            text = self.prompt + same + (PARTS + other if column.parts is not None else "")
+            text = self.prompt + same + (MARK + other if column.differs_at is not None else "")
             verdict = ["", *wrapped(f"[{column.verdict}]", wide)] if column.verdict else []
             blocks.append([column.name, "-" * wide, *wrapped(text, wide), *verdict])
         rows = itertools.zip_longest(*blocks, fillvalue="")
-        return "\n".join("  ".join(filled(line, wide) for line in row).rstrip() for row in rows)
+        return "\n".join("  ".join(padded_to(line, wide) for line in row).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
         wrapping = "white-space:pre-wrap; overflow-wrap:anywhere"  # a text may have a line of eighty equal signs
@@ -75,9 +74,9 @@ class SideBySide:
         texts = verdicts = ""
         for column in self.columns:
             same, other = (html.escape(half) for half in column.halves)
-            if column.parts is not None:  # what is common is faint, and the mark stands between
+            if column.differs_at is not None:  # the common text is faint; the mark follows it
                 same = f'<span style="opacity:0.6">{html.escape(self.prompt)}{same}</span>'
-                texts += f'<td {cell}>{same}<b style="color:#D55E00">{PARTS}</b>{other}</td>'
+                texts += f'<td {cell}>{same}<b style="color:#D55E00">{MARK}</b>{other}</td>'
             else:
                 texts += f"<td {cell}>{html.escape(self.prompt)}{same}</td>"
             verdicts += f"<td {cell}><i>{html.escape(column.verdict)}</i></td>"
@@ -85,7 +84,7 @@ class SideBySide:
         return f'<table style="table-layout:fixed; width:100%"><tr>{names}</tr><tr>{texts}</tr>{last}</table>'
 
 
-def compare(
+def compare_settings(
     model,
     tokenizer,
     prompt: str,
@@ -94,44 +93,61 @@ def compare(
     n: int = 240,
     language: str | None = None,
 ) -> SideBySide:
-    """Let the model go on from `prompt` under each of the settings, up to n tokens, with the same seed.
+    """Let the model continue `prompt` under each of the settings, up to n tokens, with the same seed.
 
     settings: name → a SampleConfig, or the fields of one. language: "en" or "zh" adds the parser's verdict on each.
-    Raises ConfigError where there is nothing to compare, or a setting makes no sense.
+    Raises ConfigError for no settings, and for settings that make no sense.
     """
     if not settings:
         raise ConfigError("There is nothing to compare: give settings, a name and its values for each column.")
     columns = []
-    for name, given in settings.items():
-        config = given if isinstance(given, SampleConfig) else SampleConfig.from_dict(given)
+    for name, fields in settings.items():
+        config = fields if isinstance(fields, SampleConfig) else SampleConfig.from_dict(fields)
         pieces = list(stream(model, tokenizer, prompt, n, config, seed))
         first = columns[0].pieces if columns else pieces
-        pairs = itertools.zip_longest(pieces, first)
-        parts = next((place for place, (mine, other) in enumerate(pairs) if mine != other), None)
         verdict = "" if language is None else tales.parse(prompt + "".join(pieces), language).message
-        columns.append(Column(name, pieces, parts, verdict))
+        columns.append(Column(name, pieces, first_difference(pieces, first), verdict))
     return SideBySide(prompt, columns)
 
 
-def spread(text: str) -> int:
-    """Columns that a text takes where letters have one width; a Chinese character takes two."""
+def first_difference(one: list[str], other: list[str]) -> int | None:
+    """The index at which two lists begin to differ; None where they are equal.
+
+    >>> first_difference(["a", "b"], ["a", "c"]), first_difference(["a"], ["a", "b"]), first_difference([], [])
+    (1, 1, None)
+    """
+    pairs = itertools.zip_longest(one, other)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), None)
+
+
+def columns_of(text: str) -> int:
+    """The columns that a text takes where letters have one width; a Chinese character takes two.
+
+    >>> columns_of("从a")
+    3
+    """
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def filled(line: str, wide: int) -> str:
-    return line + " " * (wide - spread(line))
+def padded_to(line: str, width: int) -> str:
+    """The line with spaces up to `width` columns."""
+    return line + " " * (width - columns_of(line))
 
 
-def wrapped(text: str, wide: int) -> list[str]:
-    """Lines of at most `wide` columns; text of Chinese characters is cut between any two."""
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns. Text with Chinese characters is cut between any two characters.
+
+    >>> wrapped("one two three", 8), wrapped("从前有个", 5)
+    (['one two', 'three'], ['从前', '有个'])
+    """
     lines = []
     for paragraph in text.split("\n"):
-        if spread(paragraph) == len(paragraph):
-            lines += textwrap.wrap(paragraph, wide) or [""]
+        if columns_of(paragraph) == len(paragraph):
+            lines += textwrap.wrap(paragraph, width) or [""]
             continue
         line = ""
         for character in paragraph:
-            if spread(line + character) > wide:
+            if columns_of(line + character) > width:
                 lines.append(line)
                 line = ""
             line += character

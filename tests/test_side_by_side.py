@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from foundry_lib import ConfigError, SampleConfig, stream, tales
-from foundry_lib.panels.side_by_side import PARTS, WIDTH, Column, SideBySide, compare, spread, wrapped
+from foundry_lib.analysis.side_by_side import MARK, WIDTH, Column, SideBySide, columns_of, compare_settings, wrapped
 from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -21,7 +21,7 @@ def starter(request):
 def test_columns_are_those_of_stream_and_part_where_they_differ(starter):
     model, tokenizer, language = starter
     prompt = tales.generate(language, 3)[0].parts[0]
-    found = compare(model, tokenizer, prompt, SETTINGS, seed=3, n=150, language=language)
+    found = compare_settings(model, tokenizer, prompt, SETTINGS, seed=3, n=150, language=language)
     assert [column.name for column in found.columns] == list(SETTINGS)
     plain = list(stream(model, tokenizer, prompt, 150, SampleConfig(), 3))
     for column, settings in zip(found.columns, SETTINGS.values(), strict=True):
@@ -29,20 +29,22 @@ def test_columns_are_those_of_stream_and_part_where_they_differ(starter):
         pieces = list(stream(model, tokenizer, prompt, 150, config, 3))
         assert column.pieces == pieces
         assert column.verdict == tales.parse(prompt + "".join(pieces), language).message
-        if column.parts is None:
+        if column.differs_at is None:
             assert pieces == plain
         else:
-            assert pieces[: column.parts] == plain[: column.parts]
-            assert pieces[column.parts : column.parts + 1] != plain[column.parts : column.parts + 1]
-    assert found.columns[0].parts is found.columns[1].parts is None and found.columns[3].parts is not None
+            assert pieces[: column.differs_at] == plain[: column.differs_at]
+            assert pieces[column.differs_at : column.differs_at + 1] != plain[column.differs_at : column.differs_at + 1]
+    assert (
+        found.columns[0].differs_at is found.columns[1].differs_at is None and found.columns[3].differs_at is not None
+    )
     assert found.reading.startswith("the same writes the same as plain.\n")
     hot = found.columns[3]
-    assert f"hot parts from plain at piece {hot.parts + 1}: {hot.pieces[hot.parts]!r}" in found.reading
-    again = compare(model, tokenizer, prompt, SETTINGS, seed=3, n=150, language=language)
+    assert f"hot parts from plain at piece {hot.differs_at + 1}: {hot.pieces[hot.differs_at]!r}" in found.reading
+    again = compare_settings(model, tokenizer, prompt, SETTINGS, seed=3, n=150, language=language)
     assert repr(again) == repr(found) and again._repr_html_() == found._repr_html_()
     lines = repr(found).splitlines()
-    assert max(map(spread, lines)) <= WIDTH and repr(found).count(PARTS) == sum(
-        column.parts is not None for column in found.columns
+    assert max(map(columns_of, lines)) <= WIDTH and repr(found).count(MARK) == sum(
+        column.differs_at is not None for column in found.columns
     )
 
 
@@ -60,22 +62,22 @@ def test_text_is_shown_as_it_is_and_in_its_own_column():
         assert wrong not in shown
     assert "&lt;img&gt; x&lt;script&gt;" in shown and "&amp; y" in shown and "&lt;b&gt;</th>" in shown
     plain = repr(SideBySide("p ", [Column("one", ["a b"], None, ""), Column("two", ["a", "c"], 1, "")])).splitlines()
-    assert plain[2] == "p a b" + " " * 38 + f"  p a{PARTS}c"
+    assert plain[2] == "p a b" + " " * 38 + f"  p a{MARK}c"
 
 
 def test_wrapping():
     assert wrapped("one two three", 8) == ["one two", "three"] and wrapped("a\n\nb", 8) == ["a", "", "b"]
-    assert wrapped("从前有个小明", 5) == ["从前", "有个", "小明"] and spread("从a") == 3
+    assert wrapped("从前有个小明", 5) == ["从前", "有个", "小明"] and columns_of("从a") == 3
 
 
 def test_what_makes_no_sense_is_refused(starter):
     model, tokenizer, _ = starter
     with pytest.raises(ConfigError, match="nothing to compare"):
-        compare(model, tokenizer, "", {})
+        compare_settings(model, tokenizer, "", {})
     with pytest.raises(ConfigError, match="top_q"):
-        compare(model, tokenizer, "", {"one": {"top_q": 3}})
+        compare_settings(model, tokenizer, "", {"one": {"top_q": 3}})
     torch.manual_seed(0)
     wanted = torch.rand(1)
     torch.manual_seed(0)
-    compare(model, tokenizer, "", {"one": {}}, n=3)
+    compare_settings(model, tokenizer, "", {"one": {}}, n=3)
     assert torch.equal(torch.rand(1), wanted)

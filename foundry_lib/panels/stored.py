@@ -1,0 +1,27 @@
+"""What a saved page shows of a widget: every widget of the course stores a text, and most store a picture."""
+
+import base64
+
+
+class Stored:
+    """Comes before the widget's class among the bases, and adds a text and a picture to the cell's output.
+
+    A page without a live front end (a saved notebook, the regression check) shows them in the widget's stead.
+    """
+
+    def stored_text(self) -> str:
+        """One line, or a few, that say what the widget shows now."""
+        raise NotImplementedError
+
+    def stored_png(self) -> bytes | None:
+        """The picture that the widget shows now, as a PNG; None for a widget without a picture."""
+        return None
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        data = {**data, "text/plain": self.stored_text()}
+        picture = self.stored_png()
+        if picture is not None:
+            data["image/png"] = base64.b64encode(picture).decode()
+        return data, metadata

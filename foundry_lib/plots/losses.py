@@ -1,0 +1,87 @@
+"""Loss curves: one training with the lines to compare it with, and several trainings in one figure."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+
+LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--", "forgets": (0, (5, 1)), "floor": "-"}
+
+
+def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float], total: int | None = None):
+    """The curve of a training: the loss of every batch (faint), its running mean, the validation loss, known lines.
+
+    steps, train, val_steps, val: sequences; losses in nats per token. lines: name → nats, drawn across and named at
+    the right edge. total: the end of the time axis. With a line "floor" the loss axis is logarithmic, because what
+    happens just above the floor matters most.
+    """
+    ax.clear()
+    steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
+    if len(train):
+        ax.plot(steps, train, color=SKY, alpha=0.35, lw=0.8)
+        ax.plot(steps, running_mean(train), color=BLUE, lw=1.6, label="training, mean of 20 steps")
+    if len(val):
+        ax.plot(val_steps, val, color=RED, marker="o", ms=4, lw=1.6, label="validation")
+    right = total or (steps[-1] if len(steps) else 1)
+    for name, nats in lines.items():
+        draw_line(ax, name, nats, right)
+    ax.set(xlim=(0, right), xlabel="step", ylabel="loss (nats per token)")
+    if "floor" in lines:
+        bottom, top = 0.75 * lines["floor"], 1.3 * lines["ln V"]
+        ax.set_yscale("log")
+        ax.set(ylim=(bottom, top), ylabel="loss (nats per token, log scale)")
+        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if bottom < tick < top]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+    if len(train) or len(val):
+        where = {"loc": "center", "bbox_to_anchor": (0.5, 0.43)} if "floor" in lines else {"loc": "lower left"}
+        ax.legend(fontsize=8, **where)
+
+
+def draw_line(ax: Axes, name: str, nats: float, right: float):
+    """One known loss: a line across, and its name and value at the right edge."""
+    style = next((s for start, s in LINE_STYLES.items() if name.startswith(start)), (0, (1, 3)))
+    ax.axhline(nats, color=GREY, ls=style, lw=1)
+    ax.annotate(
+        f"{name} {nats:.2f}",
+        (right, nats),
+        xytext=(0, -3 if name == "floor" else 2),
+        textcoords="offset points",
+        color="#444444",
+        fontsize=8,
+        ha="right",
+        va="top" if name == "floor" else "bottom",
+    )
+
+
+def running_mean(values, width: int = 20) -> np.ndarray:
+    """Mean of each value and up to width − 1 values before it.
+
+    >>> running_mean([1, 3, 5], width=2).tolist()
+    [1.0, 2.0, 4.0]
+    """
+    sums = np.cumsum(np.insert(np.asarray(values, dtype=float), 0, 0.0))
+    index = np.arange(1, len(sums))
+    start = np.maximum(0, index - width)
+    return (sums[index] - sums[start]) / (index - start)
+
+
+def draw_runs(ax: Axes, rows: dict[str, list[tuple]], xlabel: str, ylabel: str):
+    """Curves of several trainings: a colour and a line style for each setting.
+
+    A thin line is one seed, the thick line their mean, the band their lowest to highest. rows: setting → for each seed
+    x and y, two sequences. Mean and band reach as far as the shortest seed.
+    """
+    ax.clear()
+    for i, (row, seeds) in enumerate(rows.items()):
+        colour, style = (BLUE, ORANGE, GREEN, RED, SKY, PINK)[i % 6], ("-", "--", "-.", ":")[i % 4]
+        for x, y in seeds:
+            ax.plot(x, y, color=colour, ls=style, lw=0.7, alpha=0.6)
+        x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
+        heights = np.array([np.interp(x, *seed) for seed in seeds])
+        if len(seeds) > 1:
+            ax.fill_between(x, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
+        ax.plot(x, heights.mean(0), color=colour, ls=style, lw=2.2, label=row)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if rows:
+        ax.legend(fontsize=8)

@@ -1,0 +1,84 @@
+"""Colours, fonts and sizes of every figure, and how a token is written in one.
+
+The colours are Okabe and Ito's, which colour-blind readers can tell apart. A Chinese font follows the Latin one in
+matplotlib's list, so that it draws the characters that the Latin one lacks.
+"""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, files
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#777777"
+SYSTEM_CJK_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "WenQuanYi Micro Hei")
+
+
+def cjk_fonts() -> list[str]:
+    """Names of the fonts with Chinese characters that matplotlib can use here, the course's own first."""
+    try:
+        for file in files("pylopdf-fonts-zh-cn") or []:
+            if file.name.startswith("NotoSansSC-Regular"):
+                font_manager.fontManager.addfont(str(file.locate()))
+    except (PackageNotFoundError, OSError):
+        pass  # the system may have another font; lesson 00 reports it when there is none
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in ("Noto Sans SC", *SYSTEM_CJK_FONTS) if name in installed]
+
+
+def use_course_style():
+    """Set fonts, colours and sizes for every figure that follows."""
+    matplotlib.rcParams.update(
+        {
+            # font.family, not font.sans-serif: only this list falls back glyph by glyph. It names installed fonts
+            # only, because matplotlib warns about a missing font at every draw.
+            "font.family": ["DejaVu Sans", *cjk_fonts()],
+            "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PINK]),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "figure.figsize": (7, 3),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "legend.frameon": False,
+        }
+    )
+
+
+def glyphs_missing(text: str) -> list[str]:
+    """The characters of `text` that no font in use can draw; a figure would show them as boxes."""
+    missing = []
+    for character in dict.fromkeys(text):
+        figure = Figure(figsize=(1, 1))
+        figure.text(0, 0, character)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            FigureCanvasAgg(figure).draw()
+        if any("missing" in str(warning.message) for warning in caught):
+            missing.append(character)
+    return missing
+
+
+def visible(token: str) -> str:
+    """A token as a label: spaces and line ends become signs, so that " the" and "the" differ.
+
+    >>> visible(" the"), visible("a\\n"), visible("")
+    ('␣the', 'a↵', '∅')
+    """
+    return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+
+
+def ink_on(colour) -> str:
+    """Black or white, whichever reads better on a colour (r, g, b, …) from 0 to 1, by the contrast rule of WCAG.
+
+    >>> ink_on((1, 1, 1)), ink_on((0, 0, 0.5))
+    ('black', 'white')
+    """
+    rgb = np.asarray(colour[:3])
+    light = np.where(rgb <= 0.04, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    return "black" if light > 0.179 else "white"
