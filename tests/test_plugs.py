@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, random_model, tokens
 from torch import nn
 
 from foundry_lib import KVCache, MiniLLM, generate, rope_table
