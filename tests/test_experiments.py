@@ -230,6 +230,7 @@ def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypat
 NOT_IN_THE_HASH = {
     "errors": "sentences",
     "files": "how a file is written",
+    "inputs": "what is refused",
     "paths": "where files lie",
     "runtime": "whether there is such a device, and how threads wait",
 }
