@@ -12,7 +12,7 @@ from test_model import CONFIG, random_model, tokens
 from foundry_lib import CheckpointError
 from foundry_lib.text.tokenizer import Tokenizer
 from foundry_lib.training import checkpoint as module
-from foundry_lib.training.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint, verify
+from foundry_lib.training.checkpoint import Checkpoint, checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint
 
 TOKENIZER = Tokenizer.train("An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 40, 300)
 MODEL_CONFIG = CONFIG.with_(vocab_size=TOKENIZER.vocab_size)
@@ -78,7 +78,7 @@ def test_a_failed_save_leaves_the_earlier_one(tmp_path, monkeypatch, name, numbe
         else:
             failed = False
         assert failed == (len(calls) >= number)
-    assert verify(first)
+    assert Checkpoint.open(first)
     newest = newest_checkpoint(tmp_path)  # an error after the rename leaves the new one, whole, though unconfirmed
     assert failed or newest.name == "step-000002"
     loaded, _ = load_checkpoint(newest)

@@ -17,7 +17,7 @@ import torch
 from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.data import DataLoader
-from foundry_lib.training.checkpoint import verify
+from foundry_lib.training.checkpoint import Checkpoint
 from foundry_lib.training.trainer import Trainer
 
 TEXT = "An owl sat in an oak. The more it saw the less it spoke.\n" * 60
@@ -118,7 +118,7 @@ import os, signal, sys
 from foundry_lib.commands.train import main
 from foundry_lib.training.trainer import Trainer
 
-step, save = Trainer._train_step, Trainer.save
+step, save = Trainer.train_step, Trainer.save
 
 def pressed(self):
     if self.step == 4:
@@ -129,7 +129,7 @@ def pressed_again(self, folder):
     os.kill(os.getpid(), signal.SIGINT)
     return save(self, folder)
 
-Trainer._train_step, Trainer.save = pressed, pressed_again
+Trainer.train_step, Trainer.save = pressed, pressed_again
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
@@ -142,4 +142,4 @@ def test_a_second_ctrl_c_does_not_cut_off_the_save(tmp_path):
     done = subprocess.run([sys.executable, "-c", PRESSED, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Stopped at step 5. Go on with: python -m foundry_lib train --resume run\n" in done.stdout
-    assert verify(tmp_path / "run" / "step-000005")
+    assert Checkpoint.open(tmp_path / "run" / "step-000005")

@@ -17,8 +17,8 @@ from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.feed_forward import MLP
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.data import DataLoader
-from foundry_lib.training import trainer as module
 from foundry_lib.training.checkpoint import newest_checkpoint
+from foundry_lib.training.optimizer import learning_rate
 from foundry_lib.training.trainer import Trainer
 
 TEXT = "An owl sat in an oak. The more it saw the less it spoke. 猫头鹰坐在橡树上。\n" * 60
@@ -108,8 +108,7 @@ def test_no_part_of_the_state_can_be_left_out(tmp_path, monkeypatch, left_out):
     if left_out:
         PARTS[left_out](second, tmp_path / "t.txt")
     if left_out == "schedule":
-        rate = module.learning_rate
-        monkeypatch.setattr(module, "learning_rate", lambda step, config: rate(step - 9, config))
+        second.schedule = lambda step, config: learning_rate(step - 9, config)
     list(second.run())
     assert (outcome(second) == outcome(whole)) == (left_out is None)
     assert (outcome(second)["weights"] == outcome(whole)["weights"]) == (left_out is None)

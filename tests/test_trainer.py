@@ -16,10 +16,11 @@ import nbformat
 import pytest
 import torch
 
-from foundry_lib import CheckpointError, ConfigError, FoundryError, MiniLLM, ModelConfig, TokenizerError, TrainConfig
+from foundry_lib import CheckpointError, ConfigError, CorpusError, FoundryError, MiniLLM, ModelConfig, TrainConfig
 from foundry_lib.instructor import refresh as lessons
 from foundry_lib.text.data import DataLoader
-from foundry_lib.training.trainer import Trainer, learning_rate, make_optimizer
+from foundry_lib.training.optimizer import learning_rate, make_optimizer
+from foundry_lib.training.trainer import Trainer
 
 STEPS = 24
 CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, learning_rate=1e-2)
@@ -157,7 +158,7 @@ def test_a_changed_text_is_refused(text_file, tmp_path):
     list(trainer.run(until=2))
     saved = trainer.save(tmp_path / "run")
     copy.write_text(copy.read_text(encoding="utf-8") + "One more line.\n", encoding="utf-8")
-    with pytest.raises(TokenizerError, match="belongs to another text"):
+    with pytest.raises(CorpusError, match="copy.txt is not the text of this training.*Put back the text as it was"):
         Trainer.load(saved)
 
 

@@ -30,8 +30,9 @@ from ..paths import PACKAGE
 from ..text.baselines import bits_per_byte
 from ..text.corpus import Corpus, read_corpus
 from ..training.checkpoint import checkpoints, keep_newest
-from ..training.recipes import new_trainer
-from ..training.trainer import Record, Trainer
+from ..training.recipes import new_trainer, sort_settings
+from ..training.record import Record
+from ..training.trainer import Trainer
 from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused, write
 
 __all__ = ["Run", "compare", "load", "overlay", "sweep"]
@@ -78,17 +79,17 @@ def check(rows: dict[str, dict], seeds, shared: dict, time_limit: float | None):
         )
     if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
         raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
-    of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
-    known = of_model | of_training | {"block_size", "val_fraction", "vocab_size", "text", "preset", "device"}
     for row, changes in rows.items():
-        settings = {name: value for name, value in {**shared, **changes}.items() if value is not None}
-        unknown = sorted(set(settings) - known)
-        if unknown:
-            raise ConfigError(f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
-        if time_limit is not None and "max_iters" in settings:
+        settings = {**shared, **changes}
+        preset = settings["preset"]
+        beside = ("text", "preset", "device")
+        own = {name: value for name, value in settings.items() if name not in beside}
+        given = sort_settings(own, f"Row {row!r}", beside)
+        if time_limit is not None and "max_iters" in given.train:
             raise ConfigError(f"Row {row!r} has max_iters and time_limit; the one decides the other, so give one.")
-        ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
-        TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
+        vocabulary = {name: value for name, value in given.loader.items() if name == "vocab_size"}
+        ModelConfig.preset(preset, **given.model, **vocabulary)
+        TrainConfig(**given.train)
 
 
 def sweep(
@@ -218,7 +219,7 @@ def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
             with suppress(DivergedError):
                 while len(times[row]) < end or time.perf_counter() - begun < seconds / 100:
                     before = time.perf_counter()
-                    probe._train_step()
+                    probe.train_step()
                     times[row].append(time.perf_counter() - before)
     # the median: the first steps are slow, and a machine that is busy for a moment moves a mean
     return {row: max(1, round(seconds / median(each))) if each else 1 for row, each in times.items()}
