@@ -64,7 +64,12 @@ def run_command(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code: 2 after a FoundryError, 130 after Ctrl-C, each with its sentence."""
     use_utf8_when_redirected()
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush fails as well
+        return 1
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 130  # the code that a shell gives after Ctrl-C
