@@ -462,3 +462,134 @@ def test_the_readme_counts_the_mistakes():
     readme = (lessons.LESSONS.parent / "README.md").read_text(encoding="utf-8")
     assert f"known mistakes, {len(MISTAKES)} in all" in " ".join(readme.split())
     assert len(MISTAKES) >= 60 and not re.search(r"\| T\d\d \|", readme), "no time left open"
+
+
+def test_a_mistake_is_a_function_whose_docstring_is_its_message():
+    exercise = replace(checks.silu, mistakes={})
+
+    @exercise.mistake
+    def folded_message(x):
+        """A message that stands
+        in two lines."""
+        return 2 * x
+
+    @exercise.mistake("A message that a property has too.")
+    def named_message(x):
+        return 3 * x
+
+    wanted = {
+        "A message that stands in two lines.": folded_message,
+        "A message that a property has too.": named_message,
+    }
+    assert list(exercise.mistakes.items()) == list(wanted.items()), "in the order of the file"
+    assert "A message that stands in two lines." in exercise.judge(lambda x: x + x).message
+
+    def without(x):
+        return x
+
+    def twice(x):
+        """A message that stands in two lines."""
+
+    for work in (without, twice):
+        with pytest.raises(ValueError, match=f"silu: {work.__name__} needs a docstring that no other mistake has"):
+            exercise.mistake(work)
+
+
+def test_the_bank_does_not_show_its_own_names():
+    for exercise, said in MISTAKES:
+        mistaken = exercise.mistakes[said]
+        name = mistaken.__name__
+        assert name not in ("<lambda>", "mistake") and mistaken.__module__.startswith("foundry_lib.")
+        message = exercise.judge(mistaken).message
+        assert name not in message and "<locals>" not in message, message
+
+
+def test_each_exercise_of_the_package_is_registered_under_its_own_name():
+    assert len(checks.EXERCISES) >= 32
+    for name, exercise in checks.EXERCISES.items():
+        assert exercise.name == name and getattr(checks, name) is exercise and name in checks.__all__
+
+
+def my_train_step(backward):
+    def step(model, optimizer, x, y, lr, grad_clip):
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        logits, loss = model(x, y)
+        backward(logits, loss, optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+        return loss.item()
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [
+        lambda logits, loss, optimizer: logits.backward(),
+        lambda logits, loss, optimizer: loss.detach().backward(),
+        lambda logits, loss, optimizer: (loss.backward(), loss.backward()),
+    ],
+    ids=["of the logits", "of a detached loss", "twice"],
+)
+def test_an_error_of_its_own_is_not_taken_for_a_known_mistake(backward):
+    message = checks.train_step.judge(my_train_step(backward)).message
+    assert "Your code raised RuntimeError" in message and "In which order do backward and step come?" not in message
+
+
+def test_a_mistake_that_raises_on_every_input_is_named_by_its_error():
+    def step_first(logits, loss, optimizer):
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.backward()
+
+    assert "In which order do backward and step come?" in checks.train_step.judge(my_train_step(step_first)).message
+
+
+@pytest.mark.parametrize(
+    "widened", [lambda x: x, lambda x: x.to(torch.promote_types(x.dtype, torch.float32)), lambda x: x.float()]
+)
+def test_eps_outside_the_root_is_not_called_a_loss_of_digits(widened):
+    def my_rms_norm(x, weight, eps):
+        wide = widened(x)
+        return (wide / (wide.pow(2).mean(-1, keepdim=True).sqrt() + eps)).to(x.dtype) * weight
+
+    message = checks.rms_norm.judge(my_rms_norm).message
+    assert "eps is added outside the root" in message and "squeezed into 32" not in message, message
+
+
+def test_no_address_in_memory_is_shown():
+    message = checks.merge.judge(lambda ids, pair, new: map(int, ids)).message
+    assert "a value of type map" in message and " at 0x" not in message
+
+
+def test_a_pair_does_not_run_from_the_end_to_the_beginning():
+    def around(ids):
+        return Counter(zip(ids, ids[1:] + ids[:1], strict=True)).most_common(1)[0][0]
+
+    assert not checks.most_common_pair.judge(around).passed
+
+
+def test_a_loss_of_a_confident_wrong_guess_is_finite():
+    def underflowing(logits, y):
+        kept = y != -100
+        return -logits[kept].softmax(-1).log().gather(-1, y[kept][:, None]).mean()
+
+    assert not checks.mean_loss.judge(underflowing).passed
+    assert checks.mean_loss.judge(lambda logits, y: torch.nn.functional.cross_entropy(logits.mT, y)).passed
+
+
+def test_a_softmax_does_not_overflow():
+    def shares(scores):
+        exponentials = scores.exp() * torch.ones(scores.shape[-2:]).tril(scores.shape[-1] - scores.shape[-2])
+        return exponentials / exponentials.sum(-1, keepdim=True)
+
+    def my_attention(q, k, v):
+        weights = shares(q @ k.mT / q.shape[-1] ** 0.5)
+        return weights @ v, weights
+
+    def my_gqa(q, k, v):
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        return my_attention(q, k, v)[0]
+
+    for verdict in (checks.attention.judge(my_attention), checks.gqa.judge(my_gqa)):
+        assert verdict.status == "wrong" and "Found nan at" in verdict.message and verdict.message.count("\n") == 1

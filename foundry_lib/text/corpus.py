@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CorpusError, Notice, said_when_stopped
+from ..paths import DATA
 from .textfile import TextFile, pieces, progress, read_text
 
 if TYPE_CHECKING:
     from ..tales import Grammar
 
 MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each nearly twice
+TANG_POEMS = DATA / "tang-poems.txt"
 LARGE_TEXT = 64 * 2**20  # bytes; a larger file is read in pieces, and the tokens of a larger text are kept in a file
 
 
@@ -136,6 +138,16 @@ def python_docs() -> Corpus:
     return Corpus("python-docs", tuple(documents[name] for name in sorted(documents)))
 
 
+@cache
+def tang_poems() -> Corpus:
+    """The Three Hundred Tang Poems in simplified characters, one document per poem: title, author, verses.
+
+    In the file a blank line separates two poems. `data/README.md` has the source and what was changed.
+    """
+    poems = TANG_POEMS.read_text(encoding="utf-8").strip("\n").split("\n\n")
+    return Corpus("tang-poems", tuple(f"{poem}\n" for poem in poems))
+
+
 def told(grammar: "Grammar | str", n: int = MANY_TALES, seed: int = 0, name: str | None = None) -> Corpus:
     """n tales of a grammar, a document each: of yours, or of "en" or "zh"; the same seed tells the same tales."""
     from .. import tales
@@ -160,4 +172,5 @@ BUILT_IN: dict[str, Callable[[], Corpus]] = {
     "tales-en": partial(foundry_tales, "en"),
     "tales-zh": partial(foundry_tales, "zh"),
     "python-docs": python_docs,
+    "tang-poems": tang_poems,
 }

@@ -6,11 +6,11 @@ behind it: a row that began in the middle of a tale would ask for what it does n
 
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import torch
 from torch import Tensor
 
@@ -78,10 +78,7 @@ def cache_folder() -> Path:
     """Where token files of large texts are kept: $FOUNDRY_CACHE, or the user's cache folder."""
     if "FOUNDRY_CACHE" in os.environ:
         return Path(os.environ["FOUNDRY_CACHE"])
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "llm-foundry"
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "llm-foundry"
+    return Path(platformdirs.user_cache_dir("llm-foundry", appauthor=False, opinion=False))
 
 
 def documents_fit(tokens: np.ndarray, block_size: int) -> bool:

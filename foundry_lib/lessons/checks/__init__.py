@@ -4,6 +4,8 @@ checks.rms_norm(my_rms_norm)                          # judges any implementatio
 checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 """
 
+# ruff: noqa: F401  EXERCISES collects the exercises from what is imported here
+
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
 from .experiments import bits_per_byte, equal_time_steps, verdict
@@ -16,42 +18,6 @@ from .tokens import bits_per_character, floor_per_character, merge, most_common_
 from .training import accumulation, learning_rate, mean_loss, train_step
 from .words import below, within
 
-EXERCISES = {
-    exercise.name: exercise
-    for exercise in (
-        rms_norm,
-        block,
-        count_parameters,
-        logit_lens,
-        silu,
-        swiglu,
-        matched_width,
-        selectivity,
-        rotate,
-        rotary,
-        rope_table,
-        smallest_base,
-        complex_rotary,
-        attention,
-        attention_order,
-        gqa,
-        cache_bytes,
-        most_common_pair,
-        merge,
-        bits_per_character,
-        floor_per_character,
-        next_token_batch,
-        temperature,
-        top_k,
-        top_p,
-        verdict,
-        bits_per_byte,
-        equal_time_steps,
-        mean_loss,
-        train_step,
-        learning_rate,
-        accumulation,
-    )
-}
+EXERCISES = {value.name: value for value in globals().values() if isinstance(value, ladder.Exercise)}
 
 __all__ = ["EXERCISES", "below", "ladder", "within", *EXERCISES]

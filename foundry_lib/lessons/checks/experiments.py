@@ -13,32 +13,18 @@ def spread(values):
     return ordered[-1] - ordered[0]
 
 
-def apart(difference, noise):
-    """A wrong or right verdict from how it takes the difference and the noise of two lists."""
-
-    def judged(base, other):
-        spreads = difference(base, other) / noise(base, other)
-        return spreads, spreads > 3
-
-    return judged
+def judged(difference, noise):
+    """A wrong or right verdict from the difference and the noise of two lists."""
+    spreads = difference / noise
+    return spreads, spreads > 3
 
 
 def of_means(base, other):
     return abs(math.fsum(other) / len(other) - math.fsum(base) / len(base))
 
 
-def of_base(base, other):
-    return spread(base)
-
-
-def with_border(holds):
-    """Right number of spreads, another verdict."""
-
-    def judged(base, other):
-        spreads = of_means(base, other) / spread(base)
-        return spreads, holds(spreads, base, other)
-
-    return judged
+def spreads_apart(base, other):
+    return of_means(base, other) / spread(base)
 
 
 verdict = Exercise(
@@ -54,64 +40,118 @@ verdict = Exercise(
         {"base": [4.0, 5.0, 4.5, 4.8], "other": [6.0, 6.5]},  # no seed of one reaches the other
         {"base": [1.0, 2.0, 3.0], "other": [2.5, 5.0, 6.0]},
     ],
-    apart(of_means, of_base),
-    {
-        "The luckiest seed of one was compared with the luckiest of the other. Would another throw of the dice say the "
-        "same?": apart(lambda base, other: abs(min(other) - min(base)), of_base),
-        "One seed of each was compared, and the others were not looked at. What were they trained for?": apart(
-            lambda base, other: abs(other[0] - base[0]), of_base
-        ),
-        "The noise was read off the new row. Which row tells how far seeds scatter when nothing has been changed?": (
-            apart(of_means, lambda base, other: spread(other) or 1e-9)
-        ),
-        "The larger of both spreads was taken. Which row tells how far seeds scatter when nothing has been changed, "
-        "and is the border to be moved by the other?": apart(
-            of_means, lambda base, other: max(spread(base), spread(other))
-        ),
-        "Both sums were divided by 3. Has every row three seeds?": apart(
-            lambda base, other: abs(math.fsum(other) - math.fsum(base)) / 3, of_base
-        ),
-        "The spread reaches over both rows, so the effect itself is in it. Whose seeds differ by chance alone?": (
-            apart(of_means, lambda base, other: spread(base + other))
-        ),
-        "That is the standard deviation with n below the line, which is no spread from end to end.": apart(
-            of_means, lambda base, other: statistics.pstdev(base)
-        ),
-        "That is the standard deviation with n − 1 below the line. Is it what this rule calls spread?": apart(
-            of_means, lambda base, other: statistics.stdev(base)
-        ),
-        "That is the standard error of a mean, which shrinks with every seed. What does the rule measure with?": apart(
-            of_means, lambda base, other: statistics.stdev(base) / math.sqrt(len(base))
-        ),
-        "A row that became better gives a number below zero, and can never pass the border. Does only harm count?": (
-            apart(lambda base, other: math.fsum(other) / len(other) - math.fsum(base) / len(base), of_base)
-        ),
-        "A row that became worse gives a number below zero. Which way round should not matter?": apart(
-            lambda base, other: math.fsum(base) / len(base) - math.fsum(other) / len(other), of_base
-        ),
-        "The middle seed of each was taken. How do the other seeds enter a mean?": apart(
-            lambda base, other: abs(statistics.median(other) - statistics.median(base)), of_base
-        ),
-        "Sums were compared, so five seeds look worse than three. What makes them comparable?": apart(
-            lambda base, other: abs(math.fsum(other) - math.fsum(base)), of_base
-        ),
-        "The difference is in shares of the base's mean. Is a large share rare, if seeds scatter as much?": apart(
-            of_means, lambda base, other: math.fsum(base) / len(base)
-        ),
-        "The number is right, but one spread is taken for enough. How many are asked for?": with_border(
-            lambda spreads, base, other: spreads > 1
-        ),
-        "The number is right, but the verdict asks only whether the two rows touch. What does the rule compare?": (
-            with_border(lambda s, base, other: min(other) > max(base) or min(base) > max(other))
-        ),
-        "Right but where the means are three spreads apart to the digit. Is that more than three?": with_border(
-            lambda spreads, base, other: spreads >= 3
-        ),
-        "The number is right and the answer is turned round. Does True stand for an effect or for chance?": with_border(
-            lambda spreads, base, other: spreads <= 3
-        ),
-    },
+    lambda base, other: judged(of_means(base, other), spread(base)),
 )
+
+
+@verdict.mistake
+def best_seeds_compared(base, other):
+    """The luckiest seed of one was compared with the luckiest of the other. Would another throw of the dice say the
+    same?"""
+    return judged(abs(min(other) - min(base)), spread(base))
+
+
+@verdict.mistake
+def first_seeds_compared(base, other):
+    """One seed of each was compared, and the others were not looked at. What were they trained for?"""
+    return judged(abs(other[0] - base[0]), spread(base))
+
+
+@verdict.mistake
+def noise_of_the_new_row(base, other):
+    """The noise was read off the new row. Which row tells how far seeds scatter when nothing has been changed?"""
+    return judged(of_means(base, other), spread(other) or 1e-9)
+
+
+@verdict.mistake
+def larger_of_both_spreads(base, other):
+    """The larger of both spreads was taken. Which row tells how far seeds scatter when nothing has been changed, and
+    is the border to be moved by the other?"""
+    return judged(of_means(base, other), max(spread(base), spread(other)))
+
+
+@verdict.mistake
+def sums_divided_by_three(base, other):
+    """Both sums were divided by 3. Has every row three seeds?"""
+    return judged(abs(math.fsum(other) - math.fsum(base)) / 3, spread(base))
+
+
+@verdict.mistake
+def spread_over_both_rows(base, other):
+    """The spread reaches over both rows, so the effect itself is in it. Whose seeds differ by chance alone?"""
+    return judged(of_means(base, other), spread(base + other))
+
+
+@verdict.mistake
+def population_standard_deviation(base, other):
+    """That is the standard deviation with n below the line, which is no spread from end to end."""
+    return judged(of_means(base, other), statistics.pstdev(base))
+
+
+@verdict.mistake
+def sample_standard_deviation(base, other):
+    """That is the standard deviation with n − 1 below the line. Is it what this rule calls spread?"""
+    return judged(of_means(base, other), statistics.stdev(base))
+
+
+@verdict.mistake
+def standard_error(base, other):
+    """That is the standard error of a mean, which shrinks with every seed. What does the rule measure with?"""
+    return judged(of_means(base, other), statistics.stdev(base) / math.sqrt(len(base)))
+
+
+@verdict.mistake
+def lower_mean_counts_negative(base, other):
+    """A row that became better gives a number below zero, and can never pass the border. Does only harm count?"""
+    return judged(math.fsum(other) / len(other) - math.fsum(base) / len(base), spread(base))
+
+
+@verdict.mistake
+def higher_mean_counts_negative(base, other):
+    """A row that became worse gives a number below zero. Which way round should not matter?"""
+    return judged(math.fsum(base) / len(base) - math.fsum(other) / len(other), spread(base))
+
+
+@verdict.mistake
+def medians_compared(base, other):
+    """The middle seed of each was taken. How do the other seeds enter a mean?"""
+    return judged(abs(statistics.median(other) - statistics.median(base)), spread(base))
+
+
+@verdict.mistake
+def sums_compared(base, other):
+    """Sums were compared, so five seeds look worse than three. What makes them comparable?"""
+    return judged(abs(math.fsum(other) - math.fsum(base)), spread(base))
+
+
+@verdict.mistake
+def difference_relative_to_the_mean(base, other):
+    """The difference is in shares of the base's mean. Is a large share rare, if seeds scatter as much?"""
+    return judged(of_means(base, other), math.fsum(base) / len(base))
+
+
+@verdict.mistake
+def one_spread_is_enough(base, other):
+    """The number is right, but one spread is taken for enough. How many are asked for?"""
+    return spreads_apart(base, other), spreads_apart(base, other) > 1
+
+
+@verdict.mistake
+def rows_must_not_overlap(base, other):
+    """The number is right, but the verdict asks only whether the two rows touch. What does the rule compare?"""
+    return spreads_apart(base, other), min(other) > max(base) or min(base) > max(other)
+
+
+@verdict.mistake
+def exactly_three_spreads_pass(base, other):
+    """Right but where the means are three spreads apart to the digit. Is that more than three?"""
+    return spreads_apart(base, other), spreads_apart(base, other) >= 3
+
+
+@verdict.mistake
+def verdict_reversed(base, other):
+    """The number is right and the answer is turned round. Does True stand for an effect or for chance?"""
+    return spreads_apart(base, other), spreads_apart(base, other) <= 3
 
 
 def in_bits(nats_per_token, bytes_per_token):
@@ -127,31 +167,62 @@ bits_per_byte = Exercise(
         {"nats_per_token": 6.9, "bytes_per_token": 1.0},
     ],
     in_bits,
-    {
-        "The number is still in nats. Which size has a bit, seen from there?": lambda nats, size: nats / size,
-        "Every bit was made smaller where it should become more of them: one nat is 1.44 bits.": lambda nats, size: (
-            nats * math.log(2) / size
-        ),
-        "A token of many bytes comes out as costing more for each byte. Is the cost shared out or heaped up?": (
-            lambda nats, size: nats / math.log(2) * size
-        ),
-        "These are bits, but for a whole token. Among how many bytes are they shared?": lambda nats, size: (
-            nats / math.log(2)
-        ),
-        "It is upside down: bytes for each bit. Should a better model have more or less?": lambda nats, size: (
-            size * math.log(2) / nats
-        ),
-        "The logarithm to base 10 went in. How many values has a bit?": lambda nats, size: nats / math.log(10) / size,
-        "This is a perplexity for each byte. Where did an exponential come from?": lambda nats, size: math.exp(
-            nats / size
-        ),
-        "The logarithm was taken once more of what is a logarithm already. What is a loss in nats?": (
-            lambda nats, size: math.log2(nats) / size
-        ),
-        "Three digits of ln 2 are too few to count bytes with.": lambda nats, size: nats / 0.693 / size,
-    },
     {LN2_ROUNDED: ln_2_in_full(in_bits)},
 )
+
+
+@bits_per_byte.mistake
+def nats_per_byte(nats_per_token, bytes_per_token):
+    """The number is still in nats. Which size has a bit, seen from there?"""
+    return nats_per_token / bytes_per_token
+
+
+@bits_per_byte.mistake
+def multiplied_by_ln_2(nats_per_token, bytes_per_token):
+    """Every bit was made smaller where it should become more of them: one nat is 1.44 bits."""
+    return nats_per_token * math.log(2) / bytes_per_token
+
+
+@bits_per_byte.mistake
+def multiplied_by_the_bytes(nats_per_token, bytes_per_token):
+    """A token of many bytes comes out as costing more for each byte. Is the cost shared out or heaped up?"""
+    return nats_per_token / math.log(2) * bytes_per_token
+
+
+@bits_per_byte.mistake
+def bits_per_token(nats_per_token, bytes_per_token):
+    """These are bits, but for a whole token. Among how many bytes are they shared?"""
+    return nats_per_token / math.log(2)
+
+
+@bits_per_byte.mistake
+def bytes_per_bit(nats_per_token, bytes_per_token):
+    """It is upside down: bytes for each bit. Should a better model have more or less?"""
+    return bytes_per_token * math.log(2) / nats_per_token
+
+
+@bits_per_byte.mistake
+def logarithm_to_base_10(nats_per_token, bytes_per_token):
+    """The logarithm to base 10 went in. How many values has a bit?"""
+    return nats_per_token / math.log(10) / bytes_per_token
+
+
+@bits_per_byte.mistake
+def perplexity_per_byte(nats_per_token, bytes_per_token):
+    """This is a perplexity for each byte. Where did an exponential come from?"""
+    return math.exp(nats_per_token / bytes_per_token)
+
+
+@bits_per_byte.mistake
+def logarithm_of_the_loss(nats_per_token, bytes_per_token):
+    """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
+    return math.log2(nats_per_token) / bytes_per_token
+
+
+@bits_per_byte.mistake
+def ln_2_to_three_digits(nats_per_token, bytes_per_token):
+    """Three digits of ln 2 are too few to count bytes with."""
+    return nats_per_token / 0.693 / bytes_per_token
 
 
 equal_time_steps = Exercise(
@@ -163,26 +234,59 @@ equal_time_steps = Exercise(
         {"seconds": 10.0, "tokens_per_s": 700.0, "batch": 2, "block": 64},
     ],
     lambda seconds, tokens_per_s, batch, block: int(seconds * tokens_per_s) // (batch * block),
-    {
-        "These are tokens. How many of them does one step read?": lambda s, speed, batch, block: int(s * speed),
-        "As if a step read one row. What else does it take side by side?": lambda s, speed, batch, block: int(
-            s * speed // block
-        ),
-        "As if a row were one token. What else is in a row?": lambda s, speed, batch, block: int(s * speed // batch),
-        "As if a step read `batch + block` tokens. Draw the batch as a table: how many cells has it?": (
-            lambda s, speed, batch, block: int(s * speed // (batch + block))
-        ),
-        "Nobody can take a part of a step.": lambda s, speed, batch, block: s * speed / (batch * block),
-        "The last step would end after the time is up. Which whole number still fits?": lambda s, speed, batch, block: (
-            math.ceil(s * speed / (batch * block))
-        ),
-        "Now and then there is a step too many, which would end when the time is up. Does the nearest whole number "
-        "always fit?": lambda s, speed, batch, block: round(s * speed / (batch * block)),
-        "A faster machine comes out with fewer steps. Where does the speed belong?": lambda s, speed, batch, block: int(
-            1e6 * s / speed // (batch * block)
-        ),
-        "These are the steps of a single second. For how long is it trained?": lambda s, speed, batch, block: int(
-            speed // (batch * block)
-        ),
-    },
 )
+
+
+@equal_time_steps.mistake
+def tokens_instead_of_steps(seconds, tokens_per_s, batch, block):
+    """These are tokens. How many of them does one step read?"""
+    return int(seconds * tokens_per_s)
+
+
+@equal_time_steps.mistake
+def one_row_per_step(seconds, tokens_per_s, batch, block):
+    """As if a step read one row. What else does it take side by side?"""
+    return int(seconds * tokens_per_s // block)
+
+
+@equal_time_steps.mistake
+def one_token_per_row(seconds, tokens_per_s, batch, block):
+    """As if a row were one token. What else is in a row?"""
+    return int(seconds * tokens_per_s // batch)
+
+
+@equal_time_steps.mistake
+def batch_and_block_added(seconds, tokens_per_s, batch, block):
+    """As if a step read `batch + block` tokens. Draw the batch as a table: how many cells has it?"""
+    return int(seconds * tokens_per_s // (batch + block))
+
+
+@equal_time_steps.mistake
+def fraction_of_a_step(seconds, tokens_per_s, batch, block):
+    """Nobody can take a part of a step."""
+    return seconds * tokens_per_s / (batch * block)
+
+
+@equal_time_steps.mistake
+def rounded_up(seconds, tokens_per_s, batch, block):
+    """The last step would end after the time is up. Which whole number still fits?"""
+    return math.ceil(seconds * tokens_per_s / (batch * block))
+
+
+@equal_time_steps.mistake
+def rounded_to_the_nearest(seconds, tokens_per_s, batch, block):
+    """Now and then there is a step too many, which would end when the time is up. Does the nearest whole number
+    always fit?"""
+    return round(seconds * tokens_per_s / (batch * block))
+
+
+@equal_time_steps.mistake
+def divided_by_the_speed(seconds, tokens_per_s, batch, block):
+    """A faster machine comes out with fewer steps. Where does the speed belong?"""
+    return int(1e6 * seconds / tokens_per_s // (batch * block))
+
+
+@equal_time_steps.mistake
+def steps_of_one_second(seconds, tokens_per_s, batch, block):
+    """These are the steps of a single second. For how long is it trained?"""
+    return int(tokens_per_s // (batch * block))

@@ -1,6 +1,7 @@
 """Exercises of lesson 04: SiLU, SwiGLU, the width that matches, and how selective a gate is."""
 
 import math
+from functools import wraps
 
 import torch
 
@@ -30,30 +31,55 @@ def silu_reference(x):
     return x * sigmoid(x)
 
 
-SILU_MISTAKES = {
-    "Everything lies between 0 and 1: that is how far the gate is open. What goes through it?": sigmoid,
-    "It is the mirror image: −4 comes through and +4 is held back. Which sign has x in the exponent?": lambda x: (
-        x * sigmoid(-x)
-    ),
-    "Every negative number became exactly 0. What does the formula give at −1?": lambda x: x.clamp(min=0),
-    "Near, but this is GELU, whose gate is the normal distribution. Which curve does SiLU multiply x by?": lambda x: (
-        0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
-    ),
-    "Small numbers are right and 1000 gives NaN: infinity was divided by infinity. How large is exp(1000)?": lambda x: (
-        x * torch.exp(x) / (1 + torch.exp(x))
-    ),
-    "Around 0 it blows up: below the line stands a difference. Which sign stands behind the 1?": lambda x: (
-        x / (1 - torch.exp(-x))
-    ),
-    "It never goes below zero and is 0.69 at 0: that is softplus, the logarithm. Where is x itself?": lambda x: (
-        torch.nn.functional.softplus(x)
-    ),
-    "The gate runs from −1 to 1, as tanh does. Between which two numbers should a gate move?": lambda x: (
-        x * torch.tanh(x)
-    ),
-}
+silu = Exercise("silu", "my_silu(x) → x's shape", SILU_CASES, silu_reference)
 
-silu = Exercise("silu", "my_silu(x) → x's shape", SILU_CASES, silu_reference, SILU_MISTAKES)
+
+@silu.mistake
+def gate_without_the_input(x):
+    """Everything lies between 0 and 1: that is how far the gate is open. What goes through it?"""
+    return sigmoid(x)
+
+
+@silu.mistake
+def sign_of_the_exponent_reversed(x):
+    """It is the mirror image: −4 comes through and +4 is held back. Which sign has x in the exponent?"""
+    return x * sigmoid(-x)
+
+
+@silu.mistake
+def relu_instead_of_silu(x):
+    """Every negative number became exactly 0. What does the formula give at −1?"""
+    return x.clamp(min=0)
+
+
+@silu.mistake
+def gelu_instead_of_silu(x):
+    """Near, but this is GELU, whose gate is the normal distribution. Which curve does SiLU multiply x by?"""
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+@silu.mistake
+def exponential_overflows(x):
+    """Small numbers are right and 1000 gives NaN: infinity was divided by infinity. How large is exp(1000)?"""
+    return x * torch.exp(x) / (1 + torch.exp(x))
+
+
+@silu.mistake
+def minus_in_the_denominator(x):
+    """Around 0 it blows up: below the line stands a difference. Which sign stands behind the 1?"""
+    return x / (1 - torch.exp(-x))
+
+
+@silu.mistake
+def softplus_instead_of_silu(x):
+    """It never goes below zero and is 0.69 at 0: that is softplus, the logarithm. Where is x itself?"""
+    return torch.nn.functional.softplus(x)
+
+
+@silu.mistake
+def tanh_instead_of_sigmoid(x):
+    """The gate runs from −1 to 1, as tanh does. Between which two numbers should a gate move?"""
+    return x * torch.tanh(x)
 
 
 # ---- SwiGLU
@@ -88,69 +114,8 @@ def swiglu_reference(x, w_gate, w_up, w_down):
 
 
 def with_hidden(hidden):
-    """A wrong swiglu whose hidden channels are `hidden(gate, value)`; the three matrices are right."""
-    return lambda x, w_gate, w_up, w_down: hidden(x @ w_gate.T, x @ w_up.T) @ w_down.T
-
-
-def down_first(x, w_gate, w_up, w_down):
-    hidden = x @ w_down
-    return silu_reference(hidden @ w_gate) * (hidden @ w_up)
-
-
-SWIGLU_MISTAKES = {
-    "The gate only says how far it is open, 0 to 1: a sigmoid. What does SiLU do more than a sigmoid?": with_hidden(
-        lambda gate, value: sigmoid(gate) * value
-    ),
-    "Gate and value were added. When a gate is shut, what should come out of its channel?": with_hidden(
-        lambda gate, value: silu_reference(gate) + value
-    ),
-    "Both projections went through SiLU. How many of the two are gates?": with_hidden(
-        lambda gate, value: silu_reference(gate) * silu_reference(value)
-    ),
-    "SiLU stands on the wrong one of the two: gate and value have changed places. Which one opens and shuts?": (
-        with_hidden(lambda gate, value: gate * silu_reference(value))
-    ),
-    "The product went through SiLU, after gate and value had met. Which of them needs it, and when?": with_hidden(
-        lambda gate, value: silu_reference(gate * value)
-    ),
-    "SiLU came last, behind w_down. What is left to multiply when the gate is closed that late?": (
-        lambda x, w_gate, w_up, w_down: silu_reference((x @ w_gate.T * (x @ w_up.T)) @ w_down.T)
-    ),
-    "A gate below zero passes exactly nothing: that is ReLU. How much does SiLU let through at −1?": with_hidden(
-        lambda gate, value: gate.clamp(min=0) * value
-    ),
-    "Off by a few hundredths: the gate is a GELU. Which curve is the Swi of SwiGLU?": with_hidden(
-        lambda gate, value: 0.5 * gate * (1 + torch.erf(gate / math.sqrt(2))) * value
-    ),
-    "w_gate changes nothing: the value opens its own way. Where does the third matrix come in?": with_hidden(
-        lambda gate, value: silu_reference(value)
-    ),
-    "w_up changes nothing: the gate opens, but on what?": with_hidden(lambda gate, value: silu_reference(gate)),
-    "Twice the input gives exactly four times the output: nothing in it bends. What happens to the gate before the "
-    "product?": with_hidden(lambda gate, value: gate * value),
-    "The gates of one token sum to 1: a softmax, so that opening one shuts the others. Do neurons compete here?": (
-        with_hidden(lambda gate, value: torch.softmax(gate, -1) * value)
-    ),
-    "x itself is in the result. Who adds the result to the stream, this part or the layer around it?": (
-        lambda x, w_gate, w_up, w_down: x + swiglu_reference(x, w_gate, w_up, w_down)
-    ),
-    "It only runs where D equals F, and is wrong there: nn.Linear keeps its weight as (out, in). Which axis of w_gate "
-    "and of w_up should meet the channels of x?": lambda x, w_gate, w_up, w_down: (
-        (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down.T
-    ),
-    "The way in is right and the way back out is not: look at the shape of w_down. Which axis is F?": (
-        lambda x, w_gate, w_up, w_down: (silu_reference(x @ w_gate.T) * (x @ w_up.T)) @ w_down
-    ),
-    "Each of the three matrices lies on its side: x @ w pairs x with the rows of w. What do its rows stand for?": (
-        lambda x, w_gate, w_up, w_down: (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down
-    ),
-    "w_down came first, and the gate last. Is the hidden width the first, the middle or the last of the three?": (
-        down_first
-    ),
-    "x went through SiLU before the matrices. Which numbers are the gate's?": lambda x, w_gate, w_up, w_down: (
-        ((silu_reference(x) @ w_gate.T) * (x @ w_up.T)) @ w_down.T
-    ),
-}
+    """A wrong swiglu whose hidden channels are `hidden(gate, up)`; the three matrices are right."""
+    return wraps(hidden)(lambda x, w_gate, w_up, w_down: hidden(x @ w_gate.T, x @ w_up.T) @ w_down.T)
 
 
 def each_token_alone(work, case):
@@ -167,9 +132,130 @@ swiglu = Exercise(
     "my_swiglu(x, w_gate, w_up, w_down) → x's shape",
     SWIGLU_CASES,
     swiglu_reference,
-    SWIGLU_MISTAKES,
     {"Another last token changed what the first one got; each token should be worked on alone.": each_token_alone},
 )
+
+
+@swiglu.mistake
+@with_hidden
+def sigmoid_gate(gate, up):
+    """The gate only says how far it is open, 0 to 1: a sigmoid. What does SiLU do more than a sigmoid?"""
+    return sigmoid(gate) * up
+
+
+@swiglu.mistake
+@with_hidden
+def gate_and_up_added(gate, up):
+    """Gate and value were added. When a gate is shut, what should come out of its channel?"""
+    return silu_reference(gate) + up
+
+
+@swiglu.mistake
+@with_hidden
+def silu_on_both_projections(gate, up):
+    """Both projections went through SiLU. How many of the two are gates?"""
+    return silu_reference(gate) * silu_reference(up)
+
+
+@swiglu.mistake
+@with_hidden
+def silu_on_the_up_projection(gate, up):
+    """SiLU stands on the wrong one of the two: gate and value have changed places. Which one opens and shuts?"""
+    return gate * silu_reference(up)
+
+
+@swiglu.mistake
+@with_hidden
+def silu_after_the_product(gate, up):
+    """The product went through SiLU, after gate and value had met. Which of them needs it, and when?"""
+    return silu_reference(gate * up)
+
+
+@swiglu.mistake
+def silu_after_w_down(x, w_gate, w_up, w_down):
+    """SiLU came last, behind w_down. What is left to multiply when the gate is closed that late?"""
+    return silu_reference((x @ w_gate.T * (x @ w_up.T)) @ w_down.T)
+
+
+@swiglu.mistake
+@with_hidden
+def relu_gate(gate, up):
+    """A gate below zero passes exactly nothing: that is ReLU. How much does SiLU let through at −1?"""
+    return gate.clamp(min=0) * up
+
+
+@swiglu.mistake
+@with_hidden
+def gelu_gate(gate, up):
+    """Off by a few hundredths: the gate is a GELU. Which curve is the Swi of SwiGLU?"""
+    return 0.5 * gate * (1 + torch.erf(gate / math.sqrt(2))) * up
+
+
+@swiglu.mistake
+@with_hidden
+def w_gate_not_used(gate, up):
+    """w_gate changes nothing: the value opens its own way. Where does the third matrix come in?"""
+    return silu_reference(up)
+
+
+@swiglu.mistake
+@with_hidden
+def w_up_not_used(gate, up):
+    """w_up changes nothing: the gate opens, but on what?"""
+    return silu_reference(gate)
+
+
+@swiglu.mistake
+@with_hidden
+def no_silu(gate, up):
+    """Twice the input gives exactly four times the output: nothing in it bends. What happens to the gate before the
+    product?"""
+    return gate * up
+
+
+@swiglu.mistake
+@with_hidden
+def softmax_gate(gate, up):
+    """The gates of one token sum to 1: a softmax, so that opening one shuts the others. Do neurons compete here?"""
+    return torch.softmax(gate, -1) * up
+
+
+@swiglu.mistake
+def residual_added(x, w_gate, w_up, w_down):
+    """x itself is in the result. Who adds the result to the stream, this part or the layer around it?"""
+    return x + swiglu_reference(x, w_gate, w_up, w_down)
+
+
+@swiglu.mistake
+def w_gate_and_w_up_not_transposed(x, w_gate, w_up, w_down):
+    """It only runs where D equals F, and is wrong there: nn.Linear keeps its weight as (out, in). Which axis of
+    w_gate and of w_up should meet the channels of x?"""
+    return (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down.T
+
+
+@swiglu.mistake
+def w_down_not_transposed(x, w_gate, w_up, w_down):
+    """The way in is right and the way back out is not: look at the shape of w_down. Which axis is F?"""
+    return (silu_reference(x @ w_gate.T) * (x @ w_up.T)) @ w_down
+
+
+@swiglu.mistake
+def no_matrix_transposed(x, w_gate, w_up, w_down):
+    """Each of the three matrices lies on its side: x @ w pairs x with the rows of w. What do its rows stand for?"""
+    return (silu_reference(x @ w_gate) * (x @ w_up)) @ w_down
+
+
+@swiglu.mistake
+def w_down_first(x, w_gate, w_up, w_down):
+    """w_down came first, and the gate last. Is the hidden width the first, the middle or the last of the three?"""
+    hidden = x @ w_down
+    return silu_reference(hidden @ w_gate) * (hidden @ w_up)
+
+
+@swiglu.mistake
+def silu_before_the_matrices(x, w_gate, w_up, w_down):
+    """x went through SiLU before the matrices. Which numbers are the gate's?"""
+    return ((silu_reference(x) @ w_gate.T) * (x @ w_up.T)) @ w_down.T
 
 
 # ---- The width at which three matrices weigh as much as two
@@ -183,32 +269,6 @@ def width_reference(dim):
     return width
 
 
-WIDTH_MISTAKES = {
-    "That is the classic width. With three matrices instead of two, are the parameters still the same?": lambda dim: (
-        4 * dim
-    ),
-    "Too narrow: at twice dim three matrices have 6 · dim² parameters. How many had the two?": lambda dim: 2 * dim,
-    "The width is right before rounding. To a multiple of which number should it go up?": lambda dim: 8 * dim / 3,
-    "It was rounded down, so the three matrices are smaller than the two. In which direction should it go?": (
-        lambda dim: 8 * dim // 3 // 32 * 32
-    ),
-    "It was rounded to the nearest multiple. Look at dim 64: is 160 enough?": lambda dim: round(8 * dim / 3 / 32) * 32,
-    "Two thirds of dim: two thirds is right, but of which width?": lambda dim: math.ceil(2 * dim / 3 / 32) * 32,
-    "Where 8/3 · dim is a multiple of 32 already, one 32 too many was added. Try dim 96 by hand.": lambda dim: (
-        (8 * dim // 3 // 32 + 1) * 32
-    ),
-    "Each width is a multiple of 256: bigger models round so. By how much do the models of this course round?": (
-        lambda dim: math.ceil(8 * dim / 3 / 256) * 256
-    ),
-    "The fraction is upside down: should there be more hidden channels than dim, or fewer?": (
-        lambda dim: math.ceil(3 * dim / 8 / 32) * 32
-    ),
-    "It went up to the next whole number only.": lambda dim: math.ceil(8 * dim / 3),
-    "It is half as wide as it should be: 4/3 of dim. How wide was the classic one, and which share of it is "
-    "left?": lambda dim: math.ceil(4 * dim / 3 / 32) * 32,
-}
-
-
 def in_steps_of_32(work, case):
     """False for 8/3 · dim as a whole number, rounded up, down or to the nearest."""
     width = float(work(*case.values()))
@@ -220,9 +280,74 @@ matched_width = Exercise(
     "my_matched_width(dim) → a whole number",
     [{"dim": dim} for dim in (64, 96, 128, 256, 500, 4096)],
     width_reference,
-    WIDTH_MISTAKES,
     {"A whole number came out, but no multiple of 32. By how much do the models of this course round?": in_steps_of_32},
 )
+
+
+@matched_width.mistake
+def classic_width(dim):
+    """That is the classic width. With three matrices instead of two, are the parameters still the same?"""
+    return 4 * dim
+
+
+@matched_width.mistake
+def twice_dim(dim):
+    """Too narrow: at twice dim three matrices have 6 · dim² parameters. How many had the two?"""
+    return 2 * dim
+
+
+@matched_width.mistake
+def width_not_rounded(dim):
+    """The width is right before rounding. To a multiple of which number should it go up?"""
+    return 8 * dim / 3
+
+
+@matched_width.mistake
+def rounded_down(dim):
+    """It was rounded down, so the three matrices are smaller than the two. In which direction should it go?"""
+    return 8 * dim // 3 // 32 * 32
+
+
+@matched_width.mistake
+def rounded_to_the_nearest(dim):
+    """It was rounded to the nearest multiple. Look at dim 64: is 160 enough?"""
+    return round(8 * dim / 3 / 32) * 32
+
+
+@matched_width.mistake
+def two_thirds_of_dim(dim):
+    """Two thirds of dim: two thirds is right, but of which width?"""
+    return math.ceil(2 * dim / 3 / 32) * 32
+
+
+@matched_width.mistake
+def one_step_too_many(dim):
+    """Where 8/3 · dim is a multiple of 32 already, one 32 too many was added. Try dim 96 by hand."""
+    return (8 * dim // 3 // 32 + 1) * 32
+
+
+@matched_width.mistake
+def multiple_of_256(dim):
+    """Each width is a multiple of 256: bigger models round so. By how much do the models of this course round?"""
+    return math.ceil(8 * dim / 3 / 256) * 256
+
+
+@matched_width.mistake
+def fraction_upside_down(dim):
+    """The fraction is upside down: should there be more hidden channels than dim, or fewer?"""
+    return math.ceil(3 * dim / 8 / 32) * 32
+
+
+@matched_width.mistake
+def next_whole_number(dim):
+    """It went up to the next whole number only."""
+    return math.ceil(8 * dim / 3)
+
+
+@matched_width.mistake
+def four_thirds_of_dim(dim):
+    """It is half as wide as it should be: 4/3 of dim. How wide was the classic one, and which share of it is left?"""
+    return math.ceil(4 * dim / 3 / 32) * 32
 
 
 # ---- How selective a gate is
@@ -256,40 +381,63 @@ def higher(a, b):
     return (a[:, None] > b).double().mean().item()
 
 
-SELECTIVITY_MISTAKES = {
-    "It counts the pairs that the other word wins. Whose gate should be wider open?": lambda gate, chosen: higher(
-        gate[~chosen], gate[chosen]
-    ),
-    "The chosen words were compared with all words, themselves among them. Who is the second of a pair?": (
-        lambda gate, chosen: higher(gate[chosen], gate)
-    ),
-    "Pairs are missing: each chosen word met only the mean of the others. How many pairs are there?": (
-        lambda gate, chosen: (gate[chosen] > gate[~chosen].mean()).double().mean().item()
-    ),
-    "This is a distance between two means, and no share. What is counted, and divided by what?": lambda gate, chosen: (
-        gate[chosen].mean() - gate[~chosen].mean()
-    ).item(),
-    "It is the share of chosen words whose gate is above zero. The other words play no part in that, do they?": (
-        lambda gate, chosen: (gate[chosen] > 0).double().mean().item()
-    ),
-    "The pairs were counted and not divided by their number. What is the largest that a share can be?": (
-        lambda gate, chosen: (gate[chosen][:, None] > gate[~chosen]).sum().item()
-    ),
-    "The count was divided by the square of the number of words. How many of those pairs are one chosen, one other?": (
-        lambda gate, chosen: (gate[chosen][:, None] > gate[~chosen]).sum().item() / len(gate) ** 2
-    ),
-    "Pairs whose two gates are equal were counted too. Which of the two is the larger there?": lambda gate, chosen: (
-        (gate[chosen][:, None] >= gate[~chosen]).double().mean().item()
-    ),
-    "Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?": lambda gate, chosen: (
-        (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2
-    ),
-}
-
 selectivity = Exercise(
     "selectivity",
     "my_selectivity(gate, chosen) → a share from 0 to 1",
     SELECTIVITY_CASES,
     selectivity_reference,
-    SELECTIVITY_MISTAKES,
 )
+
+
+@selectivity.mistake
+def pairs_won_by_the_other_word(gate, chosen):
+    """It counts the pairs that the other word wins. Whose gate should be wider open?"""
+    return higher(gate[~chosen], gate[chosen])
+
+
+@selectivity.mistake
+def compared_with_all_words(gate, chosen):
+    """The chosen words were compared with all words, themselves among them. Who is the second of a pair?"""
+    return higher(gate[chosen], gate)
+
+
+@selectivity.mistake
+def compared_with_the_mean_of_the_others(gate, chosen):
+    """Pairs are missing: each chosen word met only the mean of the others. How many pairs are there?"""
+    return (gate[chosen] > gate[~chosen].mean()).double().mean().item()
+
+
+@selectivity.mistake
+def difference_of_means(gate, chosen):
+    """This is a distance between two means, and no share. What is counted, and divided by what?"""
+    return (gate[chosen].mean() - gate[~chosen].mean()).item()
+
+
+@selectivity.mistake
+def share_above_zero(gate, chosen):
+    """It is the share of chosen words whose gate is above zero. The other words play no part in that, do they?"""
+    return (gate[chosen] > 0).double().mean().item()
+
+
+@selectivity.mistake
+def pairs_not_divided(gate, chosen):
+    """The pairs were counted and not divided by their number. What is the largest that a share can be?"""
+    return (gate[chosen][:, None] > gate[~chosen]).sum().item()
+
+
+@selectivity.mistake
+def divided_by_the_square_of_the_words(gate, chosen):
+    """The count was divided by the square of the number of words. How many of those pairs are one chosen, one other?"""
+    return (gate[chosen][:, None] > gate[~chosen]).sum().item() / len(gate) ** 2
+
+
+@selectivity.mistake
+def ties_counted_as_won(gate, chosen):
+    """Pairs whose two gates are equal were counted too. Which of the two is the larger there?"""
+    return (gate[chosen][:, None] >= gate[~chosen]).double().mean().item()
+
+
+@selectivity.mistake
+def ties_counted_as_half_won(gate, chosen):
+    """Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?"""
+    return (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2

@@ -9,6 +9,8 @@ form, so that our code can be judged like anybody's.
 import dis
 import inspect
 import linecache
+import re
+import sys
 import sysconfig
 from collections.abc import Callable
 from copy import copy
@@ -45,23 +47,40 @@ class Exercise:
     """A piece of work and how to judge it. Call it with the work: `checks.rms_norm(my_rms_norm)`.
 
     usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
-    shapes. reference: the right answer in another form. mistakes: what a wrong implementation shows, and where to look
-    (never the remedy) → that implementation. properties: what must hold without a reference, message → a function of
-    the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is handed over,
-    a "function" or a "class". told: a case in words. value_name: what the value with this number is, counted from 1,
-    that a run gives on a case; by default one that the work returned.
+    shapes. reference: the right answer in another form. properties: what must hold without a reference, message → a
+    function of the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is
+    handed over, a "function" or a "class". told: a case in words. value_name: what the value with this number is,
+    counted from 1, that a run gives on a case; by default one that the work returned. mistakes: message → a wrong
+    implementation, in the order in which they are tried; `mistake` adds one.
     """
 
     name: str
     usage: str
     cases: list[dict]
     reference: Callable
-    mistakes: dict[str, Callable]
     properties: dict[str, Callable] = field(default_factory=dict)
     run: Callable = lambda work, case: work(*case.values())
     kind: str = "function"
     told: Callable = lambda case: describe(case)
     value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
+    mistakes: dict[str, Callable] = field(default_factory=dict)
+
+    def mistake(self, work):
+        """Decorate a known wrong implementation, whose docstring is the message for the learner.
+
+        The message says what the result shows and where to look, never the remedy. Where a property of the exercise
+        says the same, the decorator takes that message: `@exercise.mistake(MESSAGE)`.
+        """
+        if isinstance(work, str):
+            return partial(self._add, work)
+        return self._add(" ".join((work.__doc__ or "").split()), work)
+
+    def _add(self, message: str, work):
+        if message in self.mistakes or not (message or sys.flags.optimize > 1):
+            raise ValueError(f"{self.name}: {work.__name__} needs a docstring that no other mistake has: {message!r}")
+        if message:  # python -OO has no docstrings; there a wrong answer is judged, and no mistake is named
+            self.mistakes[message] = work
+        return work
 
     def __call__(self, work):
         """Print the verdict; remember a pass of the learner's own work (`foundry_lib.lessons.progress`)."""
@@ -129,12 +148,15 @@ class Exercise:
     def _known_mistake(self, found, right) -> str | None:
         """What the bank says about work that gives, on every case, just what a wrong implementation gives.
 
-        Failing that, on every case but those in 16 bits, where work may differ in its precision alone.
+        Failing that, on every case but those in 16 bits, and then on those in 32 bits only: in the others work may
+        differ in its precision alone.
         """
         if not found:
             return None
-        wide = [index for index, case in enumerate(self.cases) if not in_16_bits(case)]
-        for places in (range(len(self.cases)), wide):
+        all_cases = tuple(range(len(self.cases)))
+        wide = tuple(index for index in all_cases if not has_dtype(self.cases[index], *IN_16_BITS))
+        in_32_bits = tuple(index for index in wide if not has_dtype(self.cases[index], torch.float64))
+        for places in dict.fromkeys((all_cases, wide, in_32_bits)):
             mine, wanted = ([some[index] for index in places] for some in (found, right))
             for said, mistaken in self.mistakes.items():
                 theirs = [outcome(self, mistaken, self.cases[index]) for index in places]
@@ -151,6 +173,7 @@ class Outcome:
     wrapped: str | None = None  # "tuple" or "list", where it gave one thing in such
     error: str | None = None
     kind: str | None = None
+    words: str | None = None  # how the text of the error begins, up to what differs from case to case
     unanswered: bool = False
     changed: str | None = None
 
@@ -162,7 +185,8 @@ def outcome(exercise: Exercise, work, case: dict) -> Outcome:
         result = exercise.run(work, given)
     except Exception as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
         empty = isinstance(error, NotImplementedError)
-        return Outcome(unanswered=empty, error=told(error), kind=type(error).__name__)
+        words = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0]
+        return Outcome(unanswered=empty, error=told(error), kind=type(error).__name__, words=words)
     values = leaves(result)
     if values is None:
         empty = result is None or result is Ellipsis
@@ -183,9 +207,9 @@ def no_value(result) -> str:
 
 
 def shortened(value) -> str:
-    """A value in one short line; what would fill several is named by its kind."""
+    """A value in one short line; what would fill several, or has only an address in memory, is named by its type."""
     spelled_out = repr(value)
-    if len(spelled_out) > 60 or "\n" in spelled_out:
+    if len(spelled_out) > 60 or "\n" in spelled_out or " at 0x" in spelled_out:
         return f"a value of type {type(value).__name__}"
     return spelled_out
 
@@ -205,8 +229,11 @@ def is_stub(work) -> bool:
     return False
 
 
-def in_16_bits(case: dict) -> bool:
-    return any(isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) for value in case.values())
+IN_16_BITS = (torch.float16, torch.bfloat16)
+
+
+def has_dtype(case: dict, *dtypes: torch.dtype) -> bool:
+    return any(isinstance(value, Tensor) and value.dtype in dtypes for value in case.values())
 
 
 def copies(case: dict) -> dict:
@@ -296,7 +323,10 @@ def near(a: Tensor, b: Tensor) -> Tensor:
 
 
 def same(some: list[Outcome], others: list[Outcome]) -> bool:
-    return all(close(a, b) for a, b in zip(some, others, strict=True))
+    """Whether two pieces of work gave the same on all cases. Two that always raise must use the same words."""
+    pairs = list(zip(some, others, strict=True))
+    always_raises = all(outcome.values is None for outcome in some)
+    return all(close(a, b) and (not always_raises or a.words == b.words) for a, b in pairs)
 
 
 def first_difference(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str:

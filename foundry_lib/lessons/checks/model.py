@@ -5,6 +5,7 @@ weights, the attention hears its table, its layer number and its cache, and the 
 """
 
 import zlib
+from functools import wraps
 from types import SimpleNamespace
 
 import torch
@@ -127,97 +128,14 @@ class StepByStep(nn.Module):
 
 
 def wrong(steps):
-    """A wrong block: `steps(x, n1, attend, n2, feed)` says what its forward does."""
-    return type("Wrong", (StepByStep,), {"steps": lambda self, *parts: steps(*parts)})
-
-
-class NoLayer(StepByStep):
-    def make(self, config, layer, norm, attention, feed_forward):
-        super().make(config, 0, norm, attention, feed_forward)
-
-
-class NoEps(StepByStep):
-    def make(self, config, layer, norm, attention, feed_forward):
-        super().make(SimpleNamespace(dim=config.dim, norm_eps=1e-6), layer, norm, attention, feed_forward)
-
-
-class NoCache(StepByStep):
-    def forward(self, x, freqs_cis, cache=None):
-        return super().forward(x, freqs_cis, None)
+    """A wrong block: `steps(x, norm_1, attend, norm_2, feed)` says what its forward does."""
+    return type(steps.__name__, (StepByStep,), {"steps": lambda self, *parts: steps(*parts), "__doc__": steps.__doc__})
 
 
 def then(x, first, second):
     """x with what `first` adds to it, and then with what `second` adds to that."""
     h = x + first(x)
     return h + second(h)
-
-
-def post_norm(x, n1, attend, n2, feed):
-    h = n1(x + attend(x))
-    return n2(h + feed(h))
-
-
-def normed_stream(x, n1, attend, n2, feed):
-    x = n1(x)
-    h = n2(x + attend(x))
-    return h + feed(h)
-
-
-BLOCK_MISTAKES = {
-    "Each norm stands behind the addition and changes the stream itself (post-norm, as in 2017). Who should read the "
-    "normed copy, and what should go on unchanged?": wrong(post_norm),
-    "The stream does not pass by the attention: what went in is gone after it. What is attention's result added to?": (
-        wrong(lambda x, n1, at, n2, ff: (h := at(n1(x))) + ff(n2(h)))
-    ),
-    "After the feed-forward only its own result is left. Where is what attention has gathered?": wrong(
-        lambda x, n1, at, n2, ff: ff(n2(x + at(n1(x))))
-    ),
-    "Nothing of x arrives at the end: neither part adds, each replaces. What makes a stream of it?": wrong(
-        lambda x, n1, at, n2, ff: ff(n2(at(n1(x))))
-    ),
-    "The feed-forward reads x and knows nothing of what attention found in this layer. Which tensor is the latest?": (
-        wrong(lambda x, n1, at, n2, ff: x + at(n1(x)) + ff(n2(x)))
-    ),
-    "Attention and feed-forward both read the same normed copy, side by side. Which of the two should wait?": wrong(
-        lambda x, n1, at, n2, ff: x + at(n1(x)) + ff(n1(x))
-    ),
-    "The feed-forward reads the right thing, but its result is added to the x from before attention. What was lost on "
-    "the way?": wrong(lambda x, n1, at, n2, ff: x + ff(n2(x + at(n1(x))))),
-    "One and the same norm serves both parts, so one set of weights is never used. How many norms has the diagram?": (
-        wrong(lambda x, n1, at, n2, ff: then(x, lambda y: at(n1(y)), lambda y: ff(n1(y))))
-    ),
-    "The two norms have changed places. Which one has attention in its name?": wrong(
-        lambda x, n1, at, n2, ff: then(x, lambda y: at(n2(y)), lambda y: ff(n1(y)))
-    ),
-    "Attention reads the raw stream, however loud it is. What stands between the stream and a part?": wrong(
-        lambda x, n1, at, n2, ff: then(x, at, lambda y: ff(n2(y)))
-    ),
-    "The feed-forward reads the raw stream. What did attention get that it does not?": wrong(
-        lambda x, n1, at, n2, ff: then(x, lambda y: at(n1(y)), ff)
-    ),
-    "No norm is used at all. Try an input twenty times as loud: what do the parts hear?": wrong(
-        lambda x, n1, at, n2, ff: then(x, at, ff)
-    ),
-    "The feed-forward comes before attention. In which order does the diagram list them?": wrong(
-        lambda x, n1, at, n2, ff: then(x, lambda y: ff(n2(y)), lambda y: at(n1(y)))
-    ),
-    "x = norm(x) overwrites the stream, and the addition then starts from the normed copy. Which of the two values of "
-    "x should live on?": wrong(normed_stream),
-    "The norms stand behind attention and feed-forward, before the addition. On which side of a part is its reading?": (
-        wrong(lambda x, n1, at, n2, ff: then(x, lambda y: n1(at(y)), lambda y: n2(ff(y))))
-    ),
-    "x is in the result twice. h holds it already: what does the second addition start from?": wrong(
-        lambda x, n1, at, n2, ff: x + then(x, lambda y: at(n1(y)), lambda y: ff(n2(y)))
-    ),
-    "What attention found is in the result twice. Follow it from h on: who adds it, and how often?": wrong(
-        lambda x, n1, at, n2, ff: (h := x + at(n1(x))) + at(n1(x)) + ff(n2(h))
-    ),
-    "Right without a cache, but with one the earlier tokens are forgotten. What does forward receive that it hands to "
-    "nobody?": NoCache,
-    "Every layer believes to be layer 0, so that all of them would write to the same rows of a cache. Who tells "
-    "attention which layer it is?": NoLayer,
-    "The norms run with an eps of their own. Where does the config's norm_eps go?": NoEps,
-}
 
 
 def four_parts(work, case):
@@ -230,7 +148,6 @@ block = Exercise(
     "class MyBlock: __init__(self, config, layer, norm, attention, feed_forward), forward(self, x, freqs_cis, cache)",
     BLOCK_CASES,
     StepByStep,
-    BLOCK_MISTAKES,
     {
         "A block keeps its parts as self.attention_norm, self.attention, self.ffn_norm and self.feed_forward: trained "
         "weights are stored under these names, and one of them was not found.": four_parts
@@ -238,6 +155,158 @@ block = Exercise(
     run_block,
     "class",
 )
+
+
+@block.mistake
+@wrong
+def post_norm(x, norm_1, attend, norm_2, feed):
+    """Each norm stands behind the addition and changes the stream itself (post-norm, as in 2017). Who should read
+    the normed copy, and what should go on unchanged?"""
+    h = norm_1(x + attend(x))
+    return norm_2(h + feed(h))
+
+
+@block.mistake
+@wrong
+def attention_without_residual(x, norm_1, attend, norm_2, feed):
+    """The stream does not pass by the attention: what went in is gone after it. What is attention's result added to?"""
+    return (h := attend(norm_1(x))) + feed(norm_2(h))
+
+
+@block.mistake
+@wrong
+def feed_forward_without_residual(x, norm_1, attend, norm_2, feed):
+    """After the feed-forward only its own result is left. Where is what attention has gathered?"""
+    return feed(norm_2(x + attend(norm_1(x))))
+
+
+@block.mistake
+@wrong
+def no_residual(x, norm_1, attend, norm_2, feed):
+    """Nothing of x arrives at the end: neither part adds, each replaces. What makes a stream of it?"""
+    return feed(norm_2(attend(norm_1(x))))
+
+
+@block.mistake
+@wrong
+def feed_forward_reads_the_block_input(x, norm_1, attend, norm_2, feed):
+    """The feed-forward reads x and knows nothing of what attention found in this layer. Which tensor is the latest?"""
+    return x + attend(norm_1(x)) + feed(norm_2(x))
+
+
+@block.mistake
+@wrong
+def both_parts_read_one_normed_copy(x, norm_1, attend, norm_2, feed):
+    """Attention and feed-forward both read the same normed copy, side by side. Which of the two should wait?"""
+    return x + attend(norm_1(x)) + feed(norm_1(x))
+
+
+@block.mistake
+@wrong
+def residual_from_before_attention(x, norm_1, attend, norm_2, feed):
+    """The feed-forward reads the right thing, but its result is added to the x from before attention. What was lost
+    on the way?"""
+    return x + feed(norm_2(x + attend(norm_1(x))))
+
+
+@block.mistake
+@wrong
+def one_norm_for_both_parts(x, norm_1, attend, norm_2, feed):
+    """One and the same norm serves both parts, so one set of weights is never used. How many norms has the diagram?"""
+    return then(x, lambda y: attend(norm_1(y)), lambda y: feed(norm_1(y)))
+
+
+@block.mistake
+@wrong
+def norms_exchanged(x, norm_1, attend, norm_2, feed):
+    """The two norms have changed places. Which one has attention in its name?"""
+    return then(x, lambda y: attend(norm_2(y)), lambda y: feed(norm_1(y)))
+
+
+@block.mistake
+@wrong
+def attention_without_norm(x, norm_1, attend, norm_2, feed):
+    """Attention reads the raw stream, however loud it is. What stands between the stream and a part?"""
+    return then(x, attend, lambda y: feed(norm_2(y)))
+
+
+@block.mistake
+@wrong
+def feed_forward_without_norm(x, norm_1, attend, norm_2, feed):
+    """The feed-forward reads the raw stream. What did attention get that it does not?"""
+    return then(x, lambda y: attend(norm_1(y)), feed)
+
+
+@block.mistake
+@wrong
+def no_norm(x, norm_1, attend, norm_2, feed):
+    """No norm is used at all. Try an input twenty times as loud: what do the parts hear?"""
+    return then(x, attend, feed)
+
+
+@block.mistake
+@wrong
+def feed_forward_before_attention(x, norm_1, attend, norm_2, feed):
+    """The feed-forward comes before attention. In which order does the diagram list them?"""
+    return then(x, lambda y: feed(norm_2(y)), lambda y: attend(norm_1(y)))
+
+
+@block.mistake
+@wrong
+def residual_stream_normed(x, norm_1, attend, norm_2, feed):
+    """x = norm(x) overwrites the stream, and the addition then starts from the normed copy. Which of the two values
+    of x should live on?"""
+    x = norm_1(x)
+    h = norm_2(x + attend(x))
+    return h + feed(h)
+
+
+@block.mistake
+@wrong
+def norm_after_each_part(x, norm_1, attend, norm_2, feed):
+    """The norms stand behind attention and feed-forward, before the addition. On which side of a part is its
+    reading?"""
+    return then(x, lambda y: norm_1(attend(y)), lambda y: norm_2(feed(y)))
+
+
+@block.mistake
+@wrong
+def input_added_twice(x, norm_1, attend, norm_2, feed):
+    """x is in the result twice. h holds it already: what does the second addition start from?"""
+    return x + then(x, lambda y: attend(norm_1(y)), lambda y: feed(norm_2(y)))
+
+
+@block.mistake
+@wrong
+def attention_added_twice(x, norm_1, attend, norm_2, feed):
+    """What attention found is in the result twice. Follow it from h on: who adds it, and how often?"""
+    return (h := x + attend(norm_1(x))) + attend(norm_1(x)) + feed(norm_2(h))
+
+
+@block.mistake
+class CacheNotPassedOn(StepByStep):
+    """Right without a cache, but with one the earlier tokens are forgotten. What does forward receive that it hands
+    to nobody?"""
+
+    def forward(self, x, freqs_cis, cache=None):
+        return super().forward(x, freqs_cis, None)
+
+
+@block.mistake
+class LayerNotPassedOn(StepByStep):
+    """Every layer believes to be layer 0, so that all of them would write to the same rows of a cache. Who tells
+    attention which layer it is?"""
+
+    def make(self, config, layer, norm, attention, feed_forward):
+        super().make(config, 0, norm, attention, feed_forward)
+
+
+@block.mistake
+class EpsNotPassedOn(StepByStep):
+    """The norms run with an eps of their own. Where does the config's norm_eps go?"""
+
+    def make(self, config, layer, norm, attention, feed_forward):
+        super().make(SimpleNamespace(dim=config.dim, norm_eps=1e-6), layer, norm, attention, feed_forward)
 
 
 # ---- The number of parameters
@@ -271,73 +340,134 @@ def shapes(vocab_size, dim, n_layers, n_heads, n_kv_heads, hidden_dim, tied):
         yield "head", (vocab_size, dim)
 
 
-def total(weight=lambda what, shape: 1, **changed):
+def count(values, weight=lambda what, shape: 1, **changed):
     """A count in which each weight counts `weight(what, shape)` times, with some of the numbers changed."""
-
-    def count(*values):
-        case = count_case(*values)
-        case |= {name: change(case) for name, change in changed.items()}
-        return sum(weight(what, shape) * torch.Size(shape).numel() for what, shape in shapes(**case))
-
-    return count
+    case = count_case(*values)
+    case |= {name: change(case) for name, change in changed.items()}
+    return sum(weight(what, shape) * torch.Size(shape).numel() for what, shape in shapes(**case))
 
 
-def without(*names):
-    return total(lambda what, shape: int(what not in names))
+def count_without(values, *names):
+    return count(values, lambda what, shape: int(what not in names))
 
-
-COUNT_MISTAKES = {
-    "Too many where the head is tied: one tensor is counted in two places. How often does it exist?": total(
-        tied=lambda c: False
-    ),
-    "Right where the head is tied, too few where it has weights of its own. Which matrix stands at the very end?": (
-        without("head")
-    ),
-    "A few hundred or thousand are missing: everything that has one number a channel and is no matrix. Which part is "
-    "that?": without("norm 1", "norm 2", "final norm"),
-    "It is too small by exactly dim. What stands between the last layer and the head?": without("final norm"),
-    "It is too small by dim for each layer. How often does a layer norm its stream?": without("norm 2"),
-    "It is too small by two times dim for each layer. What stands before attention and before the feed-forward?": (
-        without("norm 1", "norm 2")
-    ),
-    "One matrix too many where the head is tied, and one too few where it is not. Does `tied` mean that two tables are "
-    "stored, or one?": total(tied=lambda c: not c["tied"]),
-    "Keys and values were counted as if every query head had its own. What do several heads share here?": total(
-        n_kv_heads=lambda c: c["n_heads"]
-    ),
-    "Attention is too small. Projections lead into queries, keys and values; which one leads back?": without("wo"),
-    "Attention is too small by one narrow matrix a layer. Keys and values: are they the same numbers?": without("wv"),
-    "Keys and values are too small: as if a head had one channel. How wide is a head?": total(
-        lambda what, shape: 1,
-        n_heads=lambda c: c["dim"],
-    ),
-    "The feed-forward has two matrices in this count. How many does a gated one have?": without("gate"),
-    "The width of the feed-forward was taken as 4 · dim. Which argument says how wide it is?": total(
-        hidden_dim=lambda c: 4 * c["dim"]
-    ),
-    "The tokens' vectors are missing. Where does the model look up a token before its first layer?": without(
-        "embedding"
-    ),
-    "However many layers there are, one is counted. By what is the sum of a layer multiplied?": total(
-        n_layers=lambda c: 1
-    ),
-    "More for every layer than a layer has: something was multiplied along that stands outside of the layers. What "
-    "exists once in a model?": lambda *v: v[2] * total()(*v),
-    "Every matrix was counted with a bias, one more number for each of its rows. Do nn.Linear layers here have one?": (
-        lambda *v: total()(*v) + sum(s[0] for w, s in shapes(*v) if len(s) == 2 and w != "embedding")
-    ),
-    "Only the matrices inside the layers are there. What is at the bottom and at the top of the diagram?": without(
-        "embedding", "head", "norm 1", "norm 2", "final norm"
-    ),
-}
 
 count_parameters = Exercise(
     "count_parameters",
     "my_count(vocab_size, dim, n_layers, n_heads, n_kv_heads, hidden_dim, tied) → a whole number",
     COUNT_CASES,
-    total(),
-    COUNT_MISTAKES,
+    lambda *values: count(values),
 )
+
+
+@count_parameters.mistake
+def tied_head_counted_again(*values):
+    """Too many where the head is tied: one tensor is counted in two places. How often does it exist?"""
+    return count(values, tied=lambda c: False)
+
+
+@count_parameters.mistake
+def head_not_counted(*values):
+    """Right where the head is tied, too few where it has weights of its own. Which matrix stands at the very end?"""
+    return count_without(values, "head")
+
+
+@count_parameters.mistake
+def norms_not_counted(*values):
+    """A few hundred or thousand are missing: everything that has one number a channel and is no matrix. Which part
+    is that?"""
+    return count_without(values, "norm 1", "norm 2", "final norm")
+
+
+@count_parameters.mistake
+def final_norm_not_counted(*values):
+    """It is too small by exactly dim. What stands between the last layer and the head?"""
+    return count_without(values, "final norm")
+
+
+@count_parameters.mistake
+def one_norm_per_layer(*values):
+    """It is too small by dim for each layer. How often does a layer norm its stream?"""
+    return count_without(values, "norm 2")
+
+
+@count_parameters.mistake
+def layer_norms_not_counted(*values):
+    """It is too small by two times dim for each layer. What stands before attention and before the feed-forward?"""
+    return count_without(values, "norm 1", "norm 2")
+
+
+@count_parameters.mistake
+def tied_read_the_wrong_way_round(*values):
+    """One matrix too many where the head is tied, and one too few where it is not. Does `tied` mean that two tables
+    are stored, or one?"""
+    return count(values, tied=lambda c: not c["tied"])
+
+
+@count_parameters.mistake
+def keys_and_values_for_every_query_head(*values):
+    """Keys and values were counted as if every query head had its own. What do several heads share here?"""
+    return count(values, n_kv_heads=lambda c: c["n_heads"])
+
+
+@count_parameters.mistake
+def output_projection_not_counted(*values):
+    """Attention is too small. Projections lead into queries, keys and values; which one leads back?"""
+    return count_without(values, "wo")
+
+
+@count_parameters.mistake
+def values_not_counted(*values):
+    """Attention is too small by one narrow matrix a layer. Keys and values: are they the same numbers?"""
+    return count_without(values, "wv")
+
+
+@count_parameters.mistake
+def one_channel_per_head(*values):
+    """Keys and values are too small: as if a head had one channel. How wide is a head?"""
+    return count(values, n_heads=lambda c: c["dim"])
+
+
+@count_parameters.mistake
+def gate_not_counted(*values):
+    """The feed-forward has two matrices in this count. How many does a gated one have?"""
+    return count_without(values, "gate")
+
+
+@count_parameters.mistake
+def classic_hidden_width(*values):
+    """The width of the feed-forward was taken as 4 · dim. Which argument says how wide it is?"""
+    return count(values, hidden_dim=lambda c: 4 * c["dim"])
+
+
+@count_parameters.mistake
+def embedding_not_counted(*values):
+    """The tokens' vectors are missing. Where does the model look up a token before its first layer?"""
+    return count_without(values, "embedding")
+
+
+@count_parameters.mistake
+def one_layer_counted(*values):
+    """However many layers there are, one is counted. By what is the sum of a layer multiplied?"""
+    return count(values, n_layers=lambda c: 1)
+
+
+@count_parameters.mistake
+def everything_multiplied_by_the_layers(*values):
+    """More for every layer than a layer has: something was multiplied along that stands outside of the layers. What
+    exists once in a model?"""
+    return values[2] * count(values)
+
+
+@count_parameters.mistake
+def biases_counted(*values):
+    """Every matrix was counted with a bias, one more number for each of its rows. Do nn.Linear layers here have one?"""
+    return count(values) + sum(shape[0] for what, shape in shapes(*values) if len(shape) == 2 and what != "embedding")
+
+
+@count_parameters.mistake
+def matrices_of_the_layers_only(*values):
+    """Only the matrices inside the layers are there. What is at the bottom and at the top of the diagram?"""
+    return count_without(values, "embedding", "head", "norm 1", "norm 2", "final norm")
 
 
 # ---- The guess after each layer
@@ -396,19 +526,58 @@ def streams(model, idx):
 
 def read_with(read, keep=slice(None)):
     """A lens that gives `read(model, stream)` for the streams in `keep`."""
-    return lambda model, idx: torch.stack([read(model, s) for s in streams(model, idx)[keep]])
+    return wraps(read)(lambda model, idx: torch.stack([read(model, s) for s in streams(model, idx)[keep]]))
 
 
 def head(model, stream):
     return model.norm(stream) @ model.output.weight.T
 
 
-def each_from_the_start(model, idx):
+logit_lens = Exercise(
+    "logit_lens",
+    "my_lens(model, idx) → logits (n_layers + 1, B, T, V)",
+    LENS_CASES,
+    read_with(head),
+    run=run_lens,
+)
+
+
+@logit_lens.mistake
+@read_with
+def head_without_norm(model, stream):
+    """The streams went to the head without the norm in between. What has the head always read in training?"""
+    return stream @ model.output.weight.T
+
+
+@logit_lens.mistake
+def guess_before_the_first_layer_missing(model, idx):
+    """The first row is missing: what does the model guess before any layer has run?"""
+    return read_with(head, slice(1, None))(model, idx)
+
+
+@logit_lens.mistake
+def guess_after_the_last_layer_missing(model, idx):
+    """The last row is missing. Is the stream looked at before a layer or behind it?"""
+    return read_with(head, slice(None, -1))(model, idx)
+
+
+@logit_lens.mistake
+def last_guess_only(model, idx):
+    """Only the last guess is there. Where does the loop keep the guesses on the way?"""
+    return head(model, streams(model, idx)[-1])
+
+
+@logit_lens.mistake
+def every_layer_reads_the_embedding(model, idx):
+    """All layers read the embedding. What should the second one read?"""
     table, x = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx)
     return torch.stack([head(model, s) for s in (x, *(layer(x, table) for layer in model.layers))])
 
 
-def normed_on_the_way(model, idx):
+@logit_lens.mistake
+def normed_copy_passed_on(model, idx):
+    """The normed copy went on into the next layer. The lens should look at the stream and leave it alone: what does
+    it change?"""
     table, x, found = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx), []
     for layer in (lambda s, t: s, *model.layers):
         x = model.norm(layer(x, table))
@@ -416,7 +585,10 @@ def normed_on_the_way(model, idx):
     return torch.stack(found)
 
 
-def normed_behind_each_layer(model, idx):
+@logit_lens.mistake
+def layer_output_normed_and_passed_on(model, idx):
+    """The first two guesses are right and the later ones are not: what a layer gave was normed, and that went on
+    into the next layer. Which tensor should the next one read?"""
     table, x = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx)
     found = [head(model, x)]
     for layer in model.layers:
@@ -425,39 +597,16 @@ def normed_behind_each_layer(model, idx):
     return torch.stack(found)
 
 
-def differences(model, idx):
+@logit_lens.mistake
+def layer_output_without_the_residual_stream(model, idx):
+    """The guesses come from what each layer adds, without what was there before. What does the head read at the end?"""
     found = streams(model, idx)
     added = [found[0]] + [b - a for a, b in zip(found, found[1:], strict=False)]
     return torch.stack([head(model, s) for s in added])
 
 
-LENS_MISTAKES = {
-    "The streams went to the head without the norm in between. What has the head always read in training?": read_with(
-        lambda model, stream: stream @ model.output.weight.T
-    ),
-    "The first row is missing: what does the model guess before any layer has run?": read_with(head, slice(1, None)),
-    "The last row is missing. Is the stream looked at before a layer or behind it?": read_with(head, slice(None, -1)),
-    "Only the last guess is there. Where does the loop keep the guesses on the way?": lambda model, idx: head(
-        model, streams(model, idx)[-1]
-    ),
-    "All layers read the embedding. What should the second one read?": each_from_the_start,
-    "The normed copy went on into the next layer. The lens should look at the stream and leave it alone: what does it "
-    "change?": normed_on_the_way,
-    "The first two guesses are right and the later ones are not: what a layer gave was normed, and that went on into "
-    "the next layer. Which tensor should the next one read?": normed_behind_each_layer,
-    "The guesses come from what each layer adds, without what was there before. What does the head read at the end?": (
-        differences
-    ),
-    "These are probabilities: each row sums to 1. What comes before the softmax?": read_with(
-        lambda model, stream: head(model, stream).softmax(-1)
-    ),
-}
-
-logit_lens = Exercise(
-    "logit_lens",
-    "my_lens(model, idx) → logits (n_layers + 1, B, T, V)",
-    LENS_CASES,
-    read_with(head),
-    LENS_MISTAKES,
-    run=run_lens,
-)
+@logit_lens.mistake
+@read_with
+def probabilities_instead_of_logits(model, stream):
+    """These are probabilities: each row sums to 1. What comes before the softmax?"""
+    return head(model, stream).softmax(-1)

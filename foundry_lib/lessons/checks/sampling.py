@@ -1,5 +1,7 @@
 """Exercises of lesson 08: the filters. Each takes scores (..., V) and gives scores (..., V), removed tokens at −∞."""
 
+from functools import wraps
+
 import torch
 from torch.nn.functional import one_hot
 
@@ -15,6 +17,7 @@ def scores(*shape, seed=0, spread=2.0):
 def row_by_row(one):
     """Make a filter of one row (V,) into one of any number of rows."""
 
+    @wraps(one)
     def all_rows(logits, setting):
         rows = [one(row, setting) for row in logits.reshape(-1, logits.shape[-1])]
         return torch.stack(rows).reshape(logits.shape)
@@ -32,7 +35,7 @@ def heated(row, t):
 
 def greedy_by(make):
     """Right where it is warm; at temperature 0 `make(logits)`."""
-    return lambda logits, t: logits / t if t > 0 else make(logits)
+    return wraps(make)(lambda logits, t: logits / t if t > 0 else make(logits))
 
 
 def is_best(logits):
@@ -58,53 +61,115 @@ temperature = Exercise(
     ],
     row_by_row(heated),
     {
-        "A high temperature makes it sharper, and it should make it flatter. Multiply or divide?": row_by_row(
-            lambda row, t: row * t if t > 0 else heated(row, 0)
-        ),
-        "These are probabilities. On which side of the softmax does the temperature act?": row_by_row(
-            lambda row, t: row.softmax(-1) / t if t > 0 else heated(row, 0)
-        ),
-        "The softmax is already taken. Who takes it later, for all filters together?": row_by_row(
-            lambda row, t: (row / t).softmax(-1) if t > 0 else heated(row, 0)
-        ),
-        "These are probabilities, at temperature 0 too. Who takes the softmax later, for all filters?": row_by_row(
-            lambda row, t: heated(row, t).softmax(-1)
-        ),
-        "These are probabilities, and at temperature 0 NaN. What do the other filters expect, and what is left when "
-        "nothing is left to chance?": lambda logits, t: (logits / t).softmax(-1),
-        "At temperature 0 there is NaN or infinity. What is left to choose when nothing is left to chance?": (
-            lambda logits, t: logits / t
-        ),
-        "At temperature 0 nothing is removed. Which tokens can still be drawn?": row_by_row(
-            lambda row, t: row / t if t > 0 else row
-        ),
-        "At temperature 0 one token of all rows together is left. How many choices are made in a batch?": (
-            lambda logits, t: logits / t if t > 0 else logits.masked_fill(logits < logits.max(), -INF)
-        ),
-        "The temperature is subtracted: that moves all scores alike, and softmax does not notice.": row_by_row(
-            lambda row, t: row - t if t > 0 else heated(row, 0)
-        ),
-        "At temperature 0 the removed tokens have the score 0. Is a score of 0 impossible?": row_by_row(
-            lambda row, t: row / t if t > 0 else heated(row, 0).nan_to_num(neginf=0.0)
-        ),
-        "A temperature of nearly 0 is still warm. What should be left to choose at 0 itself?": lambda logits, t: (
-            logits / max(t, 1e-6)
-        ),
-        "At temperature 0 the right token stays, but with another score than it had: the one that stays keeps its "
-        "score. Where does the 0 come from?": greedy_by(lambda logits: torch.where(is_best(logits), 0.0, -INF)),
-        "At temperature 0 there is a 1 for the likeliest and a 0 for the others, as if they were probabilities. Which "
-        "chance does the softmax give to a score of 0?": greedy_by(lambda logits: is_best(logits).to(logits.dtype)),
-        "At temperature 0 whole numbers came out, 1 for the likeliest and 0 for the others. What do the other filters "
-        "expect?": greedy_by(lambda logits: one_hot(logits.argmax(-1), logits.shape[-1])),
-        "At temperature 0 the id of the likeliest came out. Who draws a token, a filter or the one who calls it?": (
-            greedy_by(lambda logits: logits.argmax(-1))
-        ),
-    },
-    {
         "At temperature 0 nothing was removed: the scores were divided by something tiny, and all became huge. Which "
         "score can never be drawn?": not_by_a_tiny_number,
     },
 )
+
+
+@temperature.mistake
+@row_by_row
+def multiplied_by_t(row, t):
+    """A high temperature makes it sharper, and it should make it flatter. Multiply or divide?"""
+    return row * t if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def probabilities_divided_by_t(row, t):
+    """These are probabilities. On which side of the softmax does the temperature act?"""
+    return row.softmax(-1) / t if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def probabilities_when_warm(row, t):
+    """The softmax is already taken. Who takes it later, for all filters together?"""
+    return (row / t).softmax(-1) if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def probabilities_at_every_t(row, t):
+    """These are probabilities, at temperature 0 too. Who takes the softmax later, for all filters?"""
+    return heated(row, t).softmax(-1)
+
+
+@temperature.mistake
+def probabilities_and_zero_not_handled(logits, t):
+    """These are probabilities, and at temperature 0 NaN. What do the other filters expect, and what is left when
+    nothing is left to chance?"""
+    return (logits / t).softmax(-1)
+
+
+@temperature.mistake
+def zero_not_handled(logits, t):
+    """At temperature 0 there is NaN or infinity. What is left to choose when nothing is left to chance?"""
+    return logits / t
+
+
+@temperature.mistake
+@row_by_row
+def greedy_removes_nothing(row, t):
+    """At temperature 0 nothing is removed. Which tokens can still be drawn?"""
+    return row / t if t > 0 else row
+
+
+@temperature.mistake
+def one_greedy_choice_for_all_rows(logits, t):
+    """At temperature 0 one token of all rows together is left. How many choices are made in a batch?"""
+    return logits / t if t > 0 else logits.masked_fill(logits < logits.max(), -INF)
+
+
+@temperature.mistake
+@row_by_row
+def t_subtracted(row, t):
+    """The temperature is subtracted: that moves all scores alike, and softmax does not notice."""
+    return row - t if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def greedy_scores_the_others_zero(row, t):
+    """At temperature 0 the removed tokens have the score 0. Is a score of 0 impossible?"""
+    return row / t if t > 0 else heated(row, 0).nan_to_num(neginf=0.0)
+
+
+@temperature.mistake
+def tiny_t_instead_of_greedy(logits, t):
+    """A temperature of nearly 0 is still warm. What should be left to choose at 0 itself?"""
+    return logits / max(t, 1e-6)
+
+
+@temperature.mistake
+@greedy_by
+def greedy_scores_the_best_zero(logits):
+    """At temperature 0 the right token stays, but with another score than it had: the one that stays keeps its
+    score. Where does the 0 come from?"""
+    return torch.where(is_best(logits), 0.0, -INF)
+
+
+@temperature.mistake
+@greedy_by
+def greedy_one_hot(logits):
+    """At temperature 0 there is a 1 for the likeliest and a 0 for the others, as if they were probabilities. Which
+    chance does the softmax give to a score of 0?"""
+    return is_best(logits).to(logits.dtype)
+
+
+@temperature.mistake
+@greedy_by
+def greedy_one_hot_of_whole_numbers(logits):
+    """At temperature 0 whole numbers came out, 1 for the likeliest and 0 for the others. What do the other filters
+    expect?"""
+    return one_hot(logits.argmax(-1), logits.shape[-1])
+
+
+@temperature.mistake
+@greedy_by
+def greedy_id_instead_of_scores(logits):
+    """At temperature 0 the id of the likeliest came out. Who draws a token, a filter or the one who calls it?"""
+    return logits.argmax(-1)
 
 
 def best(row, k):
@@ -125,43 +190,81 @@ top_k = Exercise(
         {"logits": scores(4, seed=7), "k": 10},
     ],
     row_by_row(best),
-    {
-        "One token too many is kept. With which place of the order is compared?": row_by_row(
-            lambda row, k: best(row, k + 1)
-        ),
-        "One token too few is kept. Does the k-th itself stay?": row_by_row(lambda row, k: best(row, max(1, k - 1))),
-        "The unlikeliest are kept. Which end of the order is the good one?": row_by_row(
-            lambda row, k: keep(row, set(row.argsort()[:k].tolist()))
-        ),
-        "Removed tokens have the score 0, and e⁰ is 1. Which score can not be drawn?": row_by_row(
-            lambda row, k: best(row, k).nan_to_num(neginf=0.0)
-        ),
-        "Of two that are equally likely at the border one was kept. What tells them apart?": row_by_row(
-            lambda row, k: keep(row, set(row.argsort(descending=True, stable=True)[:k].tolist()))
-        ),
-        "All rows share one border. Is what is likely in one row likely in another?": lambda logits, k: (
-            logits.masked_fill(logits < logits.flatten().topk(min(k, logits.shape[-1])).values[-1], -INF)
-        ),
-        "With k larger than the vocabulary it does not run. What should k = 10 keep of 4 tokens?": lambda logits, k: (
-            logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1:], -INF)
-        ),
-        "Of several equally likely at the border only some were kept, as torch.topk happened to pick them. What tells "
-        "them apart?": lambda logits, k: torch.full_like(logits, -INF).scatter(
-            -1, *logits.topk(min(k, logits.shape[-1]), dim=-1)[::-1]
-        ),
-        "The k-th token itself is gone, and with k = 1 nothing is left. What should happen to a score that equals the "
-        "border?": lambda logits, k: logits.masked_fill(
-            logits <= logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:], -INF
-        ),
-        "With k larger than the vocabulary it looks for a place that a sorted row does not have. How many places has "
-        "one of 4 tokens?": lambda logits, k: logits.masked_fill(
-            logits < logits.sort(dim=-1, descending=True).values[..., k - 1, None], -INF
-        ),
-        "These are probabilities. Which form do the other filters expect?": lambda logits, k: row_by_row(best)(
-            logits, k
-        ).softmax(-1),
-    },
 )
+
+
+@top_k.mistake
+@row_by_row
+def one_token_too_many(row, k):
+    """One token too many is kept. With which place of the order is compared?"""
+    return best(row, k + 1)
+
+
+@top_k.mistake
+@row_by_row
+def one_token_too_few(row, k):
+    """One token too few is kept. Does the k-th itself stay?"""
+    return best(row, max(1, k - 1))
+
+
+@top_k.mistake
+@row_by_row
+def least_probable_kept(row, k):
+    """The unlikeliest are kept. Which end of the order is the good one?"""
+    return keep(row, set(row.argsort()[:k].tolist()))
+
+
+@top_k.mistake
+@row_by_row
+def top_k_scores_the_others_zero(row, k):
+    """Removed tokens have the score 0, and e⁰ is 1. Which score can not be drawn?"""
+    return best(row, k).nan_to_num(neginf=0.0)
+
+
+@top_k.mistake
+@row_by_row
+def one_of_two_tied_kept(row, k):
+    """Of two that are equally likely at the border one was kept. What tells them apart?"""
+    return keep(row, set(row.argsort(descending=True, stable=True)[:k].tolist()))
+
+
+@top_k.mistake
+def one_border_for_all_rows(logits, k):
+    """All rows share one border. Is what is likely in one row likely in another?"""
+    return logits.masked_fill(logits < logits.flatten().topk(min(k, logits.shape[-1])).values[-1], -INF)
+
+
+@top_k.mistake
+def topk_with_k_beyond_the_vocabulary(logits, k):
+    """With k larger than the vocabulary it does not run. What should k = 10 keep of 4 tokens?"""
+    return logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1:], -INF)
+
+
+@top_k.mistake
+def some_of_the_tied_kept(logits, k):
+    """Of several equally likely at the border only some were kept, as torch.topk happened to pick them. What tells
+    them apart?"""
+    return torch.full_like(logits, -INF).scatter(-1, *logits.topk(min(k, logits.shape[-1]), dim=-1)[::-1])
+
+
+@top_k.mistake
+def border_removed_too(logits, k):
+    """The k-th token itself is gone, and with k = 1 nothing is left. What should happen to a score that equals the
+    border?"""
+    return logits.masked_fill(logits <= logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:], -INF)
+
+
+@top_k.mistake
+def index_k_beyond_the_vocabulary(logits, k):
+    """With k larger than the vocabulary it looks for a place that a sorted row does not have. How many places has
+    one of 4 tokens?"""
+    return logits.masked_fill(logits < logits.sort(dim=-1, descending=True).values[..., k - 1, None], -INF)
+
+
+@top_k.mistake
+def top_k_probabilities(logits, k):
+    """These are probabilities. Which form do the other filters expect?"""
+    return row_by_row(best)(logits, k).softmax(-1)
 
 
 def nucleus(row, p, cross=True):
@@ -175,50 +278,11 @@ def nucleus(row, p, cross=True):
     return keep(row, kept)
 
 
-def above_share(row, p):
-    probs = row.softmax(-1)
-    return keep(row, set((probs >= 1 - p).nonzero().flatten().tolist()))
-
-
-def unsorted(row, p):
-    probs = row.softmax(-1)
-    return keep(row, set(((probs.cumsum(-1) - probs) < p).nonzero().flatten().tolist()))
-
-
-def from_below(row, p):
-    probs, kept, total = row.softmax(-1), set(), 0.0
-    for token in probs.argsort().tolist():
-        if total >= p:
-            break
-        kept.add(token)
-        total += probs[token].item()
-    return keep(row, kept)
-
-
 def in_order(logits, p):
     """The scores from the likeliest on, the tokens in this order, and which places are too far down."""
     ordered, order = logits.sort(dim=-1, descending=True)
     probs = ordered.softmax(-1)
     return ordered, order, probs.cumsum(-1) - probs >= p
-
-
-def mask_left_in_order(logits, p):
-    return logits.masked_fill(in_order(logits, p)[2], -INF)
-
-
-def scores_left_in_order(logits, p):
-    ordered, _, remove = in_order(logits, p)
-    return ordered.masked_fill(remove, -INF)
-
-
-def scores_gathered(logits, p):
-    ordered, order, remove = in_order(logits, p)
-    return ordered.masked_fill(remove, -INF).gather(-1, order)
-
-
-def mask_gathered(logits, p):
-    _, order, remove = in_order(logits, p)
-    return logits.masked_fill(remove.gather(-1, order), -INF)
 
 
 top_p = Exercise(
@@ -232,37 +296,104 @@ top_p = Exercise(
         {"logits": scores(3, 6, seed=11), "p": 0.3},
     ],
     row_by_row(nucleus),
-    {
-        "The token that crosses p is missing; where the likeliest alone holds more than p, none is left. What must "
-        "stay?": row_by_row(lambda row, p: nucleus(row, p, cross=False)),
-        "It added up from the left, in the order of the ids. In which order must it be?": row_by_row(unsorted),
-        "It began with the unlikeliest. From which end is the set the smallest?": row_by_row(from_below),
-        "It kept each token with a probability above 1 − p by itself. What must reach p, each token or their sum?": (
-            row_by_row(above_share)
-        ),
-        "Removed tokens have the score 0. What does softmax make of a score of 0?": row_by_row(
-            lambda row, p: nucleus(row, p).nan_to_num(neginf=0.0)
-        ),
-        "One token more than needed is kept. Has p been reached before it?": row_by_row(
-            lambda row, p: best(row, int(nucleus(row, p).isfinite().sum()) + 1)
-        ),
-        "The right set, but as probabilities. Which form do the other filters expect here?": lambda logits, p: (
-            row_by_row(nucleus)(logits, p).softmax(-1)
-        ),
-        "It keeps the share p of the vocabulary. Of what should p be a share?": row_by_row(
-            lambda row, p: best(row, max(1, round(p * len(row))))
-        ),
-        "The right number of tokens is kept, but not the right ones: what was found in sorted order was used on the "
-        "unsorted scores. Which token does its first place speak of?": mask_left_in_order,
-        "The right scores are kept, but from the likeliest down. Whose score is the first one of a row?": (
-            scores_left_in_order
-        ),
-        "The scores went back to the wrong tokens. `order` says which token stands at a place: does it also say at "
-        "which place a token stands?": scores_gathered,
-        "The scores stand where they should, but what is removed went back to the wrong tokens. What does `order` "
-        "hold, tokens or places?": mask_gathered,
-        "Each token had to reach p alone, and often none does. Whose probabilities are added up?": (
-            lambda logits, p: logits.masked_fill(logits.softmax(-1) < p, -INF)
-        ),
-    },
 )
+
+
+@top_p.mistake
+@row_by_row
+def crossing_token_removed(row, p):
+    """The token that crosses p is missing; where the likeliest alone holds more than p, none is left. What must
+    stay?"""
+    return nucleus(row, p, cross=False)
+
+
+@top_p.mistake
+@row_by_row
+def added_up_in_id_order(row, p):
+    """It added up from the left, in the order of the ids. In which order must it be?"""
+    probs = row.softmax(-1)
+    return keep(row, set(((probs.cumsum(-1) - probs) < p).nonzero().flatten().tolist()))
+
+
+@top_p.mistake
+@row_by_row
+def added_up_from_the_least_probable(row, p):
+    """It began with the unlikeliest. From which end is the set the smallest?"""
+    probs, kept, total = row.softmax(-1), set(), 0.0
+    for token in probs.argsort().tolist():
+        if total >= p:
+            break
+        kept.add(token)
+        total += probs[token].item()
+    return keep(row, kept)
+
+
+@top_p.mistake
+@row_by_row
+def each_token_above_one_minus_p(row, p):
+    """It kept each token with a probability above 1 − p by itself. What must reach p, each token or their sum?"""
+    probs = row.softmax(-1)
+    return keep(row, set((probs >= 1 - p).nonzero().flatten().tolist()))
+
+
+@top_p.mistake
+@row_by_row
+def top_p_scores_the_others_zero(row, p):
+    """Removed tokens have the score 0. What does softmax make of a score of 0?"""
+    return nucleus(row, p).nan_to_num(neginf=0.0)
+
+
+@top_p.mistake
+@row_by_row
+def one_more_than_the_nucleus(row, p):
+    """One token more than needed is kept. Has p been reached before it?"""
+    return best(row, int(nucleus(row, p).isfinite().sum()) + 1)
+
+
+@top_p.mistake
+def top_p_probabilities(logits, p):
+    """The right set, but as probabilities. Which form do the other filters expect here?"""
+    return row_by_row(nucleus)(logits, p).softmax(-1)
+
+
+@top_p.mistake
+@row_by_row
+def share_of_the_vocabulary(row, p):
+    """It keeps the share p of the vocabulary. Of what should p be a share?"""
+    return best(row, max(1, round(p * len(row))))
+
+
+@top_p.mistake
+def mask_left_in_sorted_order(logits, p):
+    """The right number of tokens is kept, but not the right ones: what was found in sorted order was used on the
+    unsorted scores. Which token does its first place speak of?"""
+    return logits.masked_fill(in_order(logits, p)[2], -INF)
+
+
+@top_p.mistake
+def scores_left_in_sorted_order(logits, p):
+    """The right scores are kept, but from the likeliest down. Whose score is the first one of a row?"""
+    ordered, _, remove = in_order(logits, p)
+    return ordered.masked_fill(remove, -INF)
+
+
+@top_p.mistake
+def scores_gathered_instead_of_scattered(logits, p):
+    """The scores went back to the wrong tokens. `order` says which token stands at a place: does it also say at
+    which place a token stands?"""
+    ordered, order, remove = in_order(logits, p)
+    return ordered.masked_fill(remove, -INF).gather(-1, order)
+
+
+@top_p.mistake
+def mask_gathered_instead_of_scattered(logits, p):
+    """The scores stand where they should, but what is removed went back to the wrong tokens. What does `order` hold,
+    tokens or places?"""
+    _, order, remove = in_order(logits, p)
+    return logits.masked_fill(remove.gather(-1, order), -INF)
+
+
+@top_p.mistake
+def each_token_must_reach_p(logits, p):
+    """Each token had to reach p alone, and often none does. Whose probabilities are added up?"""
+    return logits.masked_fill(logits.softmax(-1) < p, -INF)

@@ -7,6 +7,7 @@ three steps follow each other, each with its own batch and learning rate.
 import math
 import weakref
 import zlib
+from functools import wraps
 
 import torch
 from torch import nn
@@ -29,7 +30,12 @@ def loss_case(B, T, V, ignored=0, scale=1.0):
     return {"logits": scale * torch.randn(B, T, V, generator=g), "y": y}
 
 
-LOSS_CASES = [loss_case(2, 3, 5), loss_case(3, 4, 7, ignored=2, scale=2.0), loss_case(4, 6, 3, ignored=3, scale=20.0)]
+LOSS_CASES = [
+    loss_case(2, 3, 5),
+    loss_case(3, 4, 7, ignored=2, scale=2.0),
+    loss_case(4, 6, 3, ignored=3, scale=20.0),
+    loss_case(5, 2, 4, scale=200.0),  # losses above 103, where a probability in 32 bits is 0
+]
 
 
 def prices(logits, y):
@@ -43,74 +49,115 @@ def mean_price(logits, y):
     return prices(logits, y).sum() / (y != IGNORED).sum()
 
 
-def pooled(logits, y):
-    """The logarithm of the mean probability."""
-    kept = y != IGNORED
-    return -((-prices(logits, y)).exp() * kept).sum().div(kept.sum()).log()
-
-
-def over_rows_with_targets(logits, y):
-    """The softmax runs down the targets' rows of scores, for each piece."""
-    kept = y != IGNORED
-    return -logits[kept].log_softmax(0).gather(-1, y[kept][:, None]).mean()
-
-
-def every_target_everywhere(logits, y):
-    kept = y != IGNORED
-    return -logits[kept].log_softmax(-1)[:, y[kept]].mean()
-
-
 def mean_of(scores, y):
     """The mean of −scores at the targets."""
     marked = one_hot(y.clamp(min=0), scores.shape[-1]) * (y != IGNORED)[..., None]
     return -(scores * marked).sum() / (y != IGNORED).sum()
 
 
-LOSS_MISTAKES = {
-    "The sum was divided by all places, also those without a target (−100). How many targets are there?": (
-        lambda logits, y: prices(logits, y).mean()
-    ),
-    "Places that have no target were charged as if piece 0 were wanted there. Which value of y says that there is "
-    "none?": lambda logits, y: mean_price(logits, y.clamp(min=0)),
-    "It looks as if a softmax had been taken of probabilities, so that even a sure guess pays. What does cross_entropy "
-    "expect, scores or probabilities?": lambda logits, y: mean_price(logits.softmax(-1), y),
-    "It has the wrong sign: it falls as the model gets worse.": lambda logits, y: -mean_price(logits, y),
-    "The whole batch was added up, so that a larger batch has a larger loss.": lambda logits, y: prices(
-        logits, y
-    ).sum(),
-    "Each row was averaged for itself first, so that a target in a short row weighs more than one in a long row.": (
-        lambda logits, y: (prices(logits, y).sum(1) / (y != IGNORED).sum(1)).mean()
-    ),
-    "It counts in bits. To which base is the logarithm of a nat?": lambda logits, y: (
-        mean_price(logits, y) / math.log(2)
-    ),
-    "The targets of the last row alone were priced. How many rows has the batch?": lambda logits, y: mean_price(
-        logits[-1:], y[-1:]
-    ),
-    "It is the logarithm of the mean probability. What is averaged, the probabilities or their prices?": pooled,
-    "The scores themselves were averaged, without a softmax: nothing makes them sum to 1.": mean_of,
-    "The softmax ran over the places of a row instead of the pieces. Which axis of (B, T, V) are the choices?": (
-        lambda logits, y: mean_of(torch.log_softmax(logits, 1), y)
-    ),
-    "The softmax ran over the rows of the batch, so that tales compete with each other. Between which of the scores is "
-    "the choice?": lambda logits, y: mean_of(torch.log_softmax(logits, 0), y),
-    "The softmax ran down the places that have a target, one piece at a time. Which axis holds the choices of one "
-    "place?": over_rows_with_targets,
-    "Each place was charged for the targets of all places. How many of the picked numbers belong to one place?": (
-        every_target_everywhere
-    ),
-    "It is the mean probability of the right pieces, and not yet a price. What does −ln do to it?": lambda logits, y: (
-        -mean_of(logits.softmax(-1), y)
-    ),
-}
-
 mean_loss = Exercise(
     "mean_loss",
     "my_loss(logits, y) → nats a target, a number",
     LOSS_CASES,
     mean_price,
-    LOSS_MISTAKES,
 )
+
+
+@mean_loss.mistake
+def mean_over_all_positions(logits, y):
+    """The sum was divided by all places, also those without a target (−100). How many targets are there?"""
+    return prices(logits, y).mean()
+
+
+@mean_loss.mistake
+def ignored_targets_taken_as_token_zero(logits, y):
+    """Places that have no target were charged as if piece 0 were wanted there. Which value of y says that there is
+    none?"""
+    return mean_price(logits, y.clamp(min=0))
+
+
+@mean_loss.mistake
+def softmax_taken_twice(logits, y):
+    """It looks as if a softmax had been taken of probabilities, so that even a sure guess pays. What does
+    cross_entropy expect, scores or probabilities?"""
+    return mean_price(logits.softmax(-1), y)
+
+
+@mean_loss.mistake
+def sign_reversed(logits, y):
+    """It has the wrong sign: it falls as the model gets worse."""
+    return -mean_price(logits, y)
+
+
+@mean_loss.mistake
+def losses_summed(logits, y):
+    """The whole batch was added up, so that a larger batch has a larger loss."""
+    return prices(logits, y).sum()
+
+
+@mean_loss.mistake
+def mean_of_the_row_means(logits, y):
+    """Each row was averaged for itself first, so that a target in a short row weighs more than one in a long row."""
+    return (prices(logits, y).sum(1) / (y != IGNORED).sum(1)).mean()
+
+
+@mean_loss.mistake
+def loss_in_bits(logits, y):
+    """It counts in bits. To which base is the logarithm of a nat?"""
+    return mean_price(logits, y) / math.log(2)
+
+
+@mean_loss.mistake
+def last_row_only(logits, y):
+    """The targets of the last row alone were priced. How many rows has the batch?"""
+    return mean_price(logits[-1:], y[-1:])
+
+
+@mean_loss.mistake
+def logarithm_of_the_mean_probability(logits, y):
+    """It is the logarithm of the mean probability. What is averaged, the probabilities or their prices?"""
+    kept = y != IGNORED
+    return -((-prices(logits, y)).exp() * kept).sum().div(kept.sum()).log()
+
+
+@mean_loss.mistake
+def scores_averaged_without_softmax(scores, y):
+    """The scores themselves were averaged, without a softmax: nothing makes them sum to 1."""
+    return mean_of(scores, y)
+
+
+@mean_loss.mistake
+def softmax_over_positions(logits, y):
+    """The softmax ran over the places of a row instead of the pieces. Which axis of (B, T, V) are the choices?"""
+    return mean_of(torch.log_softmax(logits, 1), y)
+
+
+@mean_loss.mistake
+def softmax_over_the_batch(logits, y):
+    """The softmax ran over the rows of the batch, so that tales compete with each other. Between which of the scores
+    is the choice?"""
+    return mean_of(torch.log_softmax(logits, 0), y)
+
+
+@mean_loss.mistake
+def softmax_over_positions_with_targets(logits, y):
+    """The softmax ran down the places that have a target, one piece at a time. Which axis holds the choices of one
+    place?"""
+    kept = y != IGNORED
+    return -logits[kept].log_softmax(0).gather(-1, y[kept][:, None]).mean()
+
+
+@mean_loss.mistake
+def every_target_at_every_position(logits, y):
+    """Each place was charged for the targets of all places. How many of the picked numbers belong to one place?"""
+    kept = y != IGNORED
+    return -logits[kept].log_softmax(-1)[:, y[kept]].mean()
+
+
+@mean_loss.mistake
+def mean_probability(logits, y):
+    """It is the mean probability of the right pieces, and not yet a price. What does −ln do to it?"""
+    return -mean_of(logits.softmax(-1), y)
 
 
 # ---- The step
@@ -220,32 +267,29 @@ def plain_step(model, optimizer, x, y, lr, grad_clip, decay=True):
     return loss.item()
 
 
-def steps_in_order(*order, price=None):
-    """A step that does just the named things, in this order."""
-
-    def step(model, optimizer, x, y, lr, grad_clip):
-        loss = price(model, x, y) if price else model(x, y)[1]
-        do = {
-            "rate": lambda: [group.update(lr=lr) for group in optimizer.param_groups],
-            "one rate": lambda: optimizer.param_groups[0].update(lr=lr),
-            "rate below zero": lambda: [group.update(lr=-lr) for group in optimizer.param_groups],
-            "empty": optimizer.zero_grad,
-            "backward": loss.backward,
-            "backward of minus": lambda: (-loss).backward(),
-            "clip": lambda: nn.utils.clip_grad_norm_(model.parameters(), grad_clip),
-            "value": lambda: nn.utils.clip_grad_value_(model.parameters(), grad_clip),
-            "each": lambda: [nn.utils.clip_grad_norm_(p, grad_clip) for p in model.parameters()],
-            "always": lambda: (
-                nn.utils.clip_grad_norm_(model.parameters(), grad_clip).div(grad_clip).clamp(max=1)
-                and scale_up(model, grad_clip)
-            ),
-            "step": optimizer.step,
-        }
-        for name in order:
-            do[name]()
-        return loss.item()
-
-    return step
+def steps_in_order(given, *order, price=None):
+    """A step that does just the named things, in this order; given: the arguments of the step."""
+    model, optimizer, x, y, lr, grad_clip = given
+    loss = price(model, x, y) if price else model(x, y)[1]
+    do = {
+        "rate": lambda: [group.update(lr=lr) for group in optimizer.param_groups],
+        "one rate": lambda: optimizer.param_groups[0].update(lr=lr),
+        "rate below zero": lambda: [group.update(lr=-lr) for group in optimizer.param_groups],
+        "empty": optimizer.zero_grad,
+        "backward": loss.backward,
+        "backward of minus": lambda: (-loss).backward(),
+        "clip": lambda: nn.utils.clip_grad_norm_(model.parameters(), grad_clip),
+        "value": lambda: nn.utils.clip_grad_value_(model.parameters(), grad_clip),
+        "each": lambda: [nn.utils.clip_grad_norm_(p, grad_clip) for p in model.parameters()],
+        "always": lambda: (
+            nn.utils.clip_grad_norm_(model.parameters(), grad_clip).div(grad_clip).clamp(max=1)
+            and scale_up(model, grad_clip)
+        ),
+        "step": optimizer.step,
+    }
+    for name in order:
+        do[name]()
+    return loss.item()
 
 
 def scale_up(model, size):
@@ -254,11 +298,6 @@ def scale_up(model, size):
     norm = math.sqrt(sum(g.pow(2).sum().item() for g in gradients))
     for g in gradients:
         g.mul_(size / norm)
-
-
-def loss_afterwards(model, optimizer, x, y, lr, grad_clip):
-    plain_step(model, optimizer, x, y, lr, grad_clip)
-    return model(x, y)[1].item()
 
 
 def softmax_first(model, x, y):
@@ -281,66 +320,143 @@ def summed(model, x, y):
 
 ALL = ("rate", "empty", "backward", "clip", "step")
 
-STEP_MISTAKES = {
-    "The first step is right, and each later one is pushed by the gradients of all the steps before it. What does "
-    "backward do to numbers that are already in .grad?": steps_in_order("rate", "backward", "clip", "step"),
-    "The weights never move, though the losses are right: either .grad was empty when the optimizer looked, or nobody "
-    "asked it to move them. In which order stand your lines?": steps_in_order(
-        "rate", "backward", "empty", "clip", "step"
-    ),
-    "Each step moves the weights by the gradient of the batch before. In which order do backward and step come?": (
-        steps_in_order("rate", "clip", "step", "empty", "backward")
-    ),
-    "Every step had the learning rate that the optimizer was made with, 0.7. What is lr for?": steps_in_order(
-        "empty", "backward", "clip", "step"
-    ),
-    "Each step used the learning rate of the step before it. When does an optimizer read its lr?": steps_in_order(
-        "empty", "backward", "clip", "step", "rate"
-    ),
-    "Where the gradient was longer than grad_clip, the weights moved too far: nothing shortened it before they "
-    "moved.": steps_in_order("rate", "empty", "backward", "step"),
-    "Each single number of the gradient was cut off, which turns its direction. What has a norm, a number or all of "
-    "them together?": steps_in_order("rate", "empty", "backward", "value", "step"),
-    "Each matrix was clipped for itself, so that the long ones were shortened against the short ones.": steps_in_order(
-        "rate", "empty", "backward", "each", "step"
-    ),
-    "A gradient shorter than grad_clip was made longer. What should happen to a short one?": steps_in_order(
-        "rate", "empty", "backward", "always", "step"
-    ),
-    "Only the first group of weights got lr, the other kept the rate that the optimizer was made with. How long is the "
-    "list of groups?": steps_in_order("one rate", "empty", "backward", "clip", "step"),
-    "The weights moved by lr times their gradient and by nothing else, so the weight decay of the optimizer's groups "
-    "is lost. Who should move them?": lambda m, o, x, y, lr, c: plain_step(m, o, x, y, lr, c, decay=False),
-    "It went uphill: the weights moved along the gradient. Which way does the loss fall?": steps_in_order(
-        "rate", "empty", "backward of minus", "clip", "step"
-    ),
-    "The rate has a minus, so the weights went uphill. Who takes away, your line or the optimizer?": steps_in_order(
-        "rate below zero", "empty", "backward", "clip", "step"
-    ),
-    "The loss is that of the batch when it has already been learned from. Which forward pass gives it?": (
-        loss_afterwards
-    ),
-    "The scores went through a softmax before cross_entropy, which takes one itself: the gradients are too small.": (
-        steps_in_order(*ALL, price=softmax_first)
-    ),
-    "The model was asked for the token that it reads. On the tales such a loss falls below the floor, where no honest "
-    "one can be. Which of x and y is one token ahead?": steps_in_order(*ALL, price=repeating),
-    "Places without a target (−100) made the mean smaller. Over how many targets is it taken?": steps_in_order(
-        *ALL, price=padding_counted
-    ),
-    "The losses of a batch were added up, so that gradients grow with the size of a batch.": steps_in_order(
-        *ALL, price=summed
-    ),
-    "Two updates were made with one batch. How often does the guide's loop call the optimizer?": steps_in_order(
-        *ALL, "step"
-    ),
-    "backward ran twice, once more than there are losses, and the second gradient was added to the first.": (
-        lambda m, o, x, y, lr, c: twice(m, o, x, y, lr, c)
-    ),
-}
+
+train_step = Exercise(
+    "train_step",
+    "my_train_step(model, optimizer, x, y, lr, grad_clip) → the batch's loss, a number",
+    STEP_CASES,
+    plain_step,
+    run=run_steps,
+    told=updates,
+    value_name=loss_or_weights,
+)
 
 
-def twice(model, optimizer, x, y, lr, grad_clip):
+@train_step.mistake
+def gradients_never_emptied(*given):
+    """The first step is right, and each later one is pushed by the gradients of all the steps before it. What does
+    backward do to numbers that are already in .grad?"""
+    return steps_in_order(given, "rate", "backward", "clip", "step")
+
+
+@train_step.mistake
+def gradients_emptied_after_backward(*given):
+    """The weights never move, though the losses are right: either .grad was empty when the optimizer looked, or
+    nobody asked it to move them. In which order stand your lines?"""
+    return steps_in_order(given, "rate", "backward", "empty", "clip", "step")
+
+
+@train_step.mistake
+def step_before_backward(*given):
+    """Each step moves the weights by the gradient of the batch before. In which order do backward and step come?"""
+    return steps_in_order(given, "rate", "clip", "step", "empty", "backward")
+
+
+@train_step.mistake
+def learning_rate_not_set(*given):
+    """Every step had the learning rate that the optimizer was made with, 0.7. What is lr for?"""
+    return steps_in_order(given, "empty", "backward", "clip", "step")
+
+
+@train_step.mistake
+def learning_rate_set_after_the_step(*given):
+    """Each step used the learning rate of the step before it. When does an optimizer read its lr?"""
+    return steps_in_order(given, "empty", "backward", "clip", "step", "rate")
+
+
+@train_step.mistake
+def gradients_not_clipped(*given):
+    """Where the gradient was longer than grad_clip, the weights moved too far: nothing shortened it before they
+    moved."""
+    return steps_in_order(given, "rate", "empty", "backward", "step")
+
+
+@train_step.mistake
+def gradients_clipped_by_value(*given):
+    """Each single number of the gradient was cut off, which turns its direction. What has a norm, a number or all of
+    them together?"""
+    return steps_in_order(given, "rate", "empty", "backward", "value", "step")
+
+
+@train_step.mistake
+def each_matrix_clipped_alone(*given):
+    """Each matrix was clipped for itself, so that the long ones were shortened against the short ones."""
+    return steps_in_order(given, "rate", "empty", "backward", "each", "step")
+
+
+@train_step.mistake
+def gradients_always_scaled_to_the_clip(*given):
+    """A gradient shorter than grad_clip was made longer. What should happen to a short one?"""
+    return steps_in_order(given, "rate", "empty", "backward", "always", "step")
+
+
+@train_step.mistake
+def learning_rate_of_the_first_group_only(*given):
+    """Only the first group of weights got lr, the other kept the rate that the optimizer was made with. How long is
+    the list of groups?"""
+    return steps_in_order(given, "one rate", "empty", "backward", "clip", "step")
+
+
+@train_step.mistake
+def weight_decay_lost(model, optimizer, x, y, lr, grad_clip):
+    """The weights moved by lr times their gradient and by nothing else, so the weight decay of the optimizer's
+    groups is lost. Who should move them?"""
+    return plain_step(model, optimizer, x, y, lr, grad_clip, decay=False)
+
+
+@train_step.mistake
+def backward_of_minus_the_loss(*given):
+    """It went uphill: the weights moved along the gradient. Which way does the loss fall?"""
+    return steps_in_order(given, "rate", "empty", "backward of minus", "clip", "step")
+
+
+@train_step.mistake
+def learning_rate_negated(*given):
+    """The rate has a minus, so the weights went uphill. Who takes away, your line or the optimizer?"""
+    return steps_in_order(given, "rate below zero", "empty", "backward", "clip", "step")
+
+
+@train_step.mistake
+def loss_after_the_step(model, optimizer, x, y, lr, grad_clip):
+    """The loss is that of the batch when it has already been learned from. Which forward pass gives it?"""
+    plain_step(model, optimizer, x, y, lr, grad_clip)
+    return model(x, y)[1].item()
+
+
+@train_step.mistake
+def softmax_before_cross_entropy(*given):
+    """The scores went through a softmax before cross_entropy, which takes one itself: the gradients are too small."""
+    return steps_in_order(given, *ALL, price=softmax_first)
+
+
+@train_step.mistake
+def targets_are_the_inputs(*given):
+    """The model was asked for the token that it reads. On the tales such a loss falls below the floor, where no
+    honest one can be. Which of x and y is one token ahead?"""
+    return steps_in_order(given, *ALL, price=repeating)
+
+
+@train_step.mistake
+def ignored_targets_in_the_mean(*given):
+    """Places without a target (−100) made the mean smaller. Over how many targets is it taken?"""
+    return steps_in_order(given, *ALL, price=padding_counted)
+
+
+@train_step.mistake
+def batch_losses_summed(*given):
+    """The losses of a batch were added up, so that gradients grow with the size of a batch."""
+    return steps_in_order(given, *ALL, price=summed)
+
+
+@train_step.mistake
+def two_steps_per_batch(*given):
+    """Two updates were made with one batch. How often does the guide's loop call the optimizer?"""
+    return steps_in_order(given, *ALL, "step")
+
+
+@train_step.mistake
+def backward_run_twice(model, optimizer, x, y, lr, grad_clip):
+    """backward ran twice, once more than there are losses, and the second gradient was added to the first."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad()
@@ -350,18 +466,6 @@ def twice(model, optimizer, x, y, lr, grad_clip):
     nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
     optimizer.step()
     return loss.item()
-
-
-train_step = Exercise(
-    "train_step",
-    "my_train_step(model, optimizer, x, y, lr, grad_clip) → the batch's loss, a number",
-    STEP_CASES,
-    plain_step,
-    STEP_MISTAKES,
-    run=run_steps,
-    told=updates,
-    value_name=loss_or_weights,
-)
 
 
 # ---- The learning rate along a training
@@ -394,6 +498,7 @@ def scheduled(step, peak, warmup, total, lowest):
 def fall(shape):
     """A schedule with the right warm-up whose fall is peak · shape(done, lowest)."""
 
+    @wraps(shape)
     def rate(step, peak, warmup, total, lowest):
         if step < warmup:
             return peak * (step + 1) / warmup
@@ -405,6 +510,7 @@ def fall(shape):
 def warm(shape):
     """A schedule with the right fall whose warm-up is `shape(step, warmup, lowest)` of the peak."""
 
+    @wraps(shape)
     def rate(step, peak, warmup, total, lowest):
         if step < warmup:
             return peak * shape(step, warmup, lowest)
@@ -420,6 +526,7 @@ def half_cosine(done):
 def counted(done):
     """A schedule with the right warm-up and the right curve, along a share done(step, warmup, total) of its own."""
 
+    @wraps(done)
     def rate(step, peak, warmup, total, lowest):
         if step < warmup:
             return peak * (step + 1) / warmup
@@ -428,76 +535,172 @@ def counted(done):
     return rate
 
 
-RATE_MISTAKES = {
-    "Step 0 has a learning rate of 0, so that its batch teaches nothing. The steps are counted from 0: which share of "
-    "the warm-up is done in the first one?": warm(lambda step, warmup, lowest: step / warmup),
-    "The warm-up ends one step too late and just misses the peak. By what is step + 1 divided?": warm(
-        lambda step, warmup, lowest: (step + 1) / (warmup + 1)
-    ),
-    "The first step behind the warm-up is above the peak: it still counted as warming up. Which is the last step of "
-    "it?": lambda step, peak, warmup, total, lowest: (
-        peak * (step + 1) / warmup if step <= warmup and warmup else scheduled(step, peak, warmup, total, lowest)
-    ),
-    "There is no warm-up: the first steps have the full rate.": warm(lambda step, warmup, lowest: 1.0),
-    "The warm-up begins at the lowest rate and not near 0.": warm(
-        lambda step, warmup, lowest: lowest + (1 - lowest) * (step + 1) / warmup
-    ),
-    "It falls along a straight line. Which curve is flat at both ends?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * (1 - done)
-    ),
-    "It falls all the way to 0. What is `lowest` a share of?": fall(lambda done, lowest: half_cosine(done)),
-    "Right behind the warm-up the rate is above its peak: lowest was added to a curve that has the full height "
-    "already.": fall(lambda done, lowest: lowest + half_cosine(done)),
-    "The curve was cut off at the lowest rate, with a kink. How high is the curve that should fit between lowest and "
-    "1?": fall(lambda done, lowest: max(lowest, half_cosine(done))),
-    "The cosine went below zero and was not halved. Between which numbers does a cosine run?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * math.cos(math.pi * done)
-    ),
-    "Right behind the warm-up the rate is nearly twice its peak. How high is 1 + cos where it begins?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * 2 * half_cosine(done)
-    ),
-    "It goes up and down many times: the half turn was written in degrees. In which unit does math.cos count?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * half_cosine(180 * done / math.pi)
-    ),
-    "It falls and rises again: a whole turn. How far must the angle go?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * half_cosine(2 * done)
-    ),
-    "Only a quarter of a turn: the fall is steepest at its very end.": fall(
-        lambda done, lowest: lowest + (1 - lowest) * math.cos(math.pi / 2 * done)
-    ),
-    "It rises where it should fall. What is half the cosine plus a half when nothing is done yet?": fall(
-        lambda done, lowest: lowest + (1 - lowest) * (1 - half_cosine(done))
-    ),
-    "The fall is counted from step 0, so that it has already begun when the warm-up ends.": counted(
-        lambda step, warmup, total: step / total
-    ),
-    "The fall takes as long as the whole training and is not finished at its end. How many steps are left after the "
-    "warm-up?": counted(lambda step, warmup, total: (step - warmup) / total),
-    "The fall is one step too short: its last step has done all of it already. How many steps are there from the "
-    "warm-up to total?": counted(lambda step, warmup, total: (step - warmup) / (total - 1 - warmup)),
-    "The fall is one step ahead. The first step behind the warm-up has the full rate: which share is done there?": (
-        counted(lambda step, warmup, total: (step - warmup + 1) / (total - warmup))
-    ),
-    "lowest was taken as a learning rate and not as a share of the peak.": (
-        lambda step, peak, warmup, total, lowest: (
-            peak * (step + 1) / warmup
-            if step < warmup
-            else lowest + (peak - lowest) * half_cosine((step - warmup) / (total - warmup))
-        )
-    ),
-    "It is a share between 0 and 1, whatever the peak is.": lambda step, peak, warmup, total, lowest: scheduled(
-        step, 1.0, warmup, total, lowest
-    ),
-    "It never changes. Which of the arguments says where the training is?": lambda step, peak, *others: peak,
-}
-
 learning_rate = Exercise(
     "learning_rate",
     "my_learning_rate(step, peak, warmup, total, lowest) → a number",
     RATE_CASES,
     scheduled,
-    RATE_MISTAKES,
 )
+
+
+@learning_rate.mistake
+@warm
+def warmup_starts_at_zero(step, warmup, lowest):
+    """Step 0 has a learning rate of 0, so that its batch teaches nothing. The steps are counted from 0: which share
+    of the warm-up is done in the first one?"""
+    return step / warmup
+
+
+@learning_rate.mistake
+@warm
+def warmup_divided_by_one_more(step, warmup, lowest):
+    """The warm-up ends one step too late and just misses the peak. By what is step + 1 divided?"""
+    return (step + 1) / (warmup + 1)
+
+
+@learning_rate.mistake
+def warmup_one_step_too_long(step, peak, warmup, total, lowest):
+    """The first step behind the warm-up is above the peak: it still counted as warming up. Which is the last step of
+    it?"""
+    return peak * (step + 1) / warmup if step <= warmup and warmup else scheduled(step, peak, warmup, total, lowest)
+
+
+@learning_rate.mistake
+@warm
+def no_warmup(step, warmup, lowest):
+    """There is no warm-up: the first steps have the full rate."""
+    return 1.0
+
+
+@learning_rate.mistake
+@warm
+def warmup_starts_at_lowest(step, warmup, lowest):
+    """The warm-up begins at the lowest rate and not near 0."""
+    return lowest + (1 - lowest) * (step + 1) / warmup
+
+
+@learning_rate.mistake
+@fall
+def linear_decay(done, lowest):
+    """It falls along a straight line. Which curve is flat at both ends?"""
+    return lowest + (1 - lowest) * (1 - done)
+
+
+@learning_rate.mistake
+@fall
+def decay_to_zero(done, lowest):
+    """It falls all the way to 0. What is `lowest` a share of?"""
+    return half_cosine(done)
+
+
+@learning_rate.mistake
+@fall
+def lowest_added_to_the_full_curve(done, lowest):
+    """Right behind the warm-up the rate is above its peak: lowest was added to a curve that has the full height
+    already."""
+    return lowest + half_cosine(done)
+
+
+@learning_rate.mistake
+@fall
+def curve_cut_off_at_lowest(done, lowest):
+    """The curve was cut off at the lowest rate, with a kink. How high is the curve that should fit between lowest
+    and 1?"""
+    return max(lowest, half_cosine(done))
+
+
+@learning_rate.mistake
+@fall
+def cosine_below_zero(done, lowest):
+    """The cosine went below zero and was not halved. Between which numbers does a cosine run?"""
+    return lowest + (1 - lowest) * math.cos(math.pi * done)
+
+
+@learning_rate.mistake
+@fall
+def one_plus_cosine_not_halved(done, lowest):
+    """Right behind the warm-up the rate is nearly twice its peak. How high is 1 + cos where it begins?"""
+    return lowest + (1 - lowest) * 2 * half_cosine(done)
+
+
+@learning_rate.mistake
+@fall
+def angle_in_degrees(done, lowest):
+    """It goes up and down many times: the half turn was written in degrees. In which unit does math.cos count?"""
+    return lowest + (1 - lowest) * half_cosine(180 * done / math.pi)
+
+
+@learning_rate.mistake
+@fall
+def whole_turn(done, lowest):
+    """It falls and rises again: a whole turn. How far must the angle go?"""
+    return lowest + (1 - lowest) * half_cosine(2 * done)
+
+
+@learning_rate.mistake
+@fall
+def quarter_turn(done, lowest):
+    """Only a quarter of a turn: the fall is steepest at its very end."""
+    return lowest + (1 - lowest) * math.cos(math.pi / 2 * done)
+
+
+@learning_rate.mistake
+@fall
+def decay_upside_down(done, lowest):
+    """It rises where it should fall. What is half the cosine plus a half when nothing is done yet?"""
+    return lowest + (1 - lowest) * (1 - half_cosine(done))
+
+
+@learning_rate.mistake
+@counted
+def decay_counted_from_step_zero(step, warmup, total):
+    """The fall is counted from step 0, so that it has already begun when the warm-up ends."""
+    return step / total
+
+
+@learning_rate.mistake
+@counted
+def decay_as_long_as_the_training(step, warmup, total):
+    """The fall takes as long as the whole training and is not finished at its end. How many steps are left after the
+    warm-up?"""
+    return (step - warmup) / total
+
+
+@learning_rate.mistake
+@counted
+def decay_one_step_too_short(step, warmup, total):
+    """The fall is one step too short: its last step has done all of it already. How many steps are there from the
+    warm-up to total?"""
+    return (step - warmup) / (total - 1 - warmup)
+
+
+@learning_rate.mistake
+@counted
+def decay_one_step_ahead(step, warmup, total):
+    """The fall is one step ahead. The first step behind the warm-up has the full rate: which share is done there?"""
+    return (step - warmup + 1) / (total - warmup)
+
+
+@learning_rate.mistake
+def lowest_taken_as_a_learning_rate(step, peak, warmup, total, lowest):
+    """lowest was taken as a learning rate and not as a share of the peak."""
+    return (
+        peak * (step + 1) / warmup
+        if step < warmup
+        else lowest + (peak - lowest) * half_cosine((step - warmup) / (total - warmup))
+    )
+
+
+@learning_rate.mistake
+def peak_not_used(step, peak, warmup, total, lowest):
+    """It is a share between 0 and 1, whatever the peak is."""
+    return scheduled(step, 1.0, warmup, total, lowest)
+
+
+@learning_rate.mistake
+def constant_learning_rate(step, peak, *others):
+    """It never changes. Which of the arguments says where the training is?"""
+    return peak
 
 
 # ---- A large batch in small pieces
@@ -549,58 +752,39 @@ def row_by_row(model, optimizer, x, y, parts):
     return total
 
 
-def all_at_once(model, optimizer, x, y, parts):
-    optimizer.zero_grad()
-    loss = model(x, y)[1]
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-def summed_first(model, optimizer, x, y, parts):
-    optimizer.zero_grad()
-    total = 0.0
-    for xs, ys in zip(x.chunk(parts), y.chunk(parts), strict=True):
-        total = total + model(xs, ys)[1] * len(xs) / len(x)
-    total.backward()
-    optimizer.step()
-    return total.item()
-
-
 def without_the_rest(x, parts):
     """`parts` pieces of len(x) // parts rows."""
     return x.split(len(x) // parts)[:parts]
 
 
-def in_pieces(share, first="empty", between=None, given=None, cut=torch.chunk):
-    """share(rows here, rows in all, parts): the weight of a piece. between: what is done behind each piece. given: what
-    is made of the pieces' losses and weighted losses; the mean over all rows where it is None. cut(x, parts): pieces.
+def in_pieces(given, share, first="empty", between=None, returned=None, cut=torch.chunk):
+    """An update in pieces, with one step of it wrong. given: the arguments of the update.
+
+    share(rows here, rows in all, parts): the weight of a piece. between: what is done after each piece.
+    returned(losses, weighted losses): what comes back; the mean over all rows where it is None. cut(x, parts): pieces.
     """
-
-    def update(model, optimizer, x, y, parts):
-        if first == "empty":
+    model, optimizer, x, y, parts = given
+    if first == "empty":
+        optimizer.zero_grad()
+    found = []
+    for xs, ys in zip(cut(x, parts), cut(y, parts), strict=True):
+        if between == "empty":
             optimizer.zero_grad()
-        found = []
-        for xs, ys in zip(cut(x, parts), cut(y, parts), strict=True):
-            if between == "empty":
-                optimizer.zero_grad()
-            loss = model(xs, ys)[1]
-            weighted = loss * share(len(xs), len(x), parts)
-            weighted.backward()
-            found.append((loss.item(), weighted.item(), len(xs)))
-            if between == "step":
-                optimizer.step()
-            if between == "step and empty":
-                optimizer.step()
-                optimizer.zero_grad()
-        if between not in ("step", "step and empty", "no step"):
+        loss = model(xs, ys)[1]
+        weighted = loss * share(len(xs), len(x), parts)
+        weighted.backward()
+        found.append((loss.item(), weighted.item(), len(xs)))
+        if between == "step":
             optimizer.step()
-        losses, weighted, rows = zip(*found, strict=True)
-        if given is None:
-            return sum(loss * n for loss, n in zip(losses, rows, strict=True)) / len(x)
-        return given(losses, weighted)
-
-    return update
+        if between == "step and empty":
+            optimizer.step()
+            optimizer.zero_grad()
+    if between not in ("step", "step and empty", "no step"):
+        optimizer.step()
+    losses, weighted, rows = zip(*found, strict=True)
+    if returned is None:
+        return sum(loss * n for loss, n in zip(losses, rows, strict=True)) / len(x)
+    return returned(losses, weighted)
 
 
 def by_rows(here, rows, parts):
@@ -611,6 +795,7 @@ def weighted_sum(losses, weighted):
     return sum(weighted)
 
 
+# Each of these is the message of a property and of a mistake: so it has a name, and the mistake has no docstring.
 SIZE_FOR_NUMBER = (
     "8 rows in 4 parts were read 4 rows at a time. Is `parts` how many pieces there are, or how many rows one has? And "
     "which of the two does torch's split take?"
@@ -623,59 +808,6 @@ ALL_KEPT = (
     "More rows than one piece has were in memory at the same time. A loss keeps all that its backward will need: when "
     "may it let go?"
 )
-
-PIECES_MISTAKES = {
-    SIZE_FOR_NUMBER: in_pieces(by_rows, cut=torch.split),
-    ONE_READING: all_at_once,
-    ALL_KEPT: summed_first,
-    "With 5 rows in 2 pieces the last row was never read. What remains when 5 is divided by 2?": in_pieces(
-        by_rows, cut=without_the_rest, given=weighted_sum
-    ),
-    "With 5 rows in 2 pieces the last row was never read, and the pieces share the whole among them. What remains when "
-    "5 is divided by 2?": in_pieces(lambda here, rows, parts: 1 / parts, cut=without_the_rest, given=weighted_sum),
-    "The pieces' gradients were added and nothing made them smaller: with more pieces the step gets longer.": (
-        in_pieces(lambda here, rows, parts: 1.0)
-    ),
-    "Right where all pieces are equally large, wrong for 5 rows in 2 pieces: there each row of the small piece weighs "
-    "more. What is a piece's share of the batch?": in_pieces(lambda here, rows, parts: 1 / parts),
-    "The gradient is too small: each piece was divided by the number of rows, though its loss is a mean over its own "
-    "rows already.": in_pieces(lambda here, rows, parts: 1 / rows),
-    "The gradient is too large: each piece's loss was multiplied by its rows, and never divided.": in_pieces(
-        lambda here, rows, parts: float(here)
-    ),
-    "The pieces were added as they are, gradients and losses: three pieces count three times. What is a piece's share "
-    "of the batch?": in_pieces(lambda here, rows, parts: 1.0, given=weighted_sum),
-    "In the update and in the loss all pieces count alike. With 5 rows in 2 pieces they are not equally large: what is "
-    "the share of each?": in_pieces(lambda here, rows, parts: 1 / parts, given=weighted_sum),
-    "Update and loss are both too small: each piece was divided by all rows, though its loss is a mean over its own "
-    "rows already.": in_pieces(lambda here, rows, parts: 1 / rows, given=weighted_sum),
-    "Update and loss are both too large: each piece was multiplied by its rows. What must the sum over the pieces be "
-    "divided by?": in_pieces(lambda here, rows, parts: float(here), given=weighted_sum),
-    "The weights moved after every piece, so that the later pieces were read by another model, and earlier gradients "
-    "were used again. How many updates has one large batch?": in_pieces(by_rows, between="step"),
-    "Each piece made a small update of its own. That trains too, but it is not what the large batch does. Where does "
-    "the step belong?": in_pieces(by_rows, between="step and empty"),
-    "Only the last piece has taught anything: the gradients of the others were thrown away. When should .grad be "
-    "emptied?": in_pieces(by_rows, between="empty"),
-    "The first update is right, the second one not: what is still in .grad when it begins?": in_pieces(
-        by_rows, first=""
-    ),
-    "The update is right, but the loss is that of the last piece alone.": in_pieces(
-        by_rows, given=lambda ls, _: ls[-1]
-    ),
-    "The update is right, but what came back is the last piece's share of the loss. Where are the shares of the others "
-    "added?": in_pieces(by_rows, given=lambda _, weighted: weighted[-1]),
-    "The update is right, but the losses of the pieces were added up without their shares.": in_pieces(
-        by_rows, given=lambda losses, _: sum(losses)
-    ),
-    "The update is right, but the loss is the plain mean of the pieces, whatever their size.": in_pieces(
-        by_rows, given=lambda losses, _: sum(losses) / len(losses)
-    ),
-    "The weights were not changed at all. What comes behind the loop?": in_pieces(by_rows, between="no step"),
-    "Only the first piece was read. How many are there?": lambda m, o, x, y, parts: row_by_row(
-        m, o, x.chunk(parts)[0], y.chunk(parts)[0], parts
-    ),
-}
 
 
 def watched(holds):
@@ -700,7 +832,6 @@ accumulation = Exercise(
     "my_accumulate(model, optimizer, x, y, parts) → the large batch's loss, a number",
     PIECES_CASES,
     row_by_row,
-    PIECES_MISTAKES,
     {
         SIZE_FOR_NUMBER: watched(no_size_for_number),
         ONE_READING: watched(lambda readings, most_open, rows, parts: max(readings, default=0) < rows),
@@ -710,3 +841,159 @@ accumulation = Exercise(
     told=updates,
     value_name=loss_or_weights,
 )
+
+
+@accumulation.mistake(SIZE_FOR_NUMBER)
+def pieces_of_parts_rows(*given):
+    return in_pieces(given, by_rows, cut=torch.split)
+
+
+@accumulation.mistake(ONE_READING)
+def whole_batch_at_once(model, optimizer, x, y, parts):
+    optimizer.zero_grad()
+    loss = model(x, y)[1]
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@accumulation.mistake(ALL_KEPT)
+def one_backward_for_all_pieces(model, optimizer, x, y, parts):
+    optimizer.zero_grad()
+    total = 0.0
+    for xs, ys in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        total = total + model(xs, ys)[1] * len(xs) / len(x)
+    total.backward()
+    optimizer.step()
+    return total.item()
+
+
+@accumulation.mistake
+def rest_dropped(*given):
+    """With 5 rows in 2 pieces the last row was never read. What remains when 5 is divided by 2?"""
+    return in_pieces(given, by_rows, cut=without_the_rest, returned=weighted_sum)
+
+
+@accumulation.mistake
+def rest_dropped_and_equal_shares(*given):
+    """With 5 rows in 2 pieces the last row was never read, and the pieces share the whole among them. What remains
+    when 5 is divided by 2?"""
+    return in_pieces(given, lambda here, rows, parts: 1 / parts, cut=without_the_rest, returned=weighted_sum)
+
+
+@accumulation.mistake
+def gradients_without_shares(*given):
+    """The pieces' gradients were added and nothing made them smaller: with more pieces the step gets longer."""
+    return in_pieces(given, lambda here, rows, parts: 1.0)
+
+
+@accumulation.mistake
+def gradients_with_equal_shares(*given):
+    """Right where all pieces are equally large, wrong for 5 rows in 2 pieces: there each row of the small piece
+    weighs more. What is a piece's share of the batch?"""
+    return in_pieces(given, lambda here, rows, parts: 1 / parts)
+
+
+@accumulation.mistake
+def gradients_divided_by_all_rows(*given):
+    """The gradient is too small: each piece was divided by the number of rows, though its loss is a mean over its
+    own rows already."""
+    return in_pieces(given, lambda here, rows, parts: 1 / rows)
+
+
+@accumulation.mistake
+def gradients_multiplied_by_their_rows(*given):
+    """The gradient is too large: each piece's loss was multiplied by its rows, and never divided."""
+    return in_pieces(given, lambda here, rows, parts: float(here))
+
+
+@accumulation.mistake
+def update_and_loss_without_shares(*given):
+    """The pieces were added as they are, gradients and losses: three pieces count three times. What is a piece's
+    share of the batch?"""
+    return in_pieces(given, lambda here, rows, parts: 1.0, returned=weighted_sum)
+
+
+@accumulation.mistake
+def update_and_loss_with_equal_shares(*given):
+    """In the update and in the loss all pieces count alike. With 5 rows in 2 pieces they are not equally large: what
+    is the share of each?"""
+    return in_pieces(given, lambda here, rows, parts: 1 / parts, returned=weighted_sum)
+
+
+@accumulation.mistake
+def update_and_loss_divided_by_all_rows(*given):
+    """Update and loss are both too small: each piece was divided by all rows, though its loss is a mean over its own
+    rows already."""
+    return in_pieces(given, lambda here, rows, parts: 1 / rows, returned=weighted_sum)
+
+
+@accumulation.mistake
+def update_and_loss_multiplied_by_their_rows(*given):
+    """Update and loss are both too large: each piece was multiplied by its rows. What must the sum over the pieces
+    be divided by?"""
+    return in_pieces(given, lambda here, rows, parts: float(here), returned=weighted_sum)
+
+
+@accumulation.mistake
+def step_after_every_piece(*given):
+    """The weights moved after every piece, so that the later pieces were read by another model, and earlier
+    gradients were used again. How many updates has one large batch?"""
+    return in_pieces(given, by_rows, between="step")
+
+
+@accumulation.mistake
+def update_of_its_own_for_every_piece(*given):
+    """Each piece made a small update of its own. That trains too, but it is not what the large batch does. Where
+    does the step belong?"""
+    return in_pieces(given, by_rows, between="step and empty")
+
+
+@accumulation.mistake
+def gradients_emptied_before_every_piece(*given):
+    """Only the last piece has taught anything: the gradients of the others were thrown away. When should .grad be
+    emptied?"""
+    return in_pieces(given, by_rows, between="empty")
+
+
+@accumulation.mistake
+def gradients_kept_from_the_last_update(*given):
+    """The first update is right, the second one not: what is still in .grad when it begins?"""
+    return in_pieces(given, by_rows, first="")
+
+
+@accumulation.mistake
+def loss_of_the_last_piece(*given):
+    """The update is right, but the loss is that of the last piece alone."""
+    return in_pieces(given, by_rows, returned=lambda losses, _: losses[-1])
+
+
+@accumulation.mistake
+def share_of_the_last_piece(*given):
+    """The update is right, but what came back is the last piece's share of the loss. Where are the shares of the
+    others added?"""
+    return in_pieces(given, by_rows, returned=lambda _, weighted: weighted[-1])
+
+
+@accumulation.mistake
+def piece_losses_summed(*given):
+    """The update is right, but the losses of the pieces were added up without their shares."""
+    return in_pieces(given, by_rows, returned=lambda losses, _: sum(losses))
+
+
+@accumulation.mistake
+def plain_mean_of_the_piece_losses(*given):
+    """The update is right, but the loss is the plain mean of the pieces, whatever their size."""
+    return in_pieces(given, by_rows, returned=lambda losses, _: sum(losses) / len(losses))
+
+
+@accumulation.mistake
+def no_step(*given):
+    """The weights were not changed at all. What comes behind the loop?"""
+    return in_pieces(given, by_rows, between="no step")
+
+
+@accumulation.mistake
+def first_piece_only(model, optimizer, x, y, parts):
+    """Only the first piece was read. How many are there?"""
+    return row_by_row(model, optimizer, x.chunk(parts)[0], y.chunk(parts)[0], parts)
