@@ -6,7 +6,7 @@ import traceback
 import pytest
 import torch
 import torch.nn.functional as F
-from test_interrupts import TEXT
+from helpers import OWL_TEXT
 
 from foundry_lib import CheckpointError, ConfigError, DataLoader, MiniLLM, ModelConfig, Notice, TrainConfig
 from foundry_lib.training.optimizer import learning_rate, make_optimizer
@@ -19,7 +19,7 @@ CONFIG = TrainConfig(batch_size=2, max_iters=12, eval_interval=5, learning_rate=
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text(TEXT, encoding="utf-8")
+    path.write_text(OWL_TEXT, encoding="utf-8")
     return path
 
 
