@@ -17,6 +17,7 @@ from foundry_lib import TrainConfig, tales
 from foundry_lib.panels import watch
 from foundry_lib.panels.watch import JudgedText, LossFigure, View, pace
 from foundry_lib.text.baselines import reference_lines
+from foundry_lib.training.optimizer import learning_rate
 from foundry_lib.training.recipes import new_trainer
 
 PNG = b"\x89PNG\r\n"
@@ -31,7 +32,7 @@ class FakeTrainer:
         self.history, self.step, self.seconds = [], 0, seconds
         self.config = TrainConfig(max_iters=steps, eval_interval=1)
         self.loader = SimpleNamespace(floor=None, tokenizer=None)
-        self.model = None
+        self.model, self.schedule = None, learning_rate
 
     def run(self):
         for step in range(self.config.max_iters + 1):

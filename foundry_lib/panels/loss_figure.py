@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 
 from .. import plots
 from ..tales.floor import FREE
-from ..training.trainer import learning_rate
 from .live_figure import LiveFigure
 
 
@@ -78,7 +77,7 @@ class LossFigure(LiveFigure):
         self.rate_axes.clear()
         config = self.trainer.config
         steps = np.unique(np.linspace(0, self.total - 1, 200).round().astype(int))
-        plan = [learning_rate(int(step), config) for step in steps]
+        plan = [self.trainer.schedule(int(step), config) for step in steps]
         self.rate_axes.plot(steps + 1, plan, color=plots.GREY, ls=":", lw=1)
         self.rate_axes.set(xlim=(0, self.total), ylim=(0, 1.15 * max(plan)), xlabel="step", yticks=[])
         self.rate_axes.set_ylabel("learning\nrate", fontsize=8)

@@ -32,6 +32,7 @@ MLP, MODEL, DATA, TRAINER = (
     LIB + "text/data.py",
     LIB + "training/trainer.py",
 )
+OPTIMIZER, SAVING = LIB + "training/optimizer.py", LIB + "training/saving.py"
 SAMPLE, GENERATE = LIB + "inference/sampling.py", LIB + "inference/generation.py"
 TOKENIZER, QUALITY = LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
@@ -382,7 +383,7 @@ fault(
     "trainer",
     "07",
     (
-        TRAINER,
+        OPTIMIZER,
         "config.learning_rate * (step + 1) / config.warmup_iters",
         "config.learning_rate * step / config.warmup_iters",
     ),
@@ -392,7 +393,7 @@ fault(
     "cosine never falls to its floor",
     "trainer",
     "07",
-    (TRAINER, "math.cos(math.pi * min(1.0, done))", "math.cos(0.5 * math.pi * min(1.0, done))"),
+    (OPTIMIZER, "math.cos(math.pi * min(1.0, done))", "math.cos(0.5 * math.pi * min(1.0, done))"),
 )
 fault("training", "learning rate not set", "trainer", "07", (TRAINER, 'group["lr"] = lr', "pass"))
 fault(
@@ -400,21 +401,21 @@ fault(
     "weight decay on all",
     "trainer",
     "07",
-    (TRAINER, '{"params": others, "weight_decay": 0.0}', '{"params": others, "weight_decay": config.weight_decay}'),
+    (OPTIMIZER, '{"params": others, "weight_decay": 0.0}', '{"params": others, "weight_decay": config.weight_decay}'),
 )
 fault(
     "training",
     "RNG not restored",
     "trainer",
     "07",
-    (TRAINER, '        torch.set_rng_state(tensors["rng.torch"])\n', ""),
+    (SAVING, '        torch.set_rng_state(tensors["rng.torch"])\n', ""),
 )
 fault(
     "training",
     "optimizer state not restored",
     "trainer",
     "07",
-    (TRAINER, "        self.optimizer.state.update(state)\n", ""),
+    (SAVING, "        trainer.optimizer.state.update(_restored_optimizer(trainer, tensors, values))\n", ""),
 )
 fault(
     "training",
@@ -428,7 +429,7 @@ fault(
     "step not restored",
     "trainer",
     "07",
-    (TRAINER, 'self.step, self.elapsed = int(values["step"]), float', "self.elapsed = float"),
+    (SAVING, 'trainer.step, trainer.elapsed = int(values["step"]), float', "trainer.elapsed = float"),
 )
 fault(
     "training",
