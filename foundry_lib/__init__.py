@@ -1,9 +1,10 @@
 """LLM Foundry: a small Llama-style language model, from text to sampling, each part in a file of its own."""
 
-from .runtime import keep_freed_memory, set_wait_policy
+from .runtime import import_torch, keep_freed_memory, set_wait_policy
 
 set_wait_policy()  # before anything below imports torch
 keep_freed_memory()
+import_torch()
 
 from .config import ModelConfig, SampleConfig, TrainConfig  # noqa: E402
 from .errors import (  # noqa: E402
@@ -24,7 +25,8 @@ from .models.rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
 from .text.corpus import Corpus, read_corpus  # noqa: E402
 from .text.data import DataLoader  # noqa: E402
 from .text.tokenizer import Tokenizer  # noqa: E402
-from .training.trainer import Record, Trainer  # noqa: E402
+from .training.record import Record  # noqa: E402
+from .training.trainer import Trainer  # noqa: E402
 
 __all__ = [
     "MLP",

@@ -1,8 +1,13 @@
 """Text for a terminal or a lesson's output: folded lines, and how a command begins and ends."""
 
+import os
+import shlex
+import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 from .errors import FoundryError
 
@@ -30,18 +35,41 @@ def say(text: str, indent: str = ""):
     print(folded(text, indent=indent))
 
 
+def interpreter() -> str:
+    """How a person starts this Python from the working folder: `python` if that is it, else its path."""
+    path = Path(sys.executable)
+    if Path(shutil.which("python") or "") == path:
+        return "python"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def command_line(*arguments) -> str:
+    """A line that a person can paste: `python -m foundry_lib ARGUMENTS`, quoted where the shell needs it.
+
+    >>> command_line("train", "--data", "my book.txt").split("foundry_lib ")[1]
+    "train --data 'my book.txt'"
+    """
+    words = [interpreter(), "-m", "foundry_lib", *map(str, arguments)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
 def use_utf8_when_redirected():
-    """Print characters that the output cannot show as "?" on a terminal, and write UTF-8 into a file or a pipe."""
+    """Show a character that the terminal lacks as "?", and write UTF-8 into a file or a pipe."""
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
-            output.reconfigure(errors="replace") if output.isatty() else output.reconfigure(encoding="utf-8")
+            output.reconfigure(errors="replace", encoding=None if output.isatty() else "utf-8")
 
 
 def run_command(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code: 2 after a FoundryError, 130 after Ctrl-C, each with its sentence."""
     use_utf8_when_redirected()
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush fails as well
+        return 1
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'Stopped.'}", file=sys.stderr)
         return 130  # the code that a shell gives after Ctrl-C

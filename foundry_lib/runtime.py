@@ -1,22 +1,27 @@
-"""This machine: how threads wait, which device computes, and one line that says so."""
+"""This machine: how its threads wait, which device computes, one line that says so, and when Ctrl-C may interrupt."""
 
+import ctypes
+import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .errors import ConfigError
 
-came_first = True  # whether the waiting policy was set before torch read it
+came_first = True  # whether `set_wait_policy` ran before torch read the settings
 
 
 def set_wait_policy():
-    """Make idle threads sleep soon instead of spinning on.
+    """Make idle threads sleep soon instead of spinning.
 
     OpenMP's threads spin while they wait. On a machine that is busy with something else (thirty learners on one
-    server, a browser beside the notebook) two spinning threads have been measured 25 times slower than one. But to
-    wake a thread takes longer than many a product of a small model, so GNU's OpenMP spins a little first: 1,000 turns,
-    of the numbers tried the fastest that does not slow a busy machine much (`benchmarks/waiting_speed.py`). The
-    settings are read when torch starts, so they must come first; a policy that the user has set is kept, and nothing
-    added to it.
+    server, a browser beside the notebook) two spinning threads have been measured 25 times slower than one. But waking
+    a thread takes longer than many a product of a small model. So GNU's OpenMP spins for 1,000 turns first: of the
+    numbers tried, the fastest that does not slow a busy machine much (`benchmarks/waiting_speed.py`). torch reads the
+    settings when it starts, so they must come first. A policy that the user has set stays, and nothing is added to it.
     """
     global came_first
     came_first = "torch" not in sys.modules or "OMP_WAIT_POLICY" in os.environ
@@ -26,24 +31,49 @@ def set_wait_policy():
         os.environ.setdefault("KMP_BLOCKTIME", "0")  # the same for builds on Intel's OpenMP
 
 
-def keep_freed_memory():
-    """Let glibc keep up to half a GiB of freed memory instead of giving it back to the system after each step.
+@contextmanager
+def hold_interrupts(deliver: bool = True) -> Iterator[None]:
+    """Hold Ctrl-C and the notebook's ■ back until the block has ended, then deliver them; or drop them.
 
-    A training takes and frees the same hundreds of megabytes at every step, and the system clears each page that it
-    hands out again. Elsewhere than on glibc this does nothing.
+    torch cannot be imported again after an import that was cut off: Python then dies or misses half of torch's names.
+    Only the main thread receives the signal, so the block runs unchanged in any other thread.
     """
-    import ctypes
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    presses = []
+    signal.signal(signal.SIGINT, lambda number, frame: presses.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if presses and deliver:
+        signal.raise_signal(signal.SIGINT)
 
+
+def import_torch():
+    """Import torch, and numpy with it, while Ctrl-C and ■ wait."""
+    with hold_interrupts():
+        importlib.import_module("torch")
+
+
+def keep_freed_memory():
+    """Let glibc keep up to half a GiB of freed memory instead of returning it to the system after each step.
+
+    A training takes and frees the same hundreds of megabytes in every step, and the system clears each page that it
+    hands out again. Without glibc this does nothing.
+    """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
     mallopt(-3, 8 * 2**20)  # M_MMAP_THRESHOLD: smaller pieces come from the heap; larger ones would leave holes in it
-    mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD: so much may lie free at the heap's end
+    mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD: this much may lie free at the heap's end
 
 
 def best_device() -> str:
-    """ "cuda" where there is an NVIDIA (or ROCm) GPU, "mps" on Apple silicon, else "cpu"."""
+    """The name of the best device: "cuda" for an NVIDIA or ROCm GPU, "mps" on Apple silicon, else "cpu"."""
     import torch
 
     if torch.cuda.is_available():
@@ -52,7 +82,7 @@ def best_device() -> str:
 
 
 def usable_device(name: str | None = None) -> str:
-    """`name` after trying it, or the best device for None. Raises ConfigError for one that this machine lacks."""
+    """`name`, or the best device for None, after one tensor was made there. Raises ConfigError if that fails."""
     import torch
 
     try:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import CONFIG, TOKENIZER, random_model, small_model, tokens
 
-from foundry_lib import CheckpointError
+from foundry_lib import CheckpointError, Corpus, DataLoader, MiniLLM, ModelConfig, TrainConfig, Trainer
 from foundry_lib.training import checkpoint as module
-from foundry_lib.training.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint, verify
+from foundry_lib.training.checkpoint import Checkpoint, checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint
 
 MODEL_CONFIG = CONFIG.with_(vocab_size=TOKENIZER.vocab_size)
 
@@ -70,7 +70,7 @@ def test_a_failed_save_leaves_the_earlier_one(tmp_path, monkeypatch, name, numbe
         else:
             failed = False
         assert failed == (len(calls) >= number)
-    assert verify(first)
+    assert Checkpoint.open(first)
     newest = newest_checkpoint(tmp_path)  # an error after the rename leaves the new one, whole, though unconfirmed
     assert failed or newest.name == "step-000002"
     loaded, _ = load_checkpoint(newest)
@@ -151,3 +151,105 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
     (folder / "manifest.json").write_text(json.dumps({"../secret": "0"}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="no file of a checkpoint"):
         load_checkpoint(folder)
+
+
+def test_each_file_is_hashed_once_at_a_load(tmp_path, monkeypatch):
+    trainer = new_training(tmp_path, 2)
+    saved, hashed = trainer.save(tmp_path / "run"), []
+    monkeypatch.setattr(module, "_sha256", lambda path, real=module._sha256: (hashed.append(path.name), real(path))[1])
+    names = sorted(file.name for file in saved.iterdir() if file.name != module.MANIFEST)
+    Trainer.load(saved)
+    assert sorted(hashed) == names and len(names) == 6
+    hashed.clear()
+    load_checkpoint(saved)
+    assert sorted(hashed) == names
+
+
+OWL = "An owl sat in an oak. The more it saw the less it spoke.\n"
+
+
+def new_training(folder, steps: int) -> Trainer:
+    (folder / "text.txt").write_text(
+        "An owl sat in an oak. The more it saw the less it spoke.\n" * 60, encoding="utf-8"
+    )
+    loader = DataLoader(folder / "text.txt", batch_size=2, block_size=16, vocab_size=300)
+    config = ModelConfig(loader.vocab_size, 16, 1, 2, 1, max_seq_len=loader.longest_row)
+    trainer = Trainer(MiniLLM(config), loader, TrainConfig(batch_size=2, max_iters=steps, eval_interval=2))
+    list(trainer.run())
+    return trainer
+
+
+def test_the_folder_of_a_run_stands_for_its_newest_checkpoint(tmp_path):
+    trainer = new_training(tmp_path, 2)
+    trainer.step = 1
+    trainer.save(tmp_path / "run")
+    trainer.step = 2
+    newest = trainer.save(tmp_path / "run")
+    os.utime(newest / "manifest.json", (2**32, 2**32))
+    assert Checkpoint.open(tmp_path / "run").folder == newest
+    assert Trainer.load(tmp_path / "run").step == 2 and load_checkpoint(tmp_path / "run")[0].config
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="empty is not a checkpoint: it has no manifest.json"):
+        load_checkpoint(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="There is no folder .*nowhere, seen from"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_the_history_is_saved_by_name_and_old_lists_are_read(tmp_path):
+    trainer = new_training(tmp_path, 3)
+    saved = trainer.save(tmp_path / "run")
+    values = Checkpoint.open(saved).values
+    assert values["history"][2] == vars(trainer.history[2])
+    # as checkpoints were before: no names, and none of the keys that came later
+    old = {key: values[key] for key in ("step", "elapsed", "config", "loader")}
+    old["history"] = [list(vars(record).values()) for record in trainer.history]
+    rewrite(saved, "trainer.json", json.dumps(old).encode())
+    assert Trainer.load(saved).history == trainer.history
+    old["history"][1].append(0.0)  # a value more than any record ever had
+    rewrite(saved, "trainer.json", json.dumps(old).encode())
+    with pytest.raises(CheckpointError, match="no training that can be gone on with"):
+        Trainer.load(saved)
+    values["history"][1]["loss"] = values["history"][1].pop("train_loss")
+    rewrite(saved, "trainer.json", json.dumps(values).encode())
+    with pytest.raises(CheckpointError, match="no training that can be gone on with.*loss"):
+        Trainer.load(saved)
+
+
+# The trainer.json that the first edition wrote for `new_training(…, 2)`, byte for byte but for its path.
+FIRST_EDITION = (
+    '{"step": 2, "elapsed": 0.15149274699979287, "config": {"batch_size": 2, "learning_rate": 0.003, '
+    '"max_iters": 2, "eval_interval": 2, "warmup_iters": 1, "min_lr_ratio": 0.05, "weight_decay": 1.0, '
+    '"beta1": 0.9, "beta2": 0.95, "grad_clip": 1.0, "seed": 1337}, "loader": {"file_path": "TEXT", '
+    '"batch_size": 2, "block_size": 16, "val_fraction": 0.1, "seed": 1337}, "history": [[0, null, '
+    "5.703782558441162, 0.003, 0.0, 0.0, 0.0, null, null, null], [1, 5.703782081604004, null, 0.003, "
+    "0.7282293438911438, 402.64073435383887, 0.07948450100002447, 0.07948450100002447, null, null], [2, "
+    "5.664125919342041, 5.624328490415234, 0.003, 0.7403810024261475, 1252.7486577850202, "
+    "0.15149274699979287, 0.0, null, null]]}"
+)
+
+
+def test_a_checkpoint_of_the_first_edition_goes_on(tmp_path):
+    trainer = new_training(tmp_path, 2)
+    saved = trainer.save(tmp_path / "run")
+    rewrite(saved, "trainer.json", FIRST_EDITION.replace("TEXT", (tmp_path / "text.txt").as_posix()).encode())
+    again = Trainer.load(saved)
+    assert again.step == 2 and [record.step for record in again.history] == [0, 1, 2]
+    assert again.history[1].grad_norm == pytest.approx(trainer.history[1].grad_norm, rel=1e-3)
+    assert again.history[2].val_loss == pytest.approx(trainer.history[2].val_loss, rel=1e-3)
+
+
+def test_a_save_into_the_folder_of_another_training_is_refused(tmp_path):
+    trainer = new_training(tmp_path, 2)
+    first = trainer.save(tmp_path / "run")
+    before = (first / "manifest.json").read_bytes()
+    again = new_training(tmp_path, 2)
+    assert again.save(tmp_path / "run") == first  # the same text and settings: the same training
+    other = Trainer(MiniLLM(trainer.model.config), trainer.loader, trainer.config.with_(learning_rate=1e-3))
+    with pytest.raises(CheckpointError, match="holds another training, of text.txt at step 2; it differs in learning_"):
+        other.save(tmp_path / "run")
+    longer = DataLoader(Corpus("longer", ("A cow ate grass. " * 300,)), batch_size=2, block_size=16, vocab_size=300)
+    model = MiniLLM(ModelConfig(longer.vocab_size, 16, 1, 2, 1, max_seq_len=longer.longest_row))
+    with pytest.raises(CheckpointError, match="it differs in the text"):
+        Trainer(model, longer, trainer.config).save(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").glob("[!.]*")] == ["step-000002"]
+    assert json.loads(before).keys() == json.loads((first / "manifest.json").read_bytes()).keys()

@@ -8,7 +8,7 @@ import pytest
 
 from foundry_lib import tales
 from foundry_lib.commands.tales import facts, facts_table, main
-from foundry_lib.training.checkpoint import read_json, verify
+from foundry_lib.training.checkpoint import Checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 README = (DATA / "README.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_the_samples_are_the_first_tales(language):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_starter_is_as_good_as_said(language):
-    note = read_json(verify(DATA / f"starter-{language}"), "trainer.json")
+    note = Checkpoint.open(DATA / f"starter-{language}").values
     share = note["1,000 unseen tales"]["share"]
     valid = re.match(r"([\d.]+%) of 1000 tales valid \(± ([\d.]+%)\)", note["1,000 tales written at temperature 1"])
     assert f"| `starter-{language}` | {share:.2%} | {valid[1]} ± {valid[2]} | {note['seconds'] / 60:.0f} |" in README

@@ -12,6 +12,7 @@ import pytest
 
 from foundry_lib import CorpusError, Notice, read_corpus
 from foundry_lib.commands import download as command
+from foundry_lib.console import command_line
 from foundry_lib.text import download
 from foundry_lib.text.tokenizer import Tokenizer
 
@@ -244,7 +245,7 @@ def test_the_command_line(server, tmp_path, monkeypatch, capsys):
     code, said = say()
     assert code == 0 and said.out.count("not there") == 2 and server.requests == 0 and not folder.exists()
     code, said = say("a-text")
-    assert code == 0 and f'python -m foundry_lib train --data "{folder / "a-text.txt"}"' in said.out
+    assert code == 0 and command_line("train", "--data", folder / "a-text.txt") in said.out
     assert f"DataLoader({(folder / 'a-text.txt').resolve().as_posix()!r})" in said.out
     code, said = say("a-text")
     assert code == 0 and "already there" in said.out and server.requests == 1

@@ -74,7 +74,7 @@ def test_done_is_skipped_and_other_results_are_never_replaced_unasked(tmp_path, 
 
 
 def test_a_stopped_run_of_another_experiment_is_not_replaced_either(tmp_path, monkeypatch):
-    step = experiments.Trainer._train_step
+    step = experiments.Trainer.train_step
 
     def pressed(self):
         if self.step == 3:
@@ -83,7 +83,7 @@ def test_a_stopped_run_of_another_experiment_is_not_replaced_either(tmp_path, mo
 
     where = dict(seeds=(0,), root=tmp_path, **SMALL)
     with monkeypatch.context() as patched:
-        patched.setattr(experiments.Trainer, "_train_step", pressed)
+        patched.setattr(experiments.Trainer, "train_step", pressed)
         (stopped,) = sweep("stop", {"a": {}}, **where)
     with pytest.raises(ConfigError, match="holds a run with other settings .dim 16 → 32"):
         sweep("stop", {"a": {"dim": 32}}, **where)
@@ -98,7 +98,7 @@ def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
     where = dict(seeds=(0,), save_every=2, **SMALL)
     (whole,) = sweep("whole", {"a": {}}, root=tmp_path, **where)
     assert sorted(path.name for path in whole.folder.glob("step-*")) == ["step-000004", "step-000006"]
-    step, steps = experiments.Trainer._train_step, []
+    step, steps = experiments.Trainer.train_step, []
 
     def dies(self):
         steps.append(self.step)
@@ -106,13 +106,13 @@ def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
             raise Cut
         return step(self)
 
-    monkeypatch.setattr(experiments.Trainer, "_train_step", dies)
+    monkeypatch.setattr(experiments.Trainer, "train_step", dies)
     with pytest.raises(Cut):
         sweep("cut", {"a": {}}, root=tmp_path, **where)
     (left,) = load("cut", tmp_path)
     assert left.result is None and left.log[-1]["step"] == 4 and "1 of 1 not finished" in compare([left])
     steps.clear()
-    monkeypatch.setattr(experiments.Trainer, "_train_step", lambda self: (steps.append(self.step), step(self))[1])
+    monkeypatch.setattr(experiments.Trainer, "train_step", lambda self: (steps.append(self.step), step(self))[1])
     torch.manual_seed(99)
     (gone_on,) = sweep("cut", {"a": {}}, root=tmp_path, **where)
     assert steps == [4, 5] and "went on from step 4" in capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_what_was_killed_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
 
 def test_the_stop_button_ends_after_the_step(tmp_path, capsys, monkeypatch):
     assert threading.current_thread() is threading.main_thread()
-    step = experiments.Trainer._train_step
+    step = experiments.Trainer.train_step
 
     def pressed(self):
         if self.step == 3:
@@ -130,11 +130,11 @@ def test_the_stop_button_ends_after_the_step(tmp_path, capsys, monkeypatch):
         return step(self)
 
     where = dict(seeds=(0,), root=tmp_path, **SMALL)
-    monkeypatch.setattr(experiments.Trainer, "_train_step", pressed)
+    monkeypatch.setattr(experiments.Trainer, "train_step", pressed)
     found = sweep("stop", {"a": {}, "b": {}}, **where)
     assert "run the same call again to go on" in capsys.readouterr().out
     assert [run.row for run in found] == ["a"] and found[0].log[-1]["step"] == 4 and found[0].result is None
-    monkeypatch.setattr(experiments.Trainer, "_train_step", step)
+    monkeypatch.setattr(experiments.Trainer, "train_step", step)
     a, b = sweep("stop", {"a": {}, "b": {}}, **where)
     (whole,) = sweep("whole", {"a": {}}, **where)
     assert same_weights(a, whole) and b.done
@@ -173,7 +173,7 @@ def test_a_full_memory_is_no_divergence(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(experiments.Trainer, "_train_step", full)
+        patched.setattr(experiments.Trainer, "train_step", full)
         with pytest.raises(FoundryError, match="no memory left"):
             sweep("full", {"a": {}}, seeds=(0,), root=tmp_path, **SMALL)
     (run,) = sweep("full", {"a": {}}, seeds=(0,), root=tmp_path, **SMALL)
@@ -206,7 +206,7 @@ def test_a_machine_that_is_busy_for_a_while_slows_all_rows_alike(monkeypatch):
         def __init__(self, cost, seed):
             self.cost = cost
 
-        def _train_step(self):
+        def train_step(self):
             clock[0] += self.cost * (10 if clock[0] < 320 else 1)
 
     monkeypatch.setattr(experiments, "new_trainer", Probe)
@@ -220,7 +220,7 @@ def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypat
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patched:
-        patched.setattr(experiments.Trainer, "_train_step", lambda trainer: signal.raise_signal(signal.SIGINT))
+        patched.setattr(experiments.Trainer, "train_step", lambda trainer: signal.raise_signal(signal.SIGINT))
         assert sweep("halted", {"a": {}}, seeds=(0,), time_limit=0.1, root=tmp_path, **settings) == []
     assert "run the same call again to go on" in capsys.readouterr().out
     (run,) = sweep("halted", {"a": {}}, seeds=(0,), time_limit=0.1, root=tmp_path, **settings)
@@ -228,6 +228,7 @@ def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypat
 
 
 NOT_IN_THE_HASH = {
+    "console": "what a command prints",
     "errors": "sentences",
     "files": "how a file is written",
     "paths": "where files lie",

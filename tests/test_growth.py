@@ -48,7 +48,7 @@ def test_the_memory_of_a_long_training_is_a_flat_line(tmp_path, request):
     with open(tmp_path / "said.txt", "w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said, preexec_fn=ready)
         try:
-            while not (tmp_path / "run").exists() and process.poll() is None:
+            while not any((tmp_path / "run").glob("step-*")) and process.poll() is None:
                 time.sleep(0.1)
             line = []
             for _ in range(int(seconds / pause)):

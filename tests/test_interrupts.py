@@ -5,17 +5,20 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
 from helpers import OWL_TEXT, small_trainer
 
-from foundry_lib.training.checkpoint import verify
+from foundry_lib.runtime import hold_interrupts
+from foundry_lib.training.checkpoint import Checkpoint
 
 
 def weights(trainer):
@@ -107,7 +110,7 @@ import os, signal, sys
 from foundry_lib.commands.train import main
 from foundry_lib.training.trainer import Trainer
 
-step, save = Trainer._train_step, Trainer.save
+step, save = Trainer.train_step, Trainer.save
 
 def pressed(self):
     if self.step == 4:
@@ -118,7 +121,7 @@ def pressed_again(self, folder):
     os.kill(os.getpid(), signal.SIGINT)
     return save(self, folder)
 
-Trainer._train_step, Trainer.save = pressed, pressed_again
+Trainer.train_step, Trainer.save = pressed, pressed_again
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
@@ -130,5 +133,50 @@ def test_a_second_ctrl_c_does_not_cut_off_the_save(tmp_path):
     options = ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--device", "cpu", "--out", "run"]
     done = subprocess.run([sys.executable, "-c", PRESSED, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "Stopped at step 5. Go on with: python -m foundry_lib train --resume run\n" in done.stdout
-    assert verify(tmp_path / "run" / "step-000005")
+    assert re.search(r"Stopped at step 5. Go on with: .*python\S* -m foundry_lib train --resume run\n", done.stdout)
+    assert Checkpoint.open(tmp_path / "run" / "step-000005")
+
+
+PRESSED_IN_AN_IMPORT = """
+import signal, sys
+from pathlib import Path
+
+class Presser:  # asked for each module that is imported; presses Ctrl-C at the one that is named
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Presser())
+for attempt in (1, 2):
+    try:
+        import foundry_lib  # before anything that imports torch by itself
+        from helpers import OWL_TEXT, small_trainer
+        Path("text.txt").write_text(OWL_TEXT, encoding="utf-8")
+        print("trained", len(list(small_trainer("text.txt", 2).run())))
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+IN_TORCH = ["torch.types", "torch.autograd"]
+IN_THE_FIRST_OPTIMIZER = ["torch._inductor.custom_graph_pass", "sympy.printing"]
+
+
+@pytest.mark.parametrize("module", IN_TORCH + IN_THE_FIRST_OPTIMIZER)
+def test_a_press_while_torch_is_imported_waits_for_it(tmp_path, module):
+    """torch cannot be imported again after an import that was cut off; the first optimizer imports the other half."""
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), *sys.path]))
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSED_IN_AN_IMPORT, module], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.stdout == "stopped\ntrained 3\n", done.stderr
+
+
+def test_interrupts_are_held_back_and_delivered_or_dropped():
+    for deliver in (True, False):
+        done = []
+        with pytest.raises(KeyboardInterrupt) if deliver else nullcontext():
+            with hold_interrupts(deliver):
+                signal.raise_signal(signal.SIGINT)
+                done.append(deliver)
+        assert done == [deliver] and signal.getsignal(signal.SIGINT) is signal.default_int_handler

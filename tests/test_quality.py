@@ -15,7 +15,7 @@ from foundry_lib.models.kv_cache import KVCache
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.corpus import told
 from foundry_lib.text.tokenizer import Tokenizer
-from foundry_lib.training.checkpoint import load_checkpoint, read_json, verify
+from foundry_lib.training.checkpoint import Checkpoint, load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 LANGUAGES = ["en", "zh"]
@@ -26,7 +26,7 @@ UNSEEN = 999_983  # as in benchmarks/starter.py
 def starter(request):
     folder = DATA / f"starter-{request.param}"
     model, tokenizer = load_checkpoint(folder)
-    return request.param, model.eval(), tokenizer, read_json(verify(folder), "trainer.json")
+    return request.param, model.eval(), tokenizer, Checkpoint.open(folder).values
 
 
 class Reciter(torch.nn.Module):

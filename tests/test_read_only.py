@@ -16,6 +16,7 @@ import torch
 from helpers import OWL_TEXT, TOKENIZER, small_model, small_trainer
 
 from foundry_lib import CheckpointError, CorpusError, DataLoader, FoundryError
+from foundry_lib.commands import train
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.lessons import progress
 from foundry_lib.text import corpus
@@ -108,6 +109,21 @@ def test_a_run_in_a_read_only_folder_can_be_gone_on_with(folder):
         return trainer.step
 
     assert as_nobody(work) == 8
+
+
+def test_a_command_is_refused_before_it_reads_the_text(folder, capfd):
+    def work():
+        options = ["--block-size", "16", "--vocab-size", "300", "--device", "cpu", "--steps", "2"]
+        arguments = ["--data", str(folder / "text.txt"), "--out", str(folder / "new run"), *options]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(train, "new_trainer", lambda *args, **settings: pytest.fail("the text was read"))
+            return train.main(arguments)
+
+    before = contents(folder)
+    assert as_nobody(work) == 2
+    error = capfd.readouterr().err
+    assert "new run cannot be written to: Permission denied. Choose another folder." in error
+    assert "still in memory" not in error and contents(folder) == before
 
 
 def test_whatever_else_writes_says_so_in_one_sentence(folder, monkeypatch):

@@ -13,12 +13,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from foundry_lib import Corpus, CorpusError
 from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.feed_forward import MLP
 from foundry_lib.models.model import MiniLLM
+from foundry_lib.text.corpus import told
 from foundry_lib.text.data import DataLoader
-from foundry_lib.training import trainer as module
 from foundry_lib.training.checkpoint import newest_checkpoint
+from foundry_lib.training.optimizer import learning_rate
+from foundry_lib.training.recipes import new_trainer
 from foundry_lib.training.trainer import Trainer
 
 TEXT = "An owl sat in an oak. The more it saw the less it spoke. 猫头鹰坐在橡树上。\n" * 60
@@ -108,8 +111,43 @@ def test_no_part_of_the_state_can_be_left_out(tmp_path, monkeypatch, left_out):
     if left_out:
         PARTS[left_out](second, tmp_path / "t.txt")
     if left_out == "schedule":
-        rate = module.learning_rate
-        monkeypatch.setattr(module, "learning_rate", lambda step, config: rate(step - 9, config))
+        second.schedule = lambda step, config: learning_rate(step - 9, config)
     list(second.run())
     assert (outcome(second) == outcome(whole)) == (left_out is None)
     assert (outcome(second)["weights"] == outcome(whole)["weights"]) == (left_out is None)
+
+
+def test_a_training_on_some_tales_resumes_without_its_loader(tmp_path):
+    """The corpus bears a full name, by which the checkpoint finds it again."""
+    settings = dict(max_iters=4, dim=16, n_heads=2, n_kv_heads=1, batch_size=2)
+    whole, first = (new_trainer(told("en", 400, seed=3), **settings) for _ in range(2))
+    list(whole.run())
+    list(first.run(until=2))
+    second = Trainer.load(first.save(tmp_path))
+    assert second.loader.corpus.sha256 == first.loader.corpus.sha256
+    list(second.run())
+    assert outcome(second) == outcome(whole)
+
+
+def test_a_text_that_has_moved_is_found_by_its_sha256(tmp_path, monkeypatch):
+    project = tmp_path / "p1"
+    project.mkdir()
+    (project / "t.txt").write_text(TEXT, encoding="utf-8")
+    first = new(project / "t.txt", 4)
+    list(first.run(until=2))
+    saved = first.save(project / "runs" / "mine")
+    project = project.rename(tmp_path / "p2")
+    saved = project / "runs" / "mine" / saved.name
+    (project / "runs" / "t.txt").write_text("another text of that name", encoding="utf-8")
+    assert Trainer.load(saved).loader.corpus.path == project / "t.txt"
+    (project / "t.txt").rename(tmp_path / "u.txt")
+    with pytest.raises(CorpusError, match=r"runs.t.txt is not the text of this training: that was t.txt"):
+        Trainer.load(saved)
+    (project / "runs" / "t.txt").unlink()
+    with pytest.raises(CorpusError, match="The text of this training cannot be read. There is no file .*text=FILE"):
+        Trainer.load(saved)
+    assert Trainer.load(saved, text=tmp_path / "u.txt").step == 2
+    assert Trainer.load(saved, text=Corpus("mine", (TEXT,))).step == 2
+    (tmp_path / "u.txt").rename(tmp_path / "t.txt")
+    monkeypatch.chdir(tmp_path)
+    assert Trainer.load(saved).loader.corpus.path == tmp_path / "t.txt"

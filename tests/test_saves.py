@@ -17,7 +17,7 @@ from helpers import OWL_TEXT, TOKENIZER, small_model, small_trainer
 
 from foundry_lib import CheckpointError
 from foundry_lib.files import writing
-from foundry_lib.training.checkpoint import checkpoints, keep_newest, load_checkpoint, save_checkpoint, verify
+from foundry_lib.training.checkpoint import Checkpoint, checkpoints, keep_newest, load_checkpoint, save_checkpoint
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
 
@@ -91,12 +91,14 @@ def test_a_kill_at_any_moment_leaves_the_newest_two(tmp_path, request):
     for number in range(kills):
         folder = tmp_path / f"run {number}"
         confirmed = killed(partial(train_for_ever, trainer, folder), 3, dice.random() * 0.1)
-        whole = [path for path in checkpoints(folder) if verify(path)]
+        whole = [path for path in checkpoints(folder) if Checkpoint.open(path)]
         assert len(whole) >= 2 and int(whole[-1].name[-6:]) >= confirmed
         left = [int(path.name[5:11]) for path in folder.glob("step-*.new")]
         removing, saving = removing + any(n < confirmed for n in left), saving + any(n > confirmed for n in left)
         keep_newest([*whole, trainer.save(folder)])
-        assert all(verify(path) for path in folder.glob("step-*")), "what was half-written or half-removed is gone"
+        assert all(Checkpoint.open(path) for path in folder.glob("step-*")), (
+            "a half-written or half-removed one is gone"
+        )
         shutil.rmtree(folder)
     print(
         f"\n{kills} kills, {saving} in the middle of a save and {removing} of a removal: the newest two whole each time"
@@ -154,7 +156,7 @@ def test_the_earlier_one_is_found_between_the_two_renames(tmp_path):
     folder = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER)
     folder.rename(tmp_path / "step-000001.old")
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000001.old"]
-    assert set(verify(folder)) and load_checkpoint(folder)
+    assert set(Checkpoint.open(folder).files) and load_checkpoint(folder)
     save_checkpoint(folder, small_model(2), TOKENIZER)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
 
@@ -187,7 +189,7 @@ def test_a_second_process_is_refused_by_name(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match="cannot be written to.*still in memory"):
+    with pytest.raises(CheckpointError, match="cannot be written to.*Choose another folder"):
         with writing(tmp_path / "file" / "run"):
             pass
 

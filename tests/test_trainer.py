@@ -16,10 +16,13 @@ import nbformat
 import pytest
 import torch
 
-from foundry_lib import CheckpointError, ConfigError, FoundryError, MiniLLM, ModelConfig, TokenizerError, TrainConfig
+from foundry_lib import CheckpointError, ConfigError, CorpusError, FoundryError, MiniLLM, ModelConfig, TrainConfig
+from foundry_lib.commands.train import verdict
 from foundry_lib.paths import LESSONS
 from foundry_lib.text.data import DataLoader
-from foundry_lib.training.trainer import Trainer, learning_rate, make_optimizer
+from foundry_lib.training.optimizer import learning_rate, make_optimizer
+from foundry_lib.training.record import Record
+from foundry_lib.training.trainer import Trainer
 
 STEPS = 24
 CONFIG = TrainConfig(batch_size=4, max_iters=STEPS, eval_interval=10, learning_rate=1e-2)
@@ -157,7 +160,7 @@ def test_a_changed_text_is_refused(text_file, tmp_path):
     list(trainer.run(until=2))
     saved = trainer.save(tmp_path / "run")
     copy.write_text(copy.read_text(encoding="utf-8") + "One more line.\n", encoding="utf-8")
-    with pytest.raises(TokenizerError, match="belongs to another text"):
+    with pytest.raises(CorpusError, match="copy.txt is not the text of this training.*Put back the text as it was"):
         Trainer.load(saved)
 
 
@@ -259,7 +262,8 @@ def test_the_two_commands(text_file, tmp_path):
     spoken = run_command("generate", "--prompt", "The owl", "--tokens", 12, "--device", "cpu", cwd=tmp_path)
     assert spoken.returncode == 0, spoken.stderr
     assert spoken.stdout.count("===") == 6 and spoken.stdout.count("The owl") >= 8
-    wrong = run_command("train", *options, "--steps", 0, cwd=tmp_path)
+    wrong = run_command("train", *options[:-1], "other", "--steps", 0, cwd=tmp_path)
+    assert not (tmp_path / "other").exists()
     assert wrong.returncode == 2 and "max_iters" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
@@ -273,6 +277,109 @@ def test_the_best_checkpoint_of_an_overfitted_training_is_kept(tmp_path):
     assert done.returncode == 0 and best, done.stdout
     kept = sorted(p.name for p in (tmp_path / "run").glob("[!.]*"))
     assert kept == [best[1], "step-000350", "step-000400"] and done.stdout.rstrip().endswith(best[1])
+
+
+POEMS = [
+    "静夜思\n床前明月光，疑是地上霜。\n举头望明月，低头思故乡。\n",
+    "春晓\n春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n",
+    "登鹳雀楼\n白日依山尽，黄河入海流。\n欲穷千里目，更上一层楼。\n",
+    "相思\n红豆生南国，春来发几枝。\n愿君多采撷，此物最相思。\n",
+    "江雪\n千山鸟飞绝，万径人踪灭。\n孤舟蓑笠翁，独钓寒江雪。\n",
+    "鹿柴\n空山不见人，但闻人语响。\n返景入深林，复照青苔上。\n",
+]
+
+
+def test_learning_by_heart_is_said_of_a_few_poems(tmp_path):
+    (tmp_path / "poems.txt").write_text("\n".join(POEMS), encoding="utf-8")
+    options = ["--data", "poems.txt", "--block-size", 8, "--device", "cpu", "--out", "run", "--eval-interval", 100]
+    done = run_command("train", *options, "--steps", 300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the model learned the text by heart" in done.stdout and "is kept" not in done.stdout.split("by heart")[0]
+
+
+def record(step, train_loss, val_loss):
+    return Record(step, train_loss, val_loss, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+HISTORIES = {  # (step, training loss, validation loss) …: what is said, and the checkpoint to listen to
+    "falls": ([(0, None, 7.0), (10, 5.0, 5.5), (20, 4.0, 4.8)], "", 20),
+    "rises within the noise": ([(0, None, 7.0), (10, 5.0, 4.80), (20, 4.0, 4.81)], "", 20),
+    "rises": ([(0, None, 7.0), (10, 3.0, 4.8), (20, 1.0, 5.5)], "lowest at step-000010, 4.800, and 5.500 at", 10),
+    "rises from the start": ([(0, None, 6.97), (10, 0.1, 8.49), (20, 0.01, 7.63)], "lowest at step 0, before any", 20),
+    "falls by luck": ([(0, None, 6.97), (10, 0.1, 8.49), (20, 0.01, 6.9)], "training loss is 0.055 and the val", 20),
+    "not evaluated yet": ([(0, None, 7.0)], "", 0),
+}
+
+
+@pytest.mark.parametrize("case", HISTORIES)
+def test_what_a_history_says_of_learning_by_heart(tmp_path, case):
+    records, says, hear = HISTORIES[case]
+    for step in (10, 20):  # nothing is saved before the first step
+        (tmp_path / f"step-{step:06d}").mkdir()
+    last = tmp_path / f"step-{records[-1][0]:06d}"
+    sentence, folder = verdict([record(*numbers) for numbers in records], last)
+    assert says in sentence and bool(says) == ("by heart" in sentence) == bool(sentence)
+    assert folder.name == f"step-{hear:06d}"
+
+
+def test_a_second_training_does_not_replace_the_first(text_file, tmp_path):
+    options = ["--block-size", 16, "--vocab-size", 400, "--device", "cpu", "--out", "my run", "--steps", 2]
+    assert run_command("train", "--data", text_file, *options, cwd=tmp_path).returncode == 0
+    saved = tmp_path / "my run" / "step-000002" / "model.safetensors"
+    before = saved.read_bytes()
+    (tmp_path / "b.txt").write_text("Another text.\n" * 500, encoding="utf-8")
+    for text in ("b.txt", text_file):
+        again = run_command("train", "--data", text, *options, cwd=tmp_path)
+        assert again.returncode == 2 and "my run holds a training of zoo.txt, saved as step-000002" in again.stderr
+        assert "--resume 'my run'" in again.stderr or os.name == "nt"
+        assert saved.read_bytes() == before
+
+
+def test_a_project_folder_that_was_renamed_can_be_resumed(tmp_path):
+    lines = [f"The owl number {n} eats mice.\n" for n in range(200)]
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1" / "my.txt").write_text("".join(lines), encoding="utf-8")
+    options = ["--data", "my.txt", "--block-size", 16, "--vocab-size", 300, "--device", "cpu", "--out", "run"]
+    assert run_command("train", *options, "--steps", 2, cwd=tmp_path / "p1").returncode == 0
+    (tmp_path / "p1").rename(tmp_path / "p2")
+    beside = run_command("train", "--resume", "run", cwd=tmp_path / "p2")
+    assert beside.returncode == 0 and "Nothing was left" in beside.stdout, beside.stderr
+    (tmp_path / "p2" / "my.txt").rename(tmp_path / "new name.txt")
+    gone = run_command("train", "--resume", "run", cwd=tmp_path / "p2")
+    assert gone.returncode == 2 and "The text of this training cannot be read" in gone.stderr
+    assert "--data FILE" in gone.stderr and "Traceback" not in gone.stderr
+    given = run_command("train", "--resume", "run", "--data", "../new name.txt", cwd=tmp_path / "p2")
+    assert given.returncode == 0, given.stderr
+    (tmp_path / "new name.txt").write_text("".join(lines[1:]), encoding="utf-8")
+    changed = run_command("train", "--resume", "run", "--data", "../new name.txt", cwd=tmp_path / "p2")
+    assert (
+        changed.returncode == 2 and "new name.txt is not the text of this training: that was my.txt" in changed.stderr
+    )
+    assert "Train one for this text" not in changed.stderr and "new training, in another folder" in changed.stderr
+
+
+def test_the_filters_of_the_plain_text(text_file, tmp_path):
+    trainer = make_trainer(text_file)
+    list(trainer.run(until=8))  # before any training all tokens are equally probable
+    trainer.save(tmp_path / "run")
+
+    def plain(*options):
+        arguments = ["--checkpoint", "run", "--prompt", "The", "--tokens", 8, "--device", "cpu", *options]
+        done = run_command("generate", *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        title, text = done.stdout.split("=== ")[1].split(" ===\n")
+        return title, text
+
+    title, greedy = plain("--temperature", 0)
+    assert title == "Plain: temperature 0"
+    for options in (["--top-k", 1], ["--min-p", 1], ["--top-p", 1e-6]):
+        title, text = plain("--temperature", 1.5, *options)
+        assert title == f"Plain: temperature 1.5, {options[0][2:].replace('-', '_')} {options[1]:g}"
+        assert text == greedy
+    title, text = plain("--temperature", 0, "--repetition-penalty", 100)
+    assert "repetition_penalty 100" in title and text != greedy
+    wrong = run_command("generate", "--checkpoint", "run", "--top-p", 2, cwd=tmp_path)
+    assert wrong.returncode == 2 and "top_p" in wrong.stderr
 
 
 def test_the_log_is_kept(text_file, tmp_path):

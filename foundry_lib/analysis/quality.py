@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..inference.sampling import generate_tokens
 from ..text.data import EVAL_ROWS, padded
 from ..text.tokenizer import EOS_ID, Tokenizer
-from ..training.trainer import token_losses
+from ..training.evaluate import token_losses
 from .statistics import wilson
 
 BATCH = 250  # tales written side by side

@@ -11,7 +11,7 @@ from ..tales import grammar, prefix_distribution
 from ..tales.walk import MARKS
 from ..text.data import padded
 from ..text.tokenizer import EOS_ID, Tokenizer
-from ..training.trainer import token_losses
+from ..training.evaluate import token_losses
 
 
 def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..console import run_command
+from ..console import command_line, run_command
 from ..text.download import catalog, fetch, find, state
 
 
@@ -19,13 +19,12 @@ def show_catalog(folder: Path):
     for entry in catalog():
         print(f"{entry.name:<17} {entry.bytes / 1e6:4.1f} MB  {entry.title}; {entry.author}")
         print(f"{'':<17} {state(entry, folder)}. {entry.licence}; {entry.source}")
-    print("Fetch one: python -m foundry_lib download NAME")
+    print(f"Fetch one: {command_line('download')} NAME")
 
 
 def show(name: str, folder: Path):
     entry = find(name)
     print(f"{entry.title}, {entry.bytes:,} bytes: {state(entry, folder)}", flush=True)
     path = fetch(entry, folder)
-    shown = f'"{path}"' if " " in str(path) else path
-    print(f"Learn from it: python -m foundry_lib train --data {shown}")
+    print(f"Learn from it: {command_line('train', '--data', path)}")
     print(f"In a notebook: DataLoader({path.resolve().as_posix()!r})")  # a notebook runs in a folder of its own

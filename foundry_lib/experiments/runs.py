@@ -1,7 +1,6 @@
 """Runs: what a training leaves in its folder, read back, compared and drawn. `sweeps` makes them."""
 
 import json
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from .. import plots
 from ..analysis.statistics import FEWEST_SEEDS, beyond_noise
 from ..errors import CheckpointError, ConfigError
+from ..files import write_whole
 from ..training.checkpoint import checkpoints
 
 
@@ -66,10 +66,8 @@ def write_errors(path: Path):
 
 def write(path: Path, text: str):
     """Replace a file in one step, so that nobody reads half of it. Raises CheckpointError."""
-    temporary = path.with_suffix(".new")
     with write_errors(path):
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text, sync=False)
 
 
 def read_run(folder: Path) -> Run | None:

@@ -32,8 +32,9 @@ from ..paths import PACKAGE
 from ..text.baselines import bits_per_byte
 from ..text.corpus import Corpus, read_corpus
 from ..training.checkpoint import checkpoints, keep_newest
-from ..training.recipes import new_trainer
-from ..training.trainer import Record, Trainer
+from ..training.recipes import new_trainer, sort_settings
+from ..training.record import Record
+from ..training.trainer import Trainer
 from .runs import Run, read_run, safe, write, write_errors
 
 CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
@@ -105,21 +106,18 @@ def check(rows: dict[str, dict], seeds, common: dict, time_limit: float | None):
         )
     if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
         raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
-    of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
-    allowed = of_model | of_training | {"block_size", "val_fraction", "vocab_size", *DEFAULTS}
     for row, changes in rows.items():
-        settings = {name: value for name, value in {**common, **changes}.items() if value is not None}
-        unknown = sorted(set(settings) - allowed)
-        if unknown:
-            raise ConfigError(
-                f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(allowed))}."
-            )
-        if time_limit is not None and "max_iters" in settings:
+        settings = {**common, **changes}
+        sorted_settings = sort_settings(
+            {name: value for name, value in settings.items() if name not in DEFAULTS}, f"Row {row!r}", also=DEFAULTS
+        )
+        if time_limit is not None and "max_iters" in sorted_settings.train:
             raise ConfigError(
                 f"Row {row!r} has max_iters and time_limit, and each decides the other; give one of them."
             )
-        ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
-        TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
+        vocabulary = {name: value for name, value in sorted_settings.loader.items() if name == "vocab_size"}
+        ModelConfig.preset(settings["preset"], **sorted_settings.model, **vocabulary)
+        TrainConfig(**sorted_settings.train)
 
 
 def plan(home: Path, rows: dict[str, dict], seeds, common: dict, time_limit: float | None) -> list[Job]:
@@ -163,7 +161,7 @@ def has_work(job: Job, overwrite: bool) -> bool:
     """
     run = read_run(job.folder)
     if run is None:
-        if job.folder.exists() and any(path.name != "run.new" for path in job.folder.iterdir()):
+        if job.folder.exists() and any(path.suffix != ".new" for path in job.folder.iterdir()):
             raise ConfigError(f"{job.folder} holds something that is not a run. Choose another name, or move it.")
         return True
     if run.config["hash"] == job.hash:
@@ -292,7 +290,7 @@ def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
             with suppress(DivergedError):
                 while len(times[row]) < end or time.perf_counter() - begun < seconds / 100:
                     before = time.perf_counter()
-                    probe._train_step()
+                    probe.train_step()
                     times[row].append(time.perf_counter() - before)
     # the median: the first steps are slow, and a machine that is busy for a moment would change a mean
     return {row: max(1, round(seconds / median(each))) if each else 1 for row, each in times.items()}

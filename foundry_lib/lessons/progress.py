@@ -20,6 +20,7 @@ import foundry_lib
 
 from ..console import say
 from ..errors import Notice
+from ..files import write_whole
 from ..paths import RUNS
 from .questions import read_questions
 
@@ -58,11 +59,9 @@ def keep(kind: str, name: str, value):
     """
     stored = read()
     stored[kind][name] = value
-    temporary = FILE.with_suffix(".new")
     try:
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(stored, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, FILE)
+        write_whole(FILE, json.dumps(stored, ensure_ascii=False, indent=1) + "\n", sync=False)
     except OSError as error:
         warnings.warn(
             f"This was not stored: {FILE} cannot be written ({error.strerror or error}). Set the environment "

@@ -21,7 +21,7 @@ from .. import plots, tales
 from ..config import SampleConfig
 from ..inference.sampling import sample_text
 from ..tales.floor import FREE
-from ..training.trainer import learning_rate
+from ..training.optimizer import learning_rate
 from .live_figure import LiveFigure
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; apart, or the pictures would leave nothing for the texts

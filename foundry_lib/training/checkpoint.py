@@ -1,9 +1,12 @@
 """Checkpoints: a folder that is either whole or not there.
 
-A checkpoint is written into a temporary folder beside its place, each file flushed to the disk, the manifest with
-every file's sha256 last, and then renamed. A reader believes nothing that the manifest does not confirm, and builds no
-model that the weights do not fill. Weights are safetensors and everything else is JSON: loading runs no code, as
-unpickling would.
+    model, tokenizer = load_checkpoint("runs/my_run")    # the newest checkpoint of that folder
+    checkpoint = Checkpoint.open("runs/my_run/step-000100")
+    checkpoint.values["step"]
+
+`save_checkpoint` writes into a temporary folder, each file flushed to the disk, the manifest with every file's sha256
+last, and then renames the folder. A reader uses only files that the manifest confirms, and builds no model whose size
+the weights do not have. Weights are safetensors and everything else is JSON: unlike unpickling, loading runs no code.
 """
 
 import hashlib
@@ -11,35 +14,38 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import safetensors.torch
 import torch
 
 from ..config import ModelConfig
+from ..console import command_line
 from ..errors import CheckpointError, FoundryError
+from ..files import flush_to_disk, write_whole
 from ..models.model import MiniLLM
 from ..runtime import usable_device
 from ..text.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
-LONGEST = 2**20  # tokens of context that a file may ask for: the table of rotations is made from this number
-
-
-def _flush(path: Path):
-    """Ask the operating system to have the file (or, where folders can be opened, the folder) on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+LONGEST = 2**20  # tokens of context that a file may ask for: the table of rotations grows with this number
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    """The checkpoint's name while it is being written (".new"), or while a newer one takes its name (".old")."""
+    return folder.with_name(folder.name + ending)
+
+
+# ---- Saving
 
 
 def save_checkpoint(
@@ -49,43 +55,26 @@ def save_checkpoint(
     tensors: dict[str, torch.Tensor] | None = None,
     values: dict | None = None,
 ) -> Path:
-    """Write model, tokenizer, and what a training needs beside them (`tensors`, `values`) to `folder`; return it.
+    """Write model and tokenizer to `folder`, with the `tensors` and `values` of a training; return the folder.
 
-    Raises CheckpointError when the folder exists and is no checkpoint, or cannot be written (full disk, read-only);
-    nothing half-written is left behind and an earlier checkpoint stays.
+    Raises CheckpointError when the folder exists and is no checkpoint, or cannot be written (full disk, read-only).
+    An earlier checkpoint then stays, and nothing half-written is left.
     """
     folder = Path(folder).resolve()
     if folder.exists() and not (folder / MANIFEST).exists():
         raise CheckpointError(f"{folder} exists and is not a checkpoint; choose another folder.")
-    new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    new, old = _beside(folder, ".new"), _beside(folder, ".old")
     try:
         if old.exists() and not folder.exists():
             os.replace(old, folder)  # a save of this very step was cut off between its two renames
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         new.mkdir(parents=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        if model.config.tie_embeddings:
-            del state["output.weight"]  # the same tensor as the embedding, which safetensors stores once
-        (new / "model.safetensors").write_bytes(safetensors.torch.save(state))
-        (new / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1), encoding="utf-8")
-        tokenizer.save(new)
-        if tensors is not None:
-            (new / "trainer.safetensors").write_bytes(safetensors.torch.save(tensors))
-        if values is not None:
-            # no indents: for the history of a long training they take twice the time and four times the memory
-            (new / "trainer.json").write_text(json.dumps(values), encoding="utf-8")
-        files = sorted(new.iterdir())
-        for file in files:
-            _flush(file)
-        manifest = {file.name: _sha256(file) for file in files}
-        (new / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        _flush(new / MANIFEST)
-        _flush(new)
+        _write_files(new, model, tokenizer, tensors, values)
         if folder.exists():
             os.replace(folder, old)
         os.replace(new, folder)
-        _flush(folder.parent)
+        flush_to_disk(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
@@ -98,23 +87,155 @@ def save_checkpoint(
     return folder
 
 
-def verify(folder: Path | str) -> dict[str, Path]:
-    """The files of a checkpoint by name, after checking each against the manifest. Raises CheckpointError."""
-    folder = Path(folder)
-    if not folder.exists():
-        folder = folder.with_name(folder.name + ".old")  # there after a save that was cut off between its renames
-    if not folder.exists():
-        folder = folder.with_suffix("")
-        raise CheckpointError(f"There is no folder {folder}, seen from {Path.cwd()}; check the path.")
-    try:
-        return _verified(folder)
-    except CheckpointError as error:
-        good = _newest_good(folder)
-        advice = "there is no other beside it" if good is None else f"the newest good one beside it is {good.name}"
-        raise CheckpointError(f"{error}; {advice}.") from error.__cause__
+def _write_files(folder: Path, model: MiniLLM, tokenizer: Tokenizer, tensors: dict | None, values: dict | None):
+    """All files of a checkpoint, the manifest last."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.tie_embeddings:
+        del state["output.weight"]  # the same tensor as the embedding, which safetensors stores once
+    write_whole(folder / "model.safetensors", safetensors.torch.save(state))
+    write_whole(folder / "config.json", json.dumps(model.config.to_dict(), indent=1))
+    tokenizer.save(folder)
+    if tensors is not None:
+        write_whole(folder / "trainer.safetensors", safetensors.torch.save(tensors))
+    if values is not None:
+        # no indents: for the history of a long training they take twice the time and four times the memory
+        write_whole(folder / "trainer.json", json.dumps(values))
+    manifest = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
+    flush_to_disk(folder)
+
+
+def clear_unfinished(folder: Path | str):
+    """Remove what saves and removals that were cut off have left in a training's folder."""
+    for leftover in Path(folder).glob("step-??????.new"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
+    """Remove all checkpoints of `saved`, oldest first, except the newest `keep` and `also`; return the rest.
+
+    A damaged checkpoint among them stays and does not count, so that at least `keep` good ones stay.
+    """
+    left, good = [], 0
+    for folder in reversed(saved):
+        if good < keep or folder == also:
+            left.append(folder)
+            good += _is_whole(folder)
+            continue
+        doomed = _beside(folder, ".new")  # if the removal is cut off, no reader takes the rest for a checkpoint, and
+        with suppress(OSError):  # the next save removes it
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+    return left[::-1]
+
+
+# ---- Loading
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files all agree with its manifest: `folder`, and `files` by name."""
+
+    folder: Path
+    files: dict[str, Path]
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Checkpoint":
+        """The checkpoint in `folder`, or the newest one below it; each file is read and hashed once.
+
+        Raises CheckpointError, which names the damaged file and the newest good checkpoint beside it.
+        """
+        folder = Path(folder)
+        if not folder.exists():
+            folder = _beside(folder, ".old")  # exists after a save that was cut off between its two renames
+        if not folder.exists():
+            raise CheckpointError(
+                f"There is no folder {folder.with_suffix('')}, seen from {Path.cwd()}; check the path."
+            )
+        if folder.is_dir() and not (folder / MANIFEST).exists():
+            folder = next(reversed(checkpoints(folder)), folder)
+        try:
+            return cls(folder, _verified(folder))
+        except CheckpointError as error:
+            good = next((path for path in reversed(steps_in(folder.parent)) if _is_whole(path)), None)
+            advice = "there is no other beside it" if good is None else f"the newest good one beside it is {good.name}"
+            raise CheckpointError(f"{error}; {advice}.") from error.__cause__
+
+    def table(self, name: str) -> dict:
+        """The JSON file `name`. Raises CheckpointError when it is missing or holds no table of names and values."""
+        try:
+            values = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{self.files[name]} is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            found = type(values).__name__
+            raise CheckpointError(f"{self.files[name]} holds {found}, not a table of names and values.")
+        return values
+
+    def _tensors(self, name: str) -> dict[str, torch.Tensor]:
+        try:
+            return safetensors.torch.load(self._path(name).read_bytes())
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.files[name]} holds no tensors: {error}") from error
+
+    def _path(self, name: str) -> Path:
+        if name not in self.files:
+            raise CheckpointError(f"{self.folder} has no {name}; it holds {', '.join(self.files)}.")
+        return self.files[name]
+
+    @cached_property
+    def values(self) -> dict:
+        """What a training noted: its step, settings, text and history."""
+        return self.table("trainer.json")
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors of a training: the optimizer's state and the random numbers."""
+        return self._tensors("trainer.safetensors")
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises CheckpointError when it is missing or broken."""
+        try:
+            return Tokenizer.load(self.folder)
+        except FoundryError as error:
+            raise CheckpointError(f"{self.folder} does not fit together: {error}") from error
+
+    def model(self, device: str = "cpu") -> MiniLLM:
+        """The model. Raises CheckpointError unless configuration and weights fit, ConfigError for a missing device."""
+        device, weights = usable_device(device), self._tensors("model.safetensors")
+        try:
+            config = ModelConfig.from_dict(self.table("config.json"))
+            _require_fit(config, weights, self.folder)
+            model = MiniLLM(config)
+            if config.tie_embeddings:
+                weights["output.weight"] = weights["tok_embeddings.weight"]
+            model.load_state_dict(weights)
+        except CheckpointError:
+            raise
+        except (FoundryError, RuntimeError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.folder} does not fit together: {error}") from error
+        if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+            raise CheckpointError(f"{self.folder}: the weights hold NaN or infinity; use an earlier checkpoint.")
+        return model.to(device)
+
+
+def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, Tokenizer]:
+    """The model and its tokenizer from a checkpoint, or from the newest one below `folder`.
+
+    Raises CheckpointError, which names what is wrong, and ConfigError for a device that this machine lacks.
+    """
+    device, checkpoint = usable_device(device), Checkpoint.open(folder)
+    model, tokenizer = checkpoint.model(device), checkpoint.tokenizer()
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise CheckpointError(
+            f"{checkpoint.folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
+            f"{model.config.vocab_size}; they are not from the same training."
+        )
+    return model, tokenizer
 
 
 def _verified(folder: Path) -> dict[str, Path]:
+    """The files of a checkpoint by name. Raises CheckpointError for one that the manifest does not confirm."""
     try:
         names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -131,39 +252,16 @@ def _verified(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names}
 
 
-def _newest_good(folder: Path) -> Path | None:
-    """The checkpoint written last beside `folder` that is whole."""
-    beside = [path for path in checkpoints(folder.parent) if path.parent == folder.parent]
-    return next((path for path in reversed(beside) if _is_whole(path)), None)
+def _is_whole(folder: Path) -> bool:
+    with suppress(CheckpointError):
+        return bool(_verified(folder))
+    return False
 
 
-def read_json(files: dict[str, Path], name: str) -> dict:
-    """The JSON file `name` of a verified checkpoint; CheckpointError when it is not part of it or holds no table."""
-    if name not in files:
-        raise CheckpointError(f"This checkpoint has no {name}; it holds {', '.join(files)}.")
-    try:
-        values = json.loads(files[name].read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{files[name]} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{files[name]} holds {type(values).__name__}, not a table of names and values.")
-    return values
-
-
-def read_tensors(files: dict[str, Path], name: str) -> dict[str, torch.Tensor]:
-    """The tensors of the safetensors file `name`; CheckpointError when it is not part of it or cannot be read."""
-    if name not in files:
-        raise CheckpointError(f"This checkpoint has no {name}; it holds {', '.join(files)}.")
-    try:
-        return safetensors.torch.load(files[name].read_bytes())
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{files[name]} holds no tensors: {error}") from error
-
-
-def _require_fit(config: ModelConfig, state: dict[str, torch.Tensor], folder: Path):
-    """Refuse a configuration that asks for a model of another size than the weights, before any memory is taken."""
-    counted = sum(tensor.numel() for tensor in state.values())
-    layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
+def _require_fit(config: ModelConfig, weights: dict[str, torch.Tensor], folder: Path):
+    """Refuse a configuration that asks for a model of another size than the weights, before it takes any memory."""
+    counted = sum(tensor.numel() for tensor in weights.values())
+    layers = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
     if counted != config.n_params or layers != config.n_layers:
         raise CheckpointError(
             f"{folder} does not fit together: config.json asks for {config.n_params:,} parameters in {config.n_layers} "
@@ -173,70 +271,28 @@ def _require_fit(config: ModelConfig, state: dict[str, torch.Tensor], folder: Pa
         raise CheckpointError(f"{folder}: max_seq_len={config.max_seq_len} is beyond {LONGEST:,}.")
 
 
-def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, Tokenizer]:
-    """The model and its tokenizer, each file checked. Raises CheckpointError, naming what is wrong, and ConfigError for
-    a device that this machine lacks."""
-    device, files = usable_device(device), verify(folder)
-    folder = files["config.json"].parent if "config.json" in files else Path(folder)
-    try:
-        config, state = ModelConfig.from_dict(read_json(files, "config.json")), read_tensors(files, "model.safetensors")
-        _require_fit(config, state, folder)
-        model = MiniLLM(config)
-        if model.config.tie_embeddings:
-            state["output.weight"] = state["tok_embeddings.weight"]
-        model.load_state_dict(state)
-        tokenizer = Tokenizer.load(folder)
-    except CheckpointError:
-        raise
-    except (FoundryError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} does not fit together: {error}") from error
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} pieces, the model {model.config.vocab_size}; "
-            f"they are not from the same training."
-        )
-    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
-        raise CheckpointError(f"{folder}: the weights hold NaN or infinity; use an earlier checkpoint.")
-    return model.to(device), tokenizer
-
-
-def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
-    """Remove all checkpoints of `saved`, oldest first, but the newest `keep` and `also`; return those that are left.
-
-    A damaged one among them is kept and not counted: there are never fewer than `keep` good ones where there were as
-    many.
-    """
-    left, good = [], 0
-    for folder in reversed(saved):
-        if good < keep or folder == also:
-            left.append(folder)
-            good += _is_whole(folder)
-            continue
-        doomed = folder.with_name(folder.name + ".new")  # the name of something unfinished: a removal that is cut off
-        with suppress(OSError):  # leaves what no reader takes for a checkpoint and the next save clears away
-            folder.rename(doomed)
-            shutil.rmtree(doomed)
-    return left[::-1]
-
-
-def _is_whole(folder: Path) -> bool:
-    with suppress(CheckpointError):
-        return bool(_verified(folder))
-    return False
+# ---- Finding
 
 
 def checkpoints(root: Path | str = "runs") -> list[Path]:
     """All finished checkpoints below `root`, the oldest first."""
-    found = [path.parent for path in Path(root).rglob(MANIFEST) if path.parent.suffix != ".new"]
-    found = [folder for folder in found if folder.suffix != ".old" or not folder.with_suffix("").exists()]
-    return sorted(found, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name))
+    return _finished(Path(root).rglob(MANIFEST))
+
+
+def steps_in(folder: Path | str) -> list[Path]:
+    """The finished checkpoints that lie directly in `folder`, the oldest first."""
+    return _finished(Path(folder).glob(f"*/{MANIFEST}"))
+
+
+def _finished(manifests: Iterable[Path]) -> list[Path]:
+    folders = [path.parent for path in manifests if path.parent.suffix != ".new"]
+    folders = [folder for folder in folders if folder.suffix != ".old" or not folder.with_suffix("").exists()]
+    return sorted(folders, key=lambda folder: ((folder / MANIFEST).stat().st_mtime_ns, folder.name))
 
 
 def newest_checkpoint(root: Path | str = "runs") -> Path:
     """The checkpoint written last below `root`. Raises CheckpointError when there is none."""
-    found = checkpoints(root)
-    if not found:
-        raise CheckpointError(
-            f"There is no checkpoint in {Path(root).resolve()}; train first: python -m foundry_lib train"
-        )
-    return found[-1]
+    folders = checkpoints(root)
+    if not folders:
+        raise CheckpointError(f"There is no checkpoint in {Path(root).resolve()}; train first: {command_line('train')}")
+    return folders[-1]

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, roughly, and what to do when there is not enough."""
+"""How much memory a training step takes, roughly, and what to do when the device has too little."""
 
 from ..config import ModelConfig
 from ..errors import FoundryError
@@ -7,15 +7,17 @@ GIB = 2**30
 
 
 def step_bytes(config: ModelConfig, rows: int, tokens: int) -> int:
-    """Bytes of a training step in 32 bits, an estimate: weights, gradients and AdamW's two averages, and what the
-    forward pass keeps for the backward one: about 14 D + 4 F numbers a token and layer. The scores are not kept."""
-    kept = config.n_layers * (14 * config.dim + 4 * config.hidden_dim)
-    return 16 * config.n_params + 4 * rows * tokens * kept
+    """Bytes of a training step of `rows` sequences of `tokens` tokens in 32 bits, an estimate.
+
+    Counted are the weights, the gradients and AdamW's two averages (16 bytes per parameter), and what the forward pass
+    stores for the backward pass: about 14 D + 4 F numbers per token and layer. The logits are not stored.
+    """
+    stored = config.n_layers * (14 * config.dim + 4 * config.hidden_dim)
+    return 16 * config.n_params + 4 * rows * tokens * stored
 
 
 def out_of_memory(config: ModelConfig, rows: int, tokens: int) -> FoundryError:
-    """The error to raise when the device had no room for a step of `rows` × `tokens`: the three cheapest knobs, with
-    what each would leave."""
+    """The error for a device without memory for a step: three settings that take less, with the bytes of each."""
 
     def size(config=config, rows=rows, tokens=tokens):
         return f"{step_bytes(config, rows, tokens) / GIB:.2f} GiB"
@@ -31,7 +33,7 @@ def out_of_memory(config: ModelConfig, rows: int, tokens: int) -> FoundryError:
     if len(knobs) > 1:
         knobs[-1] = f"or {knobs[-1]}"
     return FoundryError(
-        f"The device has no memory left for a step, which takes about {size()}. The training stands as before this "
-        f"step, and its memory was given back. "
+        f"The device has no memory left for a step, which takes about {size()}. The training is as it was before this "
+        f"step, and the step's memory is free again. "
         + (f"Cheapest first: {', '.join(knobs)}." if knobs else "The model is as small as it can be: free the device.")
     )

@@ -1,14 +1,25 @@
-"""Settings that suit a text, found by measurement, and a training that is made from them in one call."""
+"""Settings that suit a text, chosen by measurement, and a training that is made from them in one call."""
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from ..config import ModelConfig, TrainConfig
-from ..errors import ConfigError
+from ..config import PRESETS, ModelConfig, TrainConfig
+from ..errors import ConfigError, Notice
 from ..models.model import MiniLLM
 from ..text.corpus import Corpus, read_corpus
 from ..text.data import DataLoader
 from .trainer import Trainer
+
+# The defaults of config.py with which presets and recipes were measured: an edited one that they override is said.
+DEFAULTS = {
+    ModelConfig: dict(vocab_size=8192, dim=256, n_layers=4, n_heads=8, n_kv_heads=4, max_seq_len=256, hidden_dim=None)
+    | dict(norm_eps=1e-5, rope_theta=10000.0, tie_embeddings=False, embedding_std=None, matrix_std=None),
+    TrainConfig: dict(batch_size=8, learning_rate=3e-3, max_iters=1500, eval_interval=100, warmup_iters=None)
+    | dict(min_lr_ratio=0.05, weight_decay=1.0, beta1=0.9, beta2=0.95, grad_clip=1.0, seed=1337),
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,12 @@ class Recipe:
 # Prose: the defaults, measured on python-docs, and a weight decay that suits the text's size (`weight_decay` below).
 PROSE = Recipe()
 
-# Tales: what counts is to look things up in the story, and the text is read nearly twice. In per cent above
-# the floor, one seed, 800 steps at a learning rate of 2.5e-3 (benchmarks/tales_runs.md): these settings 10.2; a head of
-# its own instead of tied embeddings 54; embedding_std at fan-in, 0.088, 29, and at 1, 31; rope_theta 10,000 15.7;
-# weight_decay 1 19.8; a learning rate of 4e-3 7.6; twice the steps of 4 rows 6.2. At full length (English, one seed)
-# the learning rate of 4e-3 ended at 2.5 and the 4 rows at 3.1, so the first became the recipe's, though its own seeds
-# reach from 2.5 to 3.1.
+# Tales: the model must look things up in the story, and it reads the text nearly twice. In per cent above the floor,
+# one seed, 800 steps at a learning rate of 2.5e-3 (benchmarks/tales_runs.md): these settings 10.2; a head of its own
+# instead of tied embeddings 54; embedding_std at fan-in, 0.088, 29, and at 1, 31; rope_theta 10,000 15.7;
+# weight_decay 1 19.8; a learning rate of 4e-3 7.6; twice the steps with 4 rows 6.2. At full length (English, one seed)
+# the learning rate of 4e-3 ended at 2.5 and the 4 rows at 3.1. So the first is the recipe's, though its own seeds reach
+# from 2.5 to 3.1.
 TALES = Recipe(
     loader=dict(block_size=200),
     model=dict(tie_embeddings=True, embedding_std=0.3, rope_theta=500.0, max_seq_len=256),
@@ -37,21 +48,52 @@ TALES = Recipe(
 
 
 def recipe(corpus: Corpus) -> Recipe:
-    """The recipe for a text: that of the tales for text from a grammar, that of prose for any other."""
+    """The recipe for a text: TALES for a text from a grammar, PROSE for any other."""
     return PROSE if corpus.grammar is None else TALES
 
 
 def weight_decay(n_tokens: int) -> float:
-    """For prose of `n_tokens` to train on: the smaller the text, the more of a weight is forgotten at every step.
+    """The weight decay for prose with `n_tokens` training tokens: the smaller the text, the larger the decay.
 
-    With decay λ and learning rate η a weight is an average of its last 1/(η·λ) updates or so. What suits is an average
-    over one to three readings of the text, and a reading of a larger text has more steps (Wang & Aitchison 2024, "How
-    to set AdamW's weight decay as you scale model and dataset size"). Measured (tiny, 8 × 128, bits a byte):
+    With decay λ and learning rate η, a weight is roughly an average of its last 1/(η·λ) updates. An average over one
+    to three readings of the text suits, and a reading of a larger text has more steps (Wang & Aitchison 2024, "How to
+    set AdamW's weight decay as you scale model and dataset size"). Measured (tiny, 8 × 128, bits per byte):
     python-docs, 117,000 tokens, 1,750 steps, three seeds: λ = 1 ends at 1.854, 2 at 1.810. Program text, 1,500 steps,
     one seed, 316,000 tokens: 0.35 at 1.979, 0.7 at 1.969, 1 at 1.952, 2 at 1.954; other files, 1,712,000 tokens: 0.14
     at 0.598, 0.3 at 0.616, 1 at 0.650, 2 at 0.707.
+
+    >>> weight_decay(160_000), weight_decay(640_000), weight_decay(10**9)
+    (2.0, 0.5, 0.1)
     """
     return min(2.0, max(0.1, 320_000 / n_tokens))
+
+
+class Settings(NamedTuple):
+    """Keyword arguments for DataLoader, ModelConfig and TrainConfig."""
+
+    loader: dict
+    model: dict
+    train: dict
+
+
+def sort_settings(changes: dict, where: str = "new_trainer", also: Iterable[str] = ()) -> Settings:
+    """Settings by name, sorted by what they belong to; a value of None is left out.
+
+    Raises ConfigError, which begins with `where`, for a name that is no setting; `also` is listed with the valid names.
+
+    >>> sort_settings({"dim": 64, "max_iters": 10, "block_size": None})
+    Settings(loader={}, model={'dim': 64}, train={'max_iters': 10})
+    """
+    homes = {
+        "loader": {"block_size", "val_fraction", "vocab_size"},
+        "model": set(ModelConfig.__dataclass_fields__) - {"vocab_size"},
+        "train": set(TrainConfig.__dataclass_fields__) - {"seed"},
+    }
+    names = set().union(*homes.values())
+    for name in sorted(set(changes) - names):
+        raise ConfigError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted({*names, *also}))}.")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Settings(*({name: given[name] for name in given if name in home} for home in homes.values()))
 
 
 def new_trainer(
@@ -60,6 +102,7 @@ def new_trainer(
     seed: int = 1337,
     device: str = "cpu",
     parts: dict | None = None,
+    own: dict | None = None,
     **changes,
 ) -> Trainer:
     """A training on `text`, ready to run, by the recipe that suits it.
@@ -68,30 +111,40 @@ def new_trainer(
         for record in trainer.run(): ...
 
     text: a UTF-8 file, a built-in text or a Corpus. preset: size of the model. seed: of weights and batches.
-    parts: parts of one's own for the model, as MiniLLM takes them: {"norm": MyRMSNorm}.
+    parts: your own parts of the model, as MiniLLM takes them: {"norm": MyRMSNorm}.
+    own: your own loss, optimizer and schedule, as Trainer takes them: {"schedule": my_learning_rate}.
     changes: any field of ModelConfig or TrainConfig, or block_size, val_fraction, vocab_size; None leaves it to the
-    recipe. Raises ConfigError for a name that is none of these.
+    recipe. Raises ConfigError for a name that is none of these. A default of config.py that was edited and has no
+    effect here is named in a Notice.
     """
+    given = sort_settings(changes)
     corpus = text if isinstance(text, Corpus) else read_corpus(text)
     found = recipe(corpus)
-    homes = {
-        "loader": (dict(found.loader), {"block_size", "val_fraction", "vocab_size"}),
-        "model": (dict(found.model), set(ModelConfig.__dataclass_fields__) - {"vocab_size"}),
-        "train": ({**found.train}, set(TrainConfig.__dataclass_fields__) - {"seed"}),
-    }
-    for name, value in changes.items():
-        found_in = [values for values, names in homes.values() if name in names]
-        if not found_in:
-            known = sorted(set().union(*(names for _, names in homes.values())))
-            raise ConfigError(f"new_trainer has no setting {name!r}; there are {', '.join(known)}.")
-        if value is not None:
-            found_in[0][name] = value
-    loader_values, model_values, train_values = (values for values, _ in homes.values())
-    config = TrainConfig(**train_values, seed=seed)  # refused early, before a text is cut into tokens
-    loader = DataLoader(corpus, batch_size=config.batch_size, device=device, seed=seed, **loader_values)
-    if "weight_decay" not in train_values:
-        config = config.with_(weight_decay=weight_decay(len(loader.train_tokens)))
-    model = ModelConfig.preset(
-        preset, **{"max_seq_len": loader.longest_row, **model_values}, vocab_size=loader.vocab_size
+    config = TrainConfig(**{**found.train, **given.train}, seed=seed)  # refused before a text becomes tokens
+    loader = DataLoader(
+        corpus, batch_size=config.batch_size, device=device, seed=seed, **{**found.loader, **given.loader}
     )
-    return Trainer(MiniLLM(model, seed=seed, **(parts or {})), loader, config)
+    if "weight_decay" not in {**found.train, **given.train}:
+        config = config.with_(weight_decay=weight_decay(len(loader.train_tokens)))
+    values = {"max_seq_len": loader.longest_row, **found.model, **given.model, "vocab_size": loader.vocab_size}
+    model = ModelConfig.preset(preset, **values)
+    say_what_has_no_effect(model, config, preset, {*changes} - {name for name in changes if changes[name] is None})
+    return Trainer(MiniLLM(model, seed=seed, **(parts or {})), loader, config, **(own or {}))
+
+
+def say_what_has_no_effect(model: ModelConfig, config: TrainConfig, preset: str, given: set[str]):
+    """A Notice for each edited default of config.py in whose place this training has another value."""
+    idle = []
+    for used in (model, config):
+        for name, measured in DEFAULTS[type(used)].items():
+            default, value = type(used).__dataclass_fields__[name].default, getattr(used, name)
+            if default not in (measured, value) and name not in given:
+                by = f"the preset {preset}" if name in PRESETS[preset] else "the recipe for this text"
+                idle.append(f"{name}={default!r} ({by} sets {value!r})")
+    if idle:
+        warnings.warn(
+            f"Edited in config.py, without effect here: {', '.join(idle)}. Give the value to new_trainer, or on the "
+            f"command line, where it has an effect.",
+            Notice,
+            stacklevel=3,
+        )

@@ -32,6 +32,7 @@ MLP, MODEL, DATA, TRAINER = (
     LIB + "text/data.py",
     LIB + "training/trainer.py",
 )
+OPTIMIZER, SAVING = LIB + "training/optimizer.py", LIB + "training/saving.py"
 SAMPLE, TOKENIZER, QUALITY = LIB + "inference/sampling.py", LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
 LOSS, BASELINES = LIB + "models/loss.py", LIB + "text/baselines.py"
@@ -381,7 +382,7 @@ fault(
     "trainer",
     "07",
     (
-        TRAINER,
+        OPTIMIZER,
         "config.learning_rate * (step + 1) / config.warmup_iters",
         "config.learning_rate * step / config.warmup_iters",
     ),
@@ -391,7 +392,7 @@ fault(
     "cosine never falls to its floor",
     "trainer",
     "07",
-    (TRAINER, "math.cos(math.pi * min(1.0, done))", "math.cos(0.5 * math.pi * min(1.0, done))"),
+    (OPTIMIZER, "math.cos(math.pi * min(1.0, done))", "math.cos(0.5 * math.pi * min(1.0, done))"),
 )
 fault("training", "learning rate not set", "trainer", "07", (TRAINER, 'group["lr"] = lr', "pass"))
 fault(
@@ -399,21 +400,21 @@ fault(
     "weight decay on all",
     "trainer",
     "07",
-    (TRAINER, '{"params": others, "weight_decay": 0.0}', '{"params": others, "weight_decay": config.weight_decay}'),
+    (OPTIMIZER, '{"params": others, "weight_decay": 0.0}', '{"params": others, "weight_decay": config.weight_decay}'),
 )
 fault(
     "training",
     "RNG not restored",
     "trainer",
     "07",
-    (TRAINER, '        torch.set_rng_state(tensors["rng.torch"])\n', ""),
+    (SAVING, '        torch.set_rng_state(tensors["rng.torch"])\n', ""),
 )
 fault(
     "training",
     "optimizer state not restored",
     "trainer",
     "07",
-    (TRAINER, "        self.optimizer.state.update(state)\n", ""),
+    (SAVING, "        trainer.optimizer.state.update(_restored_optimizer(trainer, tensors, values))\n", ""),
 )
 fault(
     "training",
@@ -427,7 +428,7 @@ fault(
     "step not restored",
     "trainer",
     "07",
-    (TRAINER, 'self.step, self.elapsed = int(values["step"]), float', "self.elapsed = float"),
+    (SAVING, 'trainer.step, trainer.elapsed = int(values["step"]), float', "trainer.elapsed = float"),
 )
 fault(
     "training",
