@@ -231,6 +231,7 @@ NOT_IN_THE_HASH = {
     "console": "what a command prints",
     "errors": "sentences",
     "files": "how a file is written",
+    "inputs": "what is refused",
     "paths": "where files lie",
     "runtime": "whether there is such a device, and how threads wait",
 }

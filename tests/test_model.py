@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_by_name():
     cache = KVCache(CONFIG, max_len=8)
     with pytest.raises(ConfigError, match="holds 8 tokens"):
         model(tokens(1, 9), cache=cache)
-    with pytest.raises(ConfigError, match="batch_size=1, found 2"):
+    with pytest.raises(ConfigError, match="batch_size=1, and this call needs 2"):
         model(tokens(2, 4), cache=cache)
 
 

@@ -16,7 +16,7 @@ FLOORS = [
     {"paths"},
     {"errors"},
     {"console", "plots"},
-    {"config", "runtime", "files", "tales"},
+    {"config", "inputs", "runtime", "files", "tales"},
     {"models", "text"},
     {"training", "inference"},
     {"__init__", "analysis"},

@@ -11,7 +11,7 @@ import torch
 from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
-from ..inference.sampling import generate_tokens
+from ..inference.generation import generate_tokens
 from ..text.data import EVAL_ROWS, padded
 from ..text.tokenizer import EOS_ID, Tokenizer
 from ..training.evaluate import token_losses
@@ -78,7 +78,7 @@ def write(
 
     Raises ConfigError for a prompt that fills the context.
     """
-    device = model.tok_embeddings.weight.device
+    device = model.device
     generator = torch.Generator(device).manual_seed(seed)
     ids = tokenizer.encode(prompt, bos=True)
     room = model.config.max_seq_len - len(ids)
@@ -150,7 +150,7 @@ def curves(
 def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
     """For each tale the model's loss at every token and the end sign, nats, read whole from BOS."""
     rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in told]
-    device = model.tok_embeddings.weight.device
+    device = model.device
     batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
     return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import runtime
 from ..config import SampleConfig
 from ..console import run_command
-from ..inference.sampling import sample_text, stream
+from ..inference.generation import sample_text, stream
 from ..training.checkpoint import load_checkpoint, newest_checkpoint
 
 FILTERS = ("top_k", "top_p", "min_p", "repetition_penalty")
