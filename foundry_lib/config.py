@@ -1,4 +1,4 @@
-"""Every number that shapes a model, a training or a sampling, checked once when it is written down."""
+"""Every number that shapes a model, a training or a sampling, checked when the configuration is made."""
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,7 +12,7 @@ PRESETS = {
 }
 
 
-IGNORED = -100  # a target that does not count, as in PyTorch's cross-entropy
+IGNORED = -100  # a target that the loss leaves out, as in PyTorch's cross-entropy
 LARGEST = 2**62  # whole numbers stay below this, well inside the 63 bits of a tensor and of a seed
 
 
@@ -29,8 +29,10 @@ def require_ints(config, names: str, minimum: int = 1):
 
 
 def require_numbers(config, names: str, low: float, high: float, low_open=False, high_open=False):
-    """Refuse what is not a number between `low` and `high`, or is beyond 1e30, short of where 32 bits end (3.4e38);
-    *_open excludes the end itself."""
+    """Raise ConfigError for a field that is no number between `low` and `high`; *_open excludes the end itself.
+
+    Numbers beyond 1e30 are refused too: 32-bit floats end at 3.4e38.
+    """
     for name in names.split():
         value = getattr(config, name)
         ok = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e30  # no NaN either
@@ -41,10 +43,14 @@ def require_numbers(config, names: str, low: float, high: float, low_open=False,
 
 
 class _Config:
-    """What the three configurations share: a copy with changes, and a dictionary for JSON."""
+    """The three configurations' common part: a copy with changes, and a dictionary for JSON."""
 
     def with_(self, **changes):
-        """The same configuration with some fields changed; the result is checked like a new one."""
+        """A copy with some fields changed, checked like a new configuration.
+
+        >>> TrainConfig().with_(grad_clip=0.5).grad_clip
+        0.5
+        """
         _known_fields(type(self), changes)
         return replace(self, **changes)
 
@@ -70,11 +76,11 @@ class ModelConfig(_Config):
 
     `foundry_lib/models/__init__.py` lists the letters of the shapes.
 
-    hidden_dim: width of the SwiGLU; None means 8/3 of `dim`, rounded up to a multiple of 32, which gives three
-        matrices the parameters of the classic two with width 4·dim (Shazeer 2020, section 2).
+    hidden_dim: width of the SwiGLU; None means 8/3 of `dim`, rounded up to a multiple of 32. Its three matrices then
+        have as many parameters as the classic two of width 4·dim (Shazeer 2020, section 2).
     tie_embeddings: use the token embedding as the output head too.
-    embedding_std, matrix_std: standard deviation of the initial weights; None means dim ** -0.5 for the
-        embedding and fan_in ** -0.5 for each matrix. A head of its own starts at zero.
+    embedding_std, matrix_std: standard deviation of the initial weights; None means dim ** -0.5 for the embedding and
+        fan_in ** -0.5 for each matrix. A separate output head starts at zero.
 
     Raises ConfigError, naming the field, for a shape that no model can have.
     """
@@ -122,7 +128,11 @@ class ModelConfig(_Config):
 
     @classmethod
     def preset(cls, name: str, **changes) -> "ModelConfig":
-        """One of the named sizes, tiny, small or medium, with any other field set by keyword."""
+        """A named size (tiny, small or medium), with any other field set by keyword.
+
+        >>> ModelConfig.preset("tiny", vocab_size=500).dim
+        128
+        """
         if name not in PRESETS:
             raise ConfigError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
         return cls.from_dict({**PRESETS[name], **changes})
@@ -134,7 +144,7 @@ class ModelConfig(_Config):
 
     @property
     def params_by_part(self) -> dict[str, int]:
-        """Number of trained parameters in each part of the model; the sum is `n_params`."""
+        """Number of trained parameters in each part of the model; their sum is `n_params`."""
         kv_dim = self.n_kv_heads * self.head_dim
         return {
             "embedding": self.vocab_size * self.dim,
@@ -153,9 +163,9 @@ class ModelConfig(_Config):
     def flops_per_token(self) -> int:
         """Floating-point operations of one forward pass over a full context, divided by its tokens.
 
-        Each weight of a matrix costs 2 (a multiplication and an addition); the embedding is a look-up and costs
-        nothing; attention adds the scores q·k and the mix w·v, 2 × 2 × T × D a layer, counted over the whole T × T
-        square. Norms, rotation, softmax and SiLU are left out, as is usual. A training step costs three times this.
+        Each weight of a matrix takes 2 (a multiplication and an addition). The embedding is a look-up and takes none.
+        Attention adds the scores q·k and the mix w·v: 2 × 2 × T × D per layer, counted over the whole T × T square.
+        Norms, rotation, softmax and SiLU are left out, as is usual. A training step takes three times this.
         """
         parts = self.params_by_part
         matrices = parts["attention"] + parts["feed_forward"] + self.vocab_size * self.dim
@@ -163,7 +173,7 @@ class ModelConfig(_Config):
 
     @property
     def kv_cache_bytes_per_token(self) -> int:
-        """Bytes that the KV cache keeps for one token at 16 bits: keys and values, each layer, each kv head."""
+        """Bytes of one token in the KV cache at 16 bits: keys and values of each layer and each key/value head."""
         return 2 * self.n_layers * self.n_kv_heads * self.head_dim * 2
 
 
@@ -174,7 +184,7 @@ class TrainConfig(_Config):
     max_iters: optimizer steps. warmup_iters: steps of warm-up; None means 5 % of max_iters.
     eval_interval: steps between two validation losses; the first and the last step are always evaluated.
     weight_decay: decoupled decay of the matrices; norms and embeddings have none. The default is ten times the usual
-        0.1, because the texts here are small and read many times; `recipes.new_trainer` sets it by the text's size.
+        0.1, because the texts here are small and are read many times; `recipes.new_trainer` sets it by the text's size.
     grad_clip: largest gradient norm.
     """
 
@@ -208,12 +218,13 @@ class TrainConfig(_Config):
 
 @dataclass(frozen=True)
 class SampleConfig(_Config):
-    """How the next token is drawn. The defaults change nothing: plain sampling from the model's distribution.
+    """How the next token is sampled. The defaults change nothing: plain sampling from the model's distribution.
 
-    temperature: 0 is greedy; below 1 sharper, above 1 flatter. top_k: keep the k most likely; None or 0 is off.
-    top_p: keep the smallest set that holds this much probability; 1 or None is off. min_p: drop what is less likely
-    than min_p times the most likely; 0 is off. repetition_penalty: above 1 makes tokens already seen less likely; 0.01
-    to 100.
+    temperature: 0 is greedy; below 1 sharper, above 1 flatter.
+    top_k: keep the k most probable tokens; None or 0 is off.
+    top_p: keep the smallest set of tokens with this much probability; 1 or None is off.
+    min_p: drop tokens whose probability is below min_p times the largest; 0 is off.
+    repetition_penalty: above 1, tokens of the text so far become less probable; from 0.01 to 100.
     """
 
     temperature: float = 1.0

@@ -13,9 +13,9 @@ class FoundryError(ValueError):
     """Something the library refuses. The message says what was wrong, what was found and what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of forty lines of our own code: the sentence, and the line that asked for it.
+        """What a notebook shows: the sentence and the caller's own line, not forty lines of the library's code.
 
-        IPython calls this; outside a notebook Python's traceback is shown as ever.
+        IPython calls this method. Outside a notebook Python shows its usual traceback.
         """
         shown = [f"{type(self).__name__}: {self}"]
         own = [
@@ -50,24 +50,24 @@ class CheckpointError(FoundryError):
 
 
 class Stopped(KeyboardInterrupt):
-    """■ or Ctrl-C, with a sentence that says what became of the work. No FoundryError: nothing was refused."""
+    """■ or Ctrl-C, with a sentence that says what became of the work. It is no FoundryError: nothing was refused."""
 
     _render_traceback_ = FoundryError._render_traceback_
 
 
 @contextmanager
 def said_when_stopped(sentence: str) -> Iterator[None]:
-    """Let ■ or Ctrl-C end what is inside with this sentence."""
+    """Turn ■ or Ctrl-C inside the block into Stopped, with this sentence."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        traceback.clear_frames(stop.__traceback__)  # so that bars and files are closed before the sentence is shown
+        traceback.clear_frames(stop.__traceback__)  # closes bars and files before the sentence is shown
         raise Stopped(sentence) from None
 
 
 class Notice(UserWarning):
-    """Something the library did and says, such as a lowered vocabulary or a cropped prompt."""
+    """A warning about something that the library did, such as a lowered vocabulary or a cropped prompt."""
 
 
-# Python shows an equal warning once per place; a learner who crops two prompts wants to hear it twice.
+# Python shows the same warning once per line of code; a learner who crops two prompts must see both.
 warnings.simplefilter("always", Notice)

@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from foundry_lib import ConfigError, ModelConfig, Notice, TrainConfig
+from foundry_lib.config import PRESETS
 from foundry_lib.text.corpus import read_corpus
 from foundry_lib.training.recipes import DEFAULTS, PROSE, TALES, new_trainer, recipe, sort_settings, weight_decay
 
@@ -87,8 +88,14 @@ def test_nothing_is_said_of_a_default_that_has_its_effect_or_was_given(file, mon
 
 
 @pytest.mark.parametrize("cls", [ModelConfig, TrainConfig])
-def test_the_defaults_that_were_measured_are_those_of_config(cls):
-    assert DEFAULTS[cls] == {name: field.default for name, field in cls.__dataclass_fields__.items()}
+def test_the_table_of_defaults_is_that_of_config(cls):
+    assert DEFAULTS[cls] == {name: cls.__dataclass_fields__[name].default for name in DEFAULTS[cls]}
+
+
+def test_the_table_of_defaults_has_all_that_a_preset_or_a_recipe_replaces():
+    replaced = {name for preset in PRESETS.values() for name in preset}
+    replaced |= {name for each in (PROSE, TALES) for name in {**each.model, **each.train}}
+    assert replaced <= {*DEFAULTS[ModelConfig], *DEFAULTS[TrainConfig]}
 
 
 def test_settings_are_sorted_by_what_they_belong_to():

@@ -21,7 +21,6 @@ from .. import plots, tales
 from ..config import SampleConfig
 from ..inference.generation import sample_text
 from ..tales.floor import FREE
-from ..training.optimizer import learning_rate
 from .live_figure import LiveFigure
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; apart, or the pictures would leave nothing for the texts
@@ -89,7 +88,7 @@ class LossFigure(LiveFigure):
         self.rate_axes.clear()
         config = self.trainer.config
         steps = np.unique(np.linspace(0, self.total - 1, 200).round().astype(int))
-        plan = [learning_rate(int(step), config) for step in steps]
+        plan = [self.trainer.schedule(int(step), config) for step in steps]
         self.rate_axes.plot(steps + 1, plan, color=plots.GREY, ls=":", lw=1)
         self.rate_axes.set(xlim=(0, self.total), ylim=(0, 1.15 * max(plan)), xlabel="step", yticks=[])
         self.rate_axes.set_ylabel("learning\nrate", fontsize=8)

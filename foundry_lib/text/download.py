@@ -16,6 +16,7 @@ import pooch
 from requests.exceptions import HTTPError, RequestException  # pooch fetches by requests
 
 from ..errors import CorpusError, Notice, said_when_stopped
+from ..files import write_whole
 from ..paths import DATA
 
 try:
@@ -150,9 +151,7 @@ def simplify(entry: Entry, original: Path, path: Path):
         if path.read_bytes() != text:
             raise another_file(entry, path)
         return
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.write_bytes(text)
-    os.replace(unfinished, path)
+    write_whole(path, text)
     warnings.warn(
         f"{path.name} has {entry.title} in simplified characters; {original.name} keeps it as it came.",
         Notice,

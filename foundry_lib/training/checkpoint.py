@@ -197,7 +197,7 @@ class Checkpoint:
         """The tokenizer. Raises CheckpointError when it is missing or broken."""
         try:
             return Tokenizer.load(self.folder)
-        except FoundryError as error:
+        except (FoundryError, RuntimeError) as error:
             raise CheckpointError(f"{self.folder} does not fit together: {error}") from error
 
     def model(self, device: str = "cpu") -> MiniLLM:

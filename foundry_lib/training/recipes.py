@@ -13,12 +13,12 @@ from ..text.corpus import Corpus, read_corpus
 from ..text.data import DataLoader
 from .trainer import Trainer
 
-# The defaults of config.py with which presets and recipes were measured: an edited one that they override is said.
+# Defaults of config.py that a preset, a recipe or the text replaces. One that was edited there would have no effect in
+# silence, so it is compared with this table.
 DEFAULTS = {
-    ModelConfig: dict(vocab_size=8192, dim=256, n_layers=4, n_heads=8, n_kv_heads=4, max_seq_len=256, hidden_dim=None)
-    | dict(norm_eps=1e-5, rope_theta=10000.0, tie_embeddings=False, embedding_std=None, matrix_std=None),
-    TrainConfig: dict(batch_size=8, learning_rate=3e-3, max_iters=1500, eval_interval=100, warmup_iters=None)
-    | dict(min_lr_ratio=0.05, weight_decay=1.0, beta1=0.9, beta2=0.95, grad_clip=1.0, seed=1337),
+    ModelConfig: dict(vocab_size=8192, dim=256, n_layers=4, n_heads=8, n_kv_heads=4, max_seq_len=256)
+    | dict(rope_theta=10000.0, tie_embeddings=False, embedding_std=None),
+    TrainConfig: dict(learning_rate=3e-3, max_iters=1500, weight_decay=1.0, seed=1337),
 }
 
 
@@ -136,9 +136,9 @@ def say_what_has_no_effect(model: ModelConfig, config: TrainConfig, preset: str,
     """A Notice for each edited default of config.py in whose place this training has another value."""
     idle = []
     for used in (model, config):
-        for name, measured in DEFAULTS[type(used)].items():
+        for name, shipped in DEFAULTS[type(used)].items():
             default, value = type(used).__dataclass_fields__[name].default, getattr(used, name)
-            if default not in (measured, value) and name not in given:
+            if default not in (shipped, value) and name not in given:
                 by = f"the preset {preset}" if name in PRESETS[preset] else "the recipe for this text"
                 idle.append(f"{name}={default!r} ({by} sets {value!r})")
     if idle:

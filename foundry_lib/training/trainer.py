@@ -51,6 +51,7 @@ class Trainer:
         self.loader, self.config = loader, config
         pieces = {"loss": loss, "optimizer": optimizer, "schedule": schedule}
         self.own = {name: function for name, function in pieces.items() if function is not None}
+        self.loss = loss  # None: the model's own, which never holds all logits
         self.schedule = in_two_parameters(schedule or learning_rate)
         self.optimizer = built_optimizer(optimizer or make_optimizer, self.model, config)
         self.step = 0  # updates done
@@ -92,7 +93,10 @@ class Trainer:
             group["lr"] = lr
         xb, yb = self.loader.get_batch("train")
         with mixed_precision(self.device):
-            loss = self._loss(xb, yb)
+            if self.loss is None:
+                loss = self.model.loss(xb, yb)
+            else:
+                loss = checked_loss(self.loss, self.model(xb)[0], yb)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
@@ -105,12 +109,6 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         return loss.item(), grad_norm.item()
-
-    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The batch's loss: the learner's function of the logits, or the model's own loss, which never holds them."""
-        if "loss" in self.own:
-            return checked_loss(self.own["loss"], self.model(x)[0], y)
-        return self.model.loss(x, y)
 
     def _step_that_fits(self) -> tuple[float, float]:
         """`train_step`. Without memory for it, everything is as before the step, and the error gives advice."""
