@@ -108,16 +108,16 @@ def check(rows: dict[str, dict], seeds, common: dict, time_limit: float | None):
         raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
     for row, changes in rows.items():
         settings = {**common, **changes}
-        given = sort_settings(
-            {name: settings[name] for name in settings if name not in DEFAULTS}, f"Row {row!r}", DEFAULTS
+        sorted_settings = sort_settings(
+            {name: value for name, value in settings.items() if name not in DEFAULTS}, f"Row {row!r}", also=DEFAULTS
         )
-        if time_limit is not None and "max_iters" in given.train:
+        if time_limit is not None and "max_iters" in sorted_settings.train:
             raise ConfigError(
                 f"Row {row!r} has max_iters and time_limit, and each decides the other; give one of them."
             )
-        vocabulary = {name: value for name, value in given.loader.items() if name == "vocab_size"}
-        ModelConfig.preset(settings["preset"], **given.model, **vocabulary)
-        TrainConfig(**given.train)
+        vocabulary = {name: value for name, value in sorted_settings.loader.items() if name == "vocab_size"}
+        ModelConfig.preset(settings["preset"], **sorted_settings.model, **vocabulary)
+        TrainConfig(**sorted_settings.train)
 
 
 def plan(home: Path, rows: dict[str, dict], seeds, common: dict, time_limit: float | None) -> list[Job]:
