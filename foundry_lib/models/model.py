@@ -102,9 +102,10 @@ class MiniLLM(nn.Module):
         """The residual stream after the last norm, which the output head reads. idx (B, T) → (B, T, D).
         Raises ConfigError as `forward` does.
         """
-        start = checked_start(self.config, self.tok_embeddings.weight, idx, cache)
+        embeddings = self.tok_embeddings
+        start = checked_start(self.config, embeddings.weight, idx, cache)
         tables = self.tables(start, idx.shape[1])  # for each layer (2, T, d/2)
-        x = x0 = embedded(self.tok_embeddings, idx)  # (B, T, D)
+        x = x0 = embedded(embeddings, idx)  # (B, T, D)
         for i, layer in enumerate(self.layers):
             if self.residual is not None:
                 x = self.residual(x, x0, i)
@@ -116,7 +117,7 @@ class MiniLLM(nn.Module):
     def tables(self, start: int, n: int) -> Sequence[Tensor]:
         """The angles of n positions from `start` on, (2, n, d/2) for each layer."""
         rows = self.freqs_cis.narrow(-2, start, n)
-        return rows if rows.dim() == 4 else [rows] * len(self.layers)
+        return rows if rows.dim() == 4 else [rows] * self.config.n_layers
 
     def forward(self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None):
         """Logits of every next token, and the loss if `targets` are given.
