@@ -1,7 +1,6 @@
 """What trainings have left behind: a folder each, read back, compared and drawn. `experiments` makes them."""
 
 import json
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from .. import plots
 from ..errors import CheckpointError, ConfigError
+from ..files import write_whole
 from ..training.checkpoint import checkpoints
 
 FEWEST = 3  # seeds that a verdict needs
@@ -63,10 +63,8 @@ def said_when_refused(path: Path):
 
 def write(path: Path, text: str):
     """Replace a file as a whole, so that it is never half written. Raises CheckpointError."""
-    temporary = path.with_suffix(".new")
     with said_when_refused(path):
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text, sync=False)
 
 
 def read_run(folder: Path) -> Run | None:

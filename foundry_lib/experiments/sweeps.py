@@ -131,7 +131,7 @@ def sweep(
             elif found and found.result:
                 print(f"{folder.name}: {found.result['status']} before, skipped.")
                 continue
-            elif not found and folder.exists() and any(path.name != "run.new" for path in folder.iterdir()):
+            elif not found and folder.exists() and any(path.suffix != ".new" for path in folder.iterdir()):
                 raise ConfigError(f"{folder} holds something that is not a run; choose another name or move it.")
             jobs.append((folder, row, seed, settings, wanted))
     form = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"

@@ -16,6 +16,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from ..files import write_whole
 from ..paths import LESSONS
 from .report import difference, indent
 
@@ -129,9 +130,7 @@ def refresh(path: Path) -> dict[int, str]:
     execute(notebook, path.resolve().parent)
     normalise(notebook)
     old, new = ([cell for cell in nb.cells if cell.cell_type == "code"] for nb in (before, notebook))
-    temporary = path.with_suffix(".ipynb.new")
-    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    write_whole(path, nbformat.writes(notebook) + "\n", sync=False)
     texts = enumerate(zip(map(text_outputs, old), map(text_outputs, new), strict=True), 1)
     return {number: difference(*pair, "before", "now") for number, pair in texts if pair[0] != pair[1]}
 

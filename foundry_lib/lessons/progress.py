@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..console import say
 from ..errors import Notice
+from ..files import write_whole
 from ..paths import RUNS
 from .questions import read_questions
 
@@ -51,11 +52,9 @@ def keep(kind: str, name: str, value):
     not take it, a Notice says so: a pass is a pass."""
     kept = read()
     kept[kind][name] = value
-    temporary = FILE.with_suffix(".new")
     try:
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, FILE)
+        write_whole(FILE, json.dumps(kept, ensure_ascii=False, indent=1) + "\n", sync=False)
     except OSError as error:
         warnings.warn(
             f"This was not written down: {FILE} cannot be written ({error.strerror or error}). Set the environment "

@@ -8,16 +8,15 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from ..config import IGNORED, require_ints
 from ..errors import ConfigError, CorpusError, said_when_stopped
+from ..files import write_whole
 from ..runtime import usable_device
 from .corpus import Corpus, read_corpus
 from .textfile import TextFile
@@ -65,26 +64,14 @@ def tokenize(documents: list[str | TextFile], tokenizer: Tokenizer, file: Path |
 
 def write_blocks(blocks: Iterator[np.ndarray], file: Path):
     """Write a file that is either whole or not there. Raises CorpusError when the folder does not take it."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in file.parent.glob("*.tokens.*.new"):  # of a process that was killed
-            if not psutil.pid_exists(int(leftover.suffixes[-2][1:])):
-                leftover.unlink()
-        with open(temporary, "wb") as handle:
-            for block in blocks:
-                handle.write(block.tobytes())
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, file)
+        write_whole(file, (block.tobytes() for block in blocks))
     except OSError as error:
         raise CorpusError(
             f"The tokens of this large text could not be kept in {file.parent}: {error.strerror or error}. Set the "
             f"environment variable FOUNDRY_CACHE to a folder with more room that you may write to."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()  # there only where something came in between
 
 
 def cache_folder() -> Path:

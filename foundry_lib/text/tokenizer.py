@@ -9,7 +9,6 @@ import codecs
 import hashlib
 import io
 import json
-import os
 import re
 import warnings
 from collections import Counter
@@ -20,6 +19,7 @@ from pathlib import Path
 import sentencepiece
 
 from ..errors import Notice, TokenizerError
+from ..files import write_whole
 from .corpus import Corpus
 from .textfile import TextFile, pieces
 
@@ -239,8 +239,8 @@ class Tokenizer:
     def save(self, folder: Path | str):
         """Write tokenizer.model and tokenizer.json into `folder`, each whole or not at all."""
         note = {"corpus_name": self.corpus_name, "corpus_sha256": self.corpus_sha256, "fingerprint": self.fingerprint}
-        _write(Path(folder) / "tokenizer.model", self._proto)
-        _write(Path(folder) / "tokenizer.json", json.dumps(note, indent=1).encode("utf-8"))
+        write_whole(Path(folder) / "tokenizer.model", self._proto)
+        write_whole(Path(folder) / "tokenizer.json", json.dumps(note, indent=1))
 
     @classmethod
     def load(cls, folder: Path | str, corpus: Corpus | None = None) -> "Tokenizer":
@@ -305,13 +305,3 @@ def _require_unicode(text: str) -> str:
             f"The text holds a NUL character at {text.index(chr(0))}, which SentencePiece cannot keep."
         )
     return text
-
-
-def _write(path: Path, data: bytes):
-    """Replace a file in one step, after its content has reached the disk."""
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
