@@ -16,7 +16,7 @@ import torch
 
 from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.model import MiniLLM
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.checkpoint import verify
 from foundry_lib.training.trainer import Trainer
 

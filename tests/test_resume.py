@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.feed_forward import MLP
 from foundry_lib.models.model import MiniLLM
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training import trainer as module
 from foundry_lib.training.checkpoint import newest_checkpoint
 from foundry_lib.training.trainer import Trainer

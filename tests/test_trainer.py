@@ -18,7 +18,7 @@ import torch
 
 from foundry_lib import CheckpointError, ConfigError, FoundryError, MiniLLM, ModelConfig, TokenizerError, TrainConfig
 from foundry_lib.instructor import refresh as lessons
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.trainer import Trainer, learning_rate, make_optimizer
 
 STEPS = 24

@@ -12,8 +12,9 @@ from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
 from ..inference.sampling import generate_tokens
-from ..text.data import EVAL_ROWS, padded
+from ..text.loader import EVAL_ROWS, padded
 from ..text.tokenizer import EOS_ID, Tokenizer
+from ..text.words import token_floor
 from ..training.trainer import token_losses
 
 BATCH = 250  # tales written side by side
@@ -176,7 +177,7 @@ def excess(model, tokenizer: Tokenizer, told: list) -> Excess:
     """
     if not told:
         raise ConfigError("There are no tales to compare on; tales.generate gives some.")
-    losses, floor = tale_losses(model, tokenizer, told), tales.Floor(told, tokenizer)
+    losses, floor = tale_losses(model, tokenizer, told), token_floor(told, tokenizer)
     above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, told, strict=True)])
     return Excess(
         float(above.mean()),

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..errors import TokenizerError
 from ..text.corpus import Corpus, read_corpus
-from ..text.tokenizer import SMALLEST_VOCAB, Tokenizer
+from ..text.tokenizer import Tokenizer
+from ..text.vocabulary import SMALLEST_VOCAB
 from .panel import Boxes, Choice, Panel, Picture, Words
 
 SIZES = (1024, 2048, 4096, 8192)

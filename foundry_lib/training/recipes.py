@@ -7,7 +7,7 @@ from ..config import ModelConfig, TrainConfig
 from ..errors import ConfigError
 from ..models.model import MiniLLM
 from ..text.corpus import Corpus, read_corpus
-from ..text.data import DataLoader
+from ..text.loader import DataLoader
 from .trainer import Trainer
 
 

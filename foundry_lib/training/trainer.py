@@ -20,7 +20,7 @@ from ..config import TrainConfig
 from ..errors import CheckpointError, ConfigError, DivergedError, FoundryError
 from ..files import writing
 from ..models.model import MiniLLM
-from ..text.data import IGNORED
+from ..text.loader import IGNORED
 from .checkpoint import load_checkpoint, read_json, read_tensors, save_checkpoint, verify
 from .memory import out_of_memory
 
@@ -283,7 +283,7 @@ class Trainer:
         Raises CheckpointError when the checkpoint is damaged or holds no training, TokenizerError when the text has
         changed since, CorpusError when it is gone.
         """
-        from ..text.data import DataLoader
+        from ..text.loader import DataLoader
 
         model, tokenizer = load_checkpoint(folder)
         files = verify(folder)
