@@ -50,9 +50,9 @@ class Corpus:
     def split(self, val_fraction: float) -> tuple["Corpus", "Corpus"]:
         """The training part and the validation part, each a Corpus; see `split_documents`.
 
-        >>> train, val = Corpus("rhyme", ("one\\\\ntwo\\\\nthree",)).split(0.5)
+        >>> train, val = Corpus("rhyme", ("one\\n" * 5,)).split(0.35)
         >>> train.documents, val.documents
-        (('one\\\\n',), ('two\\\\nthree',))
+        (('one\\none\\none\\n',), ('one\\none\\n',))
         """
         train, val = split_documents(self.documents, val_fraction)
         n_whole = sum(part == text for part, text in zip(train, self.documents, strict=False))  # the last may be cut
@@ -188,7 +188,7 @@ def python_docs() -> Corpus:
 def new_paragraphs(topic: str, seen: set[str]) -> Iterable[str]:
     """The paragraphs of a topic whose words are not in `seen`, to which they are added.
 
-    >>> new_paragraphs("one\\\\n\\\\ntwo\\\\n\\\\none", seen={"two"})
+    >>> new_paragraphs("one\\n\\ntwo\\n\\none", seen={"two"})
     ['one']
     """
     paragraphs = []

@@ -69,7 +69,7 @@ def share(text: str, characters: set[str]) -> float:
 
 def guess(data: bytes, ends: bool) -> str | None:
     """The encoding of bytes that are not UTF-8: the one whose language they most look like. None where none fits."""
-    # A letter that is not ASCII stands among others of its kind in Cyrillic, and alone in Western languages.
+    # In Cyrillic, letters that are not ASCII are neighbours of each other; in Western languages they are single.
     in_pairs = 4 * len(re.findall(rb"[\x80-\xff]{2}", data)) > len(re.findall(rb"[\x80-\xff]", data))
     narrow = CYRILLIC_NARROW if in_pairs else WESTERN_NARROW
     for candidates in (WIDE, {} if n_control(data.decode("latin-1")) else narrow):

@@ -41,15 +41,15 @@ ZIPPED = {
 
 def refuse_other_formats(data: bytes, path: Path):
     """Raise CorpusError where the first bytes of a file are those of a format that is not text."""
-    found = next((answer for start, answer in FORMATS.items() if data.startswith(start)), None)
+    answer = next((answer for start, answer in FORMATS.items() if data.startswith(start)), None)
     if re.match(rb"BZh[1-9]1AY&SY", data):
-        found = ("compressed with bzip2", UNPACK.replace("{module}", "bz2"))
+        answer = ("compressed with bzip2", UNPACK.replace("{module}", "bz2"))
     elif data.startswith(b"PK\x03\x04"):
-        found = zipped(path)
+        answer = zipped(path)
     elif data[257:262] == b"ustar":
-        found = ("a tar archive", "Unpack it and name one text file in it: python -m tarfile -e FILE")
-    if found:
-        kind, advice = found
+        answer = ("a tar archive", "Unpack it and name one text file in it: python -m tarfile -e FILE")
+    if answer:
+        kind, advice = answer
         raise CorpusError(f"{path} is {kind}, not plain text. {advice.replace('{path!r}', repr(str(path)))}")
 
 

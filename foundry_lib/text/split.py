@@ -17,8 +17,8 @@ def split_documents(documents: Sequence[str | Document], val_fraction: float) ->
     it falls at the last line end before that position, or, if there is none within a tenth of the text or a million
     characters, at the position itself.
 
-    >>> split_documents(["one\\ntwo\\nthree"], 0.5)
-    (['one\\n'], ['two\\nthree'])
+    >>> split_documents(["one\\n" * 5], 0.35)
+    (['one\\none\\none\\n'], ['one\\none\\n'])
     """
     documents = [document(text) for text in documents]
     ends = np.cumsum([len(text) for text in documents])

@@ -33,6 +33,35 @@ from .vocabulary import (
 BLOCK = 2**20  # characters encoded at a time
 
 
+def say_changes(tokenizer: "Tokenizer", vocab_size: int, left_out: set[str]):
+    """A Notice where the vocabulary is smaller than asked for, or too small for all characters of the text."""
+    name, size = tokenizer.corpus_name, tokenizer.vocab_size
+    if size < vocab_size:
+        sentence = f"{name} supports {size} tokens, so the vocabulary is {size} and not {vocab_size}."
+        warnings.warn(sentence, Notice, stacklevel=3)
+    if left_out:
+        enough = f"With vocab_size={vocab_size + len(left_out)} or more each would have a token."
+        sentence = f"{len(left_out):,} characters of {name} have no token and are spelled in bytes. {enough}"
+        warnings.warn(sentence, Notice, stacklevel=3)
+
+
+def spell_signs(segments: Iterable[str], spelling: list[int]) -> Iterator[str | int]:
+    """The segments, with the ids of its three bytes for each U+2581, which SentencePiece would take for a space.
+
+    >>> list(spell_signs(["one", "a▁b"], spelling=[7, 8, 9]))
+    ['one', 'a', 7, 8, 9, 'b']
+    """
+    for segment in segments:
+        if SPACE not in segment:
+            yield segment
+            continue
+        for number, part in enumerate(segment.split(SPACE)):
+            if number:
+                yield from spelling
+            if part:
+                yield part
+
+
 class Tokenizer:
     """A trained tokenizer. It belongs to one text.
 
@@ -92,24 +121,13 @@ class Tokenizer:
         size, characters = choose_size(lines, vocab_size, words_known=bool(documents.words))
         tokenizer = cls(learn(lines, size, characters), corpus.name, corpus.sha256)
         if vocab_size is not None:
-            tokenizer._say_what_was_changed(vocab_size, set("".join(lines)) - characters - NOT_COUNTED)
+            say_changes(tokenizer, vocab_size, set("".join(lines)) - characters - NOT_COUNTED)
         return tokenizer
-
-    def _say_what_was_changed(self, vocab_size: int, left_out: set[str]):
-        """A Notice where the vocabulary is smaller than asked for, or too small for all characters of the text."""
-        name, size = self.corpus_name, self.vocab_size
-        if size < vocab_size:
-            sentence = f"{name} supports {size} tokens, so the vocabulary is {size} and not {vocab_size}."
-            warnings.warn(sentence, Notice, stacklevel=3)
-        if left_out:
-            enough = f"With vocab_size={vocab_size + len(left_out)} or more each would have a token."
-            sentence = f"{len(left_out):,} characters of {name} have no token and are spelled in bytes. {enough}"
-            warnings.warn(sentence, Notice, stacklevel=3)
 
     def encode(self, text: str, bos: bool = False, eos: bool = False) -> list[int]:
         """Token ids of a text, with the begin or end sign where asked. Typed signs such as "<s>" stay plain text."""
         require_unicode(text)
-        ids = self._encode_parts(self._spelled_signs(segments([text])))
+        ids = self._encode_parts(spell_signs(segments([text]), self._space_sign))
         return [BOS_ID] * bos + ids + [EOS_ID] * eos
 
     def encode_documents(self, documents: Iterable[str | Document]) -> Iterator[list[int]]:
@@ -131,20 +149,8 @@ class Tokenizer:
         """The segments of each document, between the ids of its begin and end sign."""
         for text in documents:
             yield BOS_ID
-            yield from self._spelled_signs(segments(map(require_unicode, text.blocks("tokenizing"))))
+            yield from spell_signs(segments(map(require_unicode, text.blocks("tokenizing"))), self._space_sign)
             yield EOS_ID
-
-    def _spelled_signs(self, parts: Iterable[str]) -> Iterator[str | int]:
-        """The segments, with the ids of its three bytes for each U+2581, which SentencePiece would take for a space."""
-        for part in parts:
-            if SPACE not in part:
-                yield part
-                continue
-            for number, rest in enumerate(part.split(SPACE)):
-                if number:
-                    yield from self._space_sign
-                if rest:
-                    yield rest
 
     def _encode_parts(self, parts: Iterable[str | int]) -> list[int]:
         """The ids of strings, all encoded in one call, and of ids, which stay where they are."""
