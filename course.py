@@ -8,7 +8,9 @@
     python3 course.py refresh [lesson ...]             run lessons again and store what they print and draw
     python3 course.py faults [name ...]                put deliberate faults into copies; which check catches them?
 
-The first start installs everything into .venv; the next ones take seconds and need no network.
+The first start installs everything into .venv; the next ones take seconds and need no network. With --here, as in
+`python course.py --here check`, each command uses the environment that is active (conda, a hosted machine) and
+installs nothing.
 """
 
 import argparse
@@ -27,18 +29,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+HERE = False  # True: use the environment that this Python belongs to, and install nothing
 MIN_PYTHON = (3, 11)
 TORCH = "2.13.0"
 ROOM_GB, CUDA_ROOM_GB = 3, 10  # .venv measured 1.5 GB with a CPU build of PyTorch; CUDA adds several
 PROBLEMS = (  # words in the installer's log -> what happened and what to do; the first that is found counts
     ("No space left|disk quota", "The disk is full. Free " + str(ROOM_GB) + " GB"),
-    ("NewConnection|name resolution|getaddrinfo|dns error|error sending request|ConnectTimeout|ProxyError"
-     "|Network is unreachable|Max retries|ReadTimeout|SSLError|CERTIFICATE_VERIFY|Connection refused",
-     "The package index can not be reached. Connect to the network (behind a proxy, set HTTPS_PROXY)"),
-    ("No matching distribution found for torch|no wheels? with a matching|no version of torch",
-     "PyTorch " + TORCH + " has no build for this Python or machine. Take a 64-bit Python 3.11 to 3.14"),
-    ("Permission denied|Access is denied",
-     "A file in .venv can not be written. Close JupyterLab and other programs that use this folder"),
+    (
+        "NewConnection|name resolution|getaddrinfo|dns error|error sending request|ConnectTimeout|ProxyError"
+        "|Network is unreachable|Max retries|ReadTimeout|SSLError|CERTIFICATE_VERIFY|Connection refused",
+        "The package index can not be reached. Connect to the network (behind a proxy, set HTTPS_PROXY)",
+    ),
+    (
+        "No matching distribution found for torch|no wheels? with a matching|no version of torch",
+        "PyTorch " + TORCH + " has no build for this Python or machine. Take a 64-bit Python 3.11 to 3.14",
+    ),
+    (
+        "Permission denied|Access is denied",
+        "A file in .venv can not be written. Close JupyterLab and other programs that use this folder",
+    ),
 )
 
 
@@ -48,18 +57,27 @@ class Stop(Exception):
 
 # ---- The two places where other programs are run
 
+
 def environment():
     """The environment that every command runs in: the course's own, whatever this account has configured.
 
     A Jupyter configuration in the home folder could open the address or switch the token off, an IPython
     profile could change what the lessons print, a PYTHONPATH could put other packages in front: none is read.
+    With --here the Python variables stay, because an active environment may find its packages by them.
     """
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "PYTHON"))}
-    home = VENV / "jupyter"
-    env.update(PYTHONUTF8="1", IPYTHONDIR=str(VENV / "ipython"), JUPYTER_PREFER_ENV_PATH="1",
-               JUPYTER_CONFIG_DIR=str(home / "config"), JUPYTER_DATA_DIR=str(home / "data"),
-               JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
-               JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"))
+    ignored = ("JUPYTER",) if HERE else ("JUPYTER", "PYTHON")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(ignored)}
+    settings = ROOT / "runs" / "here" if HERE else VENV
+    home = settings / "jupyter"
+    env.update(
+        PYTHONUTF8="1",
+        IPYTHONDIR=str(settings / "ipython"),
+        JUPYTER_PREFER_ENV_PATH="1",
+        JUPYTER_CONFIG_DIR=str(home / "config"),
+        JUPYTER_DATA_DIR=str(home / "data"),
+        JUPYTERLAB_SETTINGS_DIR=str(home / "settings"),
+        JUPYTERLAB_WORKSPACES_DIR=str(home / "workspaces"),
+    )
     return env
 
 
@@ -85,14 +103,21 @@ def execute(command, stdout=None, on_wait=None):
 def answer(*command):
     """What a command prints, or None where it fails or does not exist."""
     try:
-        done = subprocess.run([str(part) for part in command], cwd=str(ROOT), env=environment(),
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=str(ROOT),
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     except OSError:
         return None
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
 
 
 # ---- Set-up: .venv, PyTorch, the course and its packages
+
 
 def windows():
     return os.name == "nt"
@@ -145,8 +170,10 @@ def install(what, *arguments):
 def need_room(gigabytes):
     free = shutil.disk_usage(str(ROOT)).free / 1e9
     if free < gigabytes:
-        raise Stop(f"There is too little disk room: {free:.1f} GB are free in {ROOT}, and the installation "
-                   f"needs {gigabytes} GB. Free some and run the same command again.")
+        raise Stop(
+            f"There is too little disk room: {free:.1f} GB are free in {ROOT}, and the installation "
+            f"needs {gigabytes} GB. Free some and run the same command again."
+        )
 
 
 def make_venv():
@@ -157,9 +184,11 @@ def make_venv():
     uv = shutil.which("uv")
     if not uv and not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
         package = "python{}.{}-venv".format(*sys.version_info[:2])
-        raise Stop("This Python lacks the modules venv and ensurepip. On Debian and Ubuntu, `sudo apt "
-                   f"install {package}` brings them; elsewhere take the Python from python.org. Then run "
-                   "the same command again.")
+        raise Stop(
+            "This Python lacks the modules venv and ensurepip. On Debian and Ubuntu, `sudo apt "
+            f"install {package}` brings them; elsewhere take the Python from python.org. Then run "
+            "the same command again."
+        )
     need_room(ROOM_GB)
     try:
         if VENV.exists():
@@ -167,8 +196,10 @@ def make_venv():
             shutil.rmtree(str(VENV))
         VENV.mkdir()
     except OSError as error:
-        raise Stop(f"The folder .venv in {ROOT} can not be made ({error.strerror}). Copy the course "
-                   "to a folder of your own, close programs that use it, and run this there.") from None
+        raise Stop(
+            f"The folder .venv in {ROOT} can not be made ({error.strerror}). Copy the course "
+            "to a folder of your own, close programs that use it, and run this there."
+        ) from None
     with_uv = [uv, "venv", "--seed", "--allow-existing", "--python", sys.executable, VENV]
     if uv and stage("making .venv (uv)", with_uv):
         return
@@ -184,7 +215,7 @@ def torch_is_kept():
 
 
 def release(version):
-    """"2.13.0+cpu" -> (2, 13, 0)"""
+    """ "2.13.0+cpu" -> (2, 13, 0)"""
     return tuple(int(number) for number in re.match(r"[\d.]*\d", version).group().split("."))
 
 
@@ -194,8 +225,19 @@ def has_nvidia():
 
 def pip_takes_cuda():
     """Whether pip would take a CUDA build of PyTorch; None where it can not say (no network, say)."""
-    report = answer(venv_python(), "-m", "pip", "install", "--dry-run", "--no-deps", "--quiet",
-                    "--disable-pip-version-check", "--report", "-", "torch==" + TORCH)
+    report = answer(
+        venv_python(),
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--no-deps",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--report",
+        "-",
+        "torch==" + TORCH,
+    )
     if not report:
         return None
     needs = json.loads(report)["install"][0]["metadata"].get("requires_dist", [])
@@ -211,9 +253,11 @@ def install_torch():
     if windows() and nvidia:
         if uv and stage("PyTorch for this GPU (uv)", [uv] + with_uv + ["--torch-backend=auto"]):
             return
-        print("  This computer has an NVIDIA GPU, but pip brings PyTorch's CPU build on Windows. For the\n"
-              "  CUDA build choose Pip and CUDA in PyTorch's \"Get Started\" selector, run the command it\n"
-              "  shows with .venv\\Scripts\\python -m pip, and start this again: it is kept.")
+        print(
+            "  This computer has an NVIDIA GPU, but pip brings PyTorch's CPU build on Windows. For the\n"
+            '  CUDA build choose Pip and CUDA in PyTorch\'s "Get Started" selector, run the command it\n'
+            "  shows with .venv\\Scripts\\python -m pip, and start this again: it is kept."
+        )
     if linux and not nvidia:
         cpu = with_uv + ["--torch-backend=cpu"]
         if uv and stage("PyTorch, CPU build (uv)", [uv] + cpu):
@@ -228,9 +272,11 @@ def install_torch():
     if linux and pip_takes_cuda():
         print("  PyTorch comes in its CUDA build now: a download of 2 to 3 GB, several more on disk.")
         if not nvidia:
-            print("  This computer has no NVIDIA driver, so a CPU build (0.2 GB) would do. For that, stop\n"
-                  "  with Ctrl-C, choose Pip and CPU in PyTorch's \"Get Started\" selector, run the command\n"
-                  "  it shows with .venv/bin/python -m pip, and start this again: it is kept.")
+            print(
+                "  This computer has no NVIDIA driver, so a CPU build (0.2 GB) would do. For that, stop\n"
+                '  with Ctrl-C, choose Pip and CPU in PyTorch\'s "Get Started" selector, run the command\n'
+                "  it shows with .venv/bin/python -m pip, and start this again: it is kept."
+            )
         need_room(CUDA_ROOM_GB)
     install("PyTorch", torch)
 
@@ -260,16 +306,73 @@ def setup():
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
 
 
+# ---- The environment that is active
+
+
+def missing_packages(extras):
+    """The packages that the course needs and this environment lacks or has too old, in words."""
+    import tomllib  # these two are newer than the oldest Pythons that must read this file
+    from importlib.metadata import distributions
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + [line for name in extras for line in project["optional-dependencies"][name]]
+    # The course's folder is on the path of this file only; the kernels of the lessons do not have it.
+    paths = [path for path in sys.path if path and Path(path).resolve() != ROOT]
+    missing = []
+    for line in needed + [project["name"] + ">=" + project["version"]]:
+        name, relation, wanted = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)", line).groups()
+        found = [package.version for package in distributions(name=name, path=paths)][:1]
+        if not found:
+            missing.append(name)
+        elif release(found[0]) < release(wanted) or relation == "==" and release(found[0]) != release(wanted):
+            missing.append(f"{name}{relation}{wanted} (found {found[0]})")
+    return missing
+
+
+def require_packages(*extras):
+    """Raise Stop, which says what to install, unless the active environment has every package."""
+    missing = missing_packages(extras)
+    if missing:
+        raise Stop(
+            f"The active environment ({sys.prefix}) lacks {', '.join(missing)}. Install them with\n"
+            f'    {sys.executable} -m pip install -e ".[{",".join(extras)}]"\n'
+            "in the course's folder, or make the course's own environment with\n"
+            "    conda env create -f environment.yml"
+        )
+
+
 # ---- The commands
+
+
+def prepare(*extras):
+    """The Python that runs a command: the active one with --here, else that of .venv, which is made complete."""
+    if HERE:
+        require_packages(*extras)
+        return Path(sys.executable)
+    setup()
+    if "browser" in extras and not answer(venv_python(), "-c", "import playwright; print(1)"):
+        install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[browser]")
+    return venv_python()
+
 
 def lab_command(python, port=None, browser=True):
     """The command that starts JupyterLab on the lessons: for this computer only, with Jupyter's token on."""
-    command = [str(python), "-W", "ignore", "-m", "jupyterlab", "--log-level=WARN",
-               "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
-               "--ServerApp.ip=127.0.0.1", "--ServerApp.allow_remote_access=False",
-               "--ServerApp.allow_unauthenticated_access=False", "--ServerApp.answer_yes=True",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.extension_manager=readonly"]  # these three: the server asks nothing of the network
+    command = [
+        str(python),
+        "-W",
+        "ignore",
+        "-m",
+        "jupyterlab",
+        "--log-level=WARN",
+        "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.allow_remote_access=False",
+        "--ServerApp.allow_unauthenticated_access=False",
+        "--ServerApp.answer_yes=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]  # these three: the server asks nothing of the network
     if answer(python, "-c", "import zmq; print(zmq.has('curve'))") == "True":  # else a kernel warns of eavesdroppers
         command.append("--KernelManager.transport_encryption=auto")
     if port is not None:
@@ -283,8 +386,12 @@ def lab_command(python, port=None, browser=True):
 
 def quiet_settings():
     """Tell JupyterLab not to ask about news and updates; what the learner sets afterwards is kept."""
-    file = Path(environment()["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab", "apputils-extension",
-                "notification.jupyterlab-settings")
+    file = Path(
+        environment()["JUPYTERLAB_SETTINGS_DIR"],
+        "@jupyterlab",
+        "apputils-extension",
+        "notification.jupyterlab-settings",
+    )
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
@@ -302,30 +409,32 @@ def run_command(name, rest):
         parser.add_argument("--no-browser", action="store_true", help="print the address, do not open it")
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
         options = parser.parse_args(rest)
-        setup()
+        python = prepare("test")
         quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
-        return execute(lab_command(venv_python(), options.port, not options.no_browser))
-    setup()
+        return execute(lab_command(python, options.port, not options.no_browser))
     if name == "test":
-        if "--browser" in rest:
-            rest = [part for part in rest if part != "--browser"]
-            if not answer(venv_python(), "-c", "import playwright; print(1)"):
-                install("the driver of the browser tests", "--no-build-isolation", "-c", "constraints.txt",
-                        "-e", ".[browser]")
-        return execute([venv_python(), "-m", "pytest"] + rest)
+        python = prepare("test", "browser") if "--browser" in rest else prepare("test")
+        return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])
+    python = prepare("test")
     if name == "check":
-        return execute([venv_python(), "-m", "foundry_lib.instructor.check"] + rest)
+        return execute([python, "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":
-        return execute([venv_python(), ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([venv_python(), "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
+        return execute([python, ROOT / "tests" / "faults" / "run.py"] + rest)
+    return execute([python, "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
 
 
 def main(arguments):
+    global HERE
+    HERE = "--here" in arguments
+    arguments = [part for part in arguments if part != "--here"]
     if sys.version_info < MIN_PYTHON:
-        print(f"LLM Foundry needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, and this is Python "
-              f"{platform.python_version()}. Install a newer one (python.org, or your system's packages) "
-              "and use it here, for example: python3.12 course.py lab", file=sys.stderr)
+        print(
+            f"LLM Foundry needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, and this is Python "
+            f"{platform.python_version()}. Install a newer one (python.org, or your system's packages) "
+            "and use it here, for example: python3.12 course.py lab",
+            file=sys.stderr,
+        )
         return 1
     if not arguments or arguments[0] not in ("lab", "test", "check", "refresh", "faults"):
         print(__doc__.strip(), file=sys.stderr)

@@ -403,6 +403,75 @@ def test_release(text, parts):
     assert course.release(text) == parts
 
 
+# ---- The environment that is active
+
+
+@pytest.fixture
+def active(machine, monkeypatch):
+    """--here in an environment that has what the course needs, but for what a test puts into `lacks` or `old`."""
+    versions = {"lacks": set(), "old": {}}
+
+    def distributions(name, path):
+        assert str(course.ROOT) not in path, "the course's folder is not where a kernel looks"
+        if name not in versions["lacks"]:
+            wanted = re.search(rf'"{name}[>=]=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+            yield type("Package", (), {"version": versions["old"].get(name, wanted[1] if wanted else "0.1.0")})
+
+    monkeypatch.setattr("importlib.metadata.distributions", distributions)
+    monkeypatch.setattr(course, "HERE", False)  # main sets it; the fixture takes it back
+    return versions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "program"),
+    [
+        (["--here", "lab", "--no-browser"], "-m jupyterlab"),
+        (["--here", "test", "-k", "rope"], "-m pytest -k rope"),
+        (["--here", "check", "01"], "check 01"),
+        (["check", "01", "--here"], "check 01"),
+        (["--here", "refresh", "01"], "refresh 01"),
+        (["--here", "faults", "rope"], "run.py rope"),
+    ],
+)
+def test_here_runs_with_this_python_and_installs_nothing(machine, active, arguments, program):
+    assert course.main(arguments) == 0
+    (line,) = machine.ran
+    assert line.startswith(sys.executable) and program in line
+    assert not course.VENV.exists()
+
+
+def test_here_says_what_is_missing_and_the_command_that_installs_it(machine, active, capsys):
+    active["lacks"], active["old"] = {"nbval", "llm-foundry"}, {"torch": "2.4.1+cpu"}
+    assert course.main(["--here", "test"]) == 1
+    text = capsys.readouterr().err
+    assert "lacks torch>=2.6 (found 2.4.1+cpu), nbval, llm-foundry." in text
+    assert f'{sys.executable} -m pip install -e ".[test]"' in text and "conda env create" in text
+    assert not machine.ran and not course.VENV.exists()
+
+
+def test_here_wants_the_browser_s_driver_only_for_the_browser(machine, active, capsys):
+    active["lacks"] = {"playwright"}
+    assert course.main(["--here", "test"]) == 0
+    assert course.main(["--here", "test", "--browser"]) == 1
+    assert "lacks playwright." in capsys.readouterr().err and len(machine.ran) == 1
+
+
+def test_here_takes_another_nbval_for_a_missing_one(machine, active, capsys):
+    active["old"] = {"nbval": "0.12.0"}  # the course's conftest is written for one version
+    assert course.main(["--here", "check"]) == 1
+    assert "lacks nbval==0.11.0 (found 0.12.0)." in capsys.readouterr().err
+
+
+def test_here_keeps_the_variables_by_which_an_environment_finds_its_packages(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    monkeypatch.setenv("JUPYTER_TOKEN", "x")
+    assert "PYTHONPATH" not in course.environment()
+    monkeypatch.setattr(course, "HERE", True)
+    environment = course.environment()
+    assert environment["PYTHONPATH"] == "/somewhere" and "JUPYTER_TOKEN" not in environment
+    assert str(course.VENV) not in environment["JUPYTER_CONFIG_DIR"]
+
+
 # ---- The server
 
 

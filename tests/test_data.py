@@ -16,6 +16,7 @@ from foundry_lib.text.corpus import told
 from foundry_lib.text.loader import IGNORED
 from foundry_lib.text.split import split_documents
 from foundry_lib.text.tokenizer import BOS_ID, EOS_ID
+from foundry_lib.text.tokens import cache_folder
 
 
 def numbered(lines: int) -> str:
@@ -321,3 +322,13 @@ def test_a_document_of_many_rows_among_short_ones_is_cut():
     assert loader.by_document and loader.longest_row == 80
     _, targets = loader.val_pairs()
     assert "a long one " * 200 in loader.tokenizer.decode(targets)  # every token is a target once
+
+
+def test_the_cache_folder_is_the_variable_s_or_the_system_s(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("FOUNDRY_CACHE")
+    assert cache_folder().name == "llm-foundry" and cache_folder().is_absolute()
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / "llm-foundry"

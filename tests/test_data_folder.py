@@ -48,7 +48,7 @@ def test_checksums():
     for path in files:
         line = f"    {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(DATA).as_posix()}"
         assert line in README, line
-    assert len(files) == 5
+    assert len(files) == 6
 
 
 def test_the_command_judges(tmp_path, capsys):

@@ -1,7 +1,6 @@
-"""Downloads from a server on this machine: what arrives whole is kept, what does not is resumed or refused."""
+"""Downloads from a server on this machine: what arrives whole is kept, anything else is refused in a sentence."""
 
 import hashlib
-import os
 import re
 import socket
 import threading
@@ -11,25 +10,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from foundry_lib import CorpusError, read_corpus
+from foundry_lib import CorpusError, Notice, read_corpus
 from foundry_lib.commands import download as command
 from foundry_lib.text import download
+from foundry_lib.text.tokenizer import Tokenizer
 
-TEXT = "".join(f"第{i}回　滿紙荒唐言，一把辛酸淚。\n" for i in range(6000)).encode("utf-8")  # several reads long
-HALF = len(TEXT) // 2 + 1  # in the middle of a character
+TEXT = "".join(f"Chapter {i}: it was the best of times, it was the worst of times.\n" for i in range(6000)).encode()
+CHINESE = "".join(f"第{i}回　滿紙荒唐言，一把辛酸淚。\n都云作者痴，誰解其中味？\n" for i in range(900)).encode()
+HALF = len(TEXT) // 2
 PAGE = b"<!DOCTYPE html>\n<html><body>Please log in.</body></html>\n"
 
 
 class Server:
-    """Gives `body`, and what its fields say of errors; `ranges` are the Range headers of all requests so far."""
+    """Gives `body`, and what its fields say of errors; `requests` counts what was asked of it."""
 
     def __init__(self):
-        self.body, self.status, self.kind = TEXT, 200, "text/plain; charset=utf-8"
+        self.body, self.status, self.says_length, self.requests = TEXT, 200, True, 0
         self.stop_after = None  # bytes of the body after which the connection ends
-        self.understands_range, self.refuses_range, self.says_length = True, False, True
-        self.content_range = None  # a false one
         self.hang = threading.Event()  # set: nothing more comes
-        self.ranges = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,21 +44,12 @@ class Server:
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, handler):
-        asked = handler.headers.get("Range")
-        self.ranges.append(asked)
-        start, status = 0, self.status
-        if asked and self.understands_range:
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            status = 416 if self.refuses_range else 206
-        handler.send_response(status)
-        handler.send_header("Content-Type", self.kind)
-        if status == 206:
-            true = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-            handler.send_header("Content-Range", self.content_range or true)
+        self.requests += 1
+        handler.send_response(self.status)
         if self.says_length:
-            handler.send_header("Content-Length", str(len(self.body) - start))
+            handler.send_header("Content-Length", str(len(self.body)))
         handler.end_headers()
-        handler.wfile.write(self.body[start : self.stop_after])
+        handler.wfile.write(self.body[: self.stop_after])
         if self.hang.is_set():
             handler.wfile.flush()
             threading.Event().wait(3)
@@ -76,9 +65,14 @@ def server(monkeypatch):
 
 
 def entry(server, data: bytes = TEXT, **changes) -> download.Entry:
-    fields = {"name": "a-text", "title": "A Text", "author": "Someone", "language": "zh", "licence": "none"}
+    fields = {"name": "a-text", "title": "A Text", "author": "Someone", "language": "en", "licence": "none"}
     checks = {"url": server.url, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     return download.Entry(**(fields | {"source": "https://example.org/a-text"} | checks | changes))
+
+
+def novel(server) -> download.Entry:
+    server.body = CHINESE
+    return entry(server, CHINESE, name="a-novel", title="A Novel", language="zh-Hant")
 
 
 def files(folder) -> dict[str, bytes]:
@@ -90,81 +84,23 @@ def test_a_good_download_is_a_text_to_learn_from(server, tmp_path):
     path = download.fetch(entry(server), folder)
     assert path == folder / "a-text.txt" and files(folder) == {"a-text.txt": TEXT}
     assert read_corpus(path).documents == (TEXT.decode("utf-8"),)
-    assert server.ranges == [None]
+    assert path.stat().st_mode & 0o444 == 0o444, "a class reads one copy"
 
 
 def test_what_is_there_is_not_asked_for_again(server, tmp_path):
     path = download.fetch(entry(server), tmp_path)
     before = path.stat().st_mtime_ns
     assert download.fetch(entry(server), tmp_path) == path
-    assert len(server.ranges) == 1 and path.stat().st_mtime_ns == before
+    assert server.requests == 1 and path.stat().st_mtime_ns == before
 
 
-def cut(server, folder) -> bytes:
-    """A first call whose connection ends in the middle; what it left."""
-    server.stop_after = HALF
-    with pytest.raises(CorpusError, match=f"ended after {HALF:,} of {len(TEXT):,} bytes.*call again"):
-        download.fetch(entry(server), folder)
-    server.stop_after = None
-    assert files(folder) == {"a-text.txt.part": TEXT[:HALF]}
-    return TEXT[:HALF]
-
-
-def test_a_cut_download_goes_on_where_it_was(server, tmp_path):
-    cut(server, tmp_path)
-    path = download.fetch(entry(server), tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-"]
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry(server).sha256
-    assert files(tmp_path) == {"a-text.txt": TEXT}
-
-
-def test_a_server_without_ranges_starts_anew(server, tmp_path):
-    cut(server, tmp_path)
-    server.understands_range = False
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-"] and files(tmp_path) == {"a-text.txt": TEXT}
-
-
-@pytest.mark.parametrize("false", [f"bytes 0-{len(TEXT) - 1}/{len(TEXT)}", "bytes */9", "nonsense"])
-def test_a_piece_from_another_place_is_not_appended(server, tmp_path, false):
-    cut(server, tmp_path)
-    server.content_range = false
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-", None] and files(tmp_path) == {"a-text.txt": TEXT}
-
-
-def test_an_empty_answer_does_not_cost_what_is_there(server, tmp_path):
-    kept = cut(server, tmp_path)
-    server.body, server.understands_range, server.says_length = b"", False, False
-    with pytest.raises(CorpusError, match="ended after 0 of"):
-        download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {"a-text.txt.part": kept}
-
-
-def test_a_range_that_cannot_be_had_starts_anew(server, tmp_path):
-    cut(server, tmp_path)
-    server.refuses_range = True
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges == [None, f"bytes={HALF}-", None] and files(tmp_path) == {"a-text.txt": TEXT}
-
-
-def test_a_part_that_is_too_long_starts_anew(server, tmp_path):
-    (tmp_path / "a-text.txt.part").write_bytes(TEXT + b"x")
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges == [None] and files(tmp_path) == {"a-text.txt": TEXT}
-
-
-def test_a_part_that_is_whole_needs_no_network(server, tmp_path):
-    (tmp_path / "a-text.txt.part").write_bytes(TEXT)
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges == [] and files(tmp_path) == {"a-text.txt": TEXT}
-
-
-def test_a_part_of_something_else_fails_the_checksum_once(server, tmp_path):
-    (tmp_path / "a-text.txt.part").write_bytes(b"x" * HALF)
-    with pytest.raises(CorpusError, match="wrong checksum"):
+@pytest.mark.parametrize(("says_length", "sentence"), [(True, "cannot be fetched: .*call again"), (False, "checksum")])
+def test_a_cut_download_leaves_nothing_and_the_next_call_fetches_it(server, tmp_path, says_length, sentence):
+    server.stop_after, server.says_length = HALF, says_length
+    with pytest.raises(CorpusError, match=sentence):
         download.fetch(entry(server), tmp_path)
     assert files(tmp_path) == {}
+    server.stop_after = None
     download.fetch(entry(server), tmp_path)
     assert files(tmp_path) == {"a-text.txt": TEXT}
 
@@ -172,104 +108,45 @@ def test_a_part_of_something_else_fails_the_checksum_once(server, tmp_path):
 @pytest.mark.parametrize(
     "status, step", [(404, "by hand from https://example.org/a-text"), (503, "Try again"), (429, "Try again")]
 )
-def test_an_error_of_the_server_is_said_and_the_part_kept(server, tmp_path, status, step):
-    kept = cut(server, tmp_path)
-    server.status, server.body, server.understands_range = status, PAGE, False
+def test_an_error_of_the_server_is_told(server, tmp_path, status, step):
+    server.status, server.body = status, PAGE
     with pytest.raises(CorpusError, match=f"answered {status} .*{step}"):
         download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {"a-text.txt.part": kept}
+    assert files(tmp_path) == {}
 
 
-@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain"])
-@pytest.mark.parametrize("length", [True, False])
-def test_a_web_page_is_refused_and_the_part_kept(server, tmp_path, kind, length):
-    kept = cut(server, tmp_path)
-    server.body, server.understands_range, server.kind, server.says_length = PAGE, False, kind, length
+@pytest.mark.parametrize("says_length", [True, False])
+@pytest.mark.parametrize("page", [PAGE, b"\xef\xbb\xbf  <HTML>" + PAGE, PAGE + b" " * (len(TEXT) - len(PAGE))])
+def test_a_web_page_is_refused(server, tmp_path, page, says_length):
+    server.body, server.says_length = page, says_length
     with pytest.raises(CorpusError, match="looks like a web page.*browser"):
         download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {"a-text.txt.part": kept}
-
-
-def test_a_web_page_of_the_right_size_is_refused(server, tmp_path):
-    server.body = PAGE + b" " * (len(TEXT) - len(PAGE))
-    with pytest.raises(CorpusError, match="looks like a web page"):
-        download.fetch(entry(server), tmp_path)
     assert files(tmp_path) == {}
-    (tmp_path / "a-text.txt.part").write_bytes(server.body)  # put there by something else
-    with pytest.raises(CorpusError, match="looks like a web page"):
-        download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {} and len(server.ranges) == 1
 
 
-def test_a_wrong_checksum_says_both_and_leaves_nothing(server, tmp_path):
-    server.body = TEXT[:-1] + b"!"
-    found = hashlib.sha256(server.body).hexdigest()
+@pytest.mark.parametrize("body", [TEXT[:-1] + b"!", TEXT + b"more", TEXT[:-4], b""])
+def test_a_wrong_checksum_tells_both_and_leaves_nothing(server, tmp_path, body):
+    server.body = body
+    found = hashlib.sha256(body).hexdigest()
     with pytest.raises(CorpusError, match=f"expected {entry(server).sha256}.*found {found}.*Call again.*by hand"):
         download.fetch(entry(server), tmp_path)
     assert files(tmp_path) == {}
 
 
-def test_another_size_is_refused_before_anything_is_written(server, tmp_path):
-    kept = cut(server, tmp_path)
-    server.understands_range = False
-    for server.body in (TEXT + b"more", TEXT[:-4]):
-        with pytest.raises(CorpusError, match=f"has {len(server.body):,} bytes, the catalogue says {len(TEXT):,}"):
-            download.fetch(entry(server), tmp_path)
-        assert files(tmp_path) == {"a-text.txt.part": kept}
-
-
-def test_more_than_announced_is_stopped(server, tmp_path, monkeypatch):
-    server.body, server.says_length = TEXT * 20, False
-    largest, open_ = [0], download.Path.open
-
-    def watched(path, mode):
-        file = open_(path, mode)
-        write = file.write
-        monkeypatch.setattr(file, "write", lambda data: largest.append(largest[-1] + write(data)), raising=False)
-        return file
-
-    monkeypatch.setattr(download.Path, "open", watched)
-    with pytest.raises(CorpusError, match="sent more than the .* was stopped"):
-        download.fetch(entry(server), tmp_path)
-    assert 0 < largest[-1] <= len(TEXT) and files(tmp_path) == {}
-
-
 def test_a_foreign_file_is_left_alone(server, tmp_path):
-    mine = tmp_path / "a-text.txt"
-    mine.write_bytes(b"my own notes")
+    (tmp_path / "a-text.txt").write_bytes(b"my own notes")
     with pytest.raises(CorpusError, match="a-text.txt exists and is not A Text.*left as it is.*--folder"):
         download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {"a-text.txt": b"my own notes"} and server.ranges == []
-
-
-def test_a_foreign_file_that_comes_meanwhile_is_left_alone(server, tmp_path, monkeypatch):
-    check = download.check
-
-    def slow(entry, part):
-        check(entry, part)
-        (tmp_path / "a-text.txt").write_bytes(b"my own notes")
-
-    monkeypatch.setattr(download, "check", slow)
-    with pytest.raises(CorpusError, match="exists and is not A Text"):
-        download.fetch(entry(server), tmp_path)
-    assert files(tmp_path) == {"a-text.txt": b"my own notes", "a-text.txt.part": TEXT}
-
-
-def test_not_utf8_is_refused_even_with_the_right_checksum(server, tmp_path):
-    server.body = "déjà vu\n".encode("latin-1") * 50
-    with pytest.raises(CorpusError, match="not UTF-8: byte 1 is 0xe9.*removed"):
-        download.fetch(entry(server, server.body), tmp_path)
-    assert files(tmp_path) == {}
+    assert files(tmp_path) == {"a-text.txt": b"my own notes"} and server.requests == 0
 
 
 def test_no_server(server, tmp_path):
-    kept = cut(server, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: refused for certain
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}/text.txt"
         with pytest.raises(CorpusError, match=f"{nowhere} cannot be fetched: .*refused.*Check the network"):
             download.fetch(entry(server, url=nowhere), tmp_path, timeout=5)
-    assert files(tmp_path) == {"a-text.txt.part": kept}
+    assert files(tmp_path) == {}
 
 
 def test_no_name_server(server, tmp_path, monkeypatch):
@@ -289,56 +166,70 @@ def test_a_silent_server_times_out(server, tmp_path):
     with pytest.raises(CorpusError, match="cannot be fetched: .*timed out.*call again"):
         download.fetch(entry(server), tmp_path, timeout=0.3)
     assert time.monotonic() - start < 2  # the server would hang for three seconds
-    assert files(tmp_path) == {"a-text.txt.part": TEXT[:HALF]}
-    server.stop_after = None
-    server.hang.clear()
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges[1:] == [f"bytes={HALF}-"] and files(tmp_path) == {"a-text.txt": TEXT}
+    assert files(tmp_path) == {}
 
 
-def test_ctrl_c_keeps_the_part(server, tmp_path, monkeypatch, capsys):
-    class Bar(download.tqdm):
-        def update(self, n=1):
-            raise KeyboardInterrupt
+def test_ctrl_c_keeps_nothing(server, tmp_path, monkeypatch, capsys):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "tqdm", Bar)
-    monkeypatch.setattr(download, "catalog", lambda: (entry(server),))
-    with pytest.raises(KeyboardInterrupt):
-        download.fetch(entry(server), tmp_path)
-    (name,) = files(tmp_path)
-    arrived = files(tmp_path)[name]
-    assert name == "a-text.txt.part" and 0 < len(arrived) < len(TEXT) and TEXT.startswith(arrived)
+    monkeypatch.setattr(download.pooch.HTTPDownloader, "__call__", stopped)
+    monkeypatch.setattr(command, "find", lambda name: entry(server))
     assert command.main(["a-text", "--folder", str(tmp_path)]) == 130
-    assert "same command goes on" in capsys.readouterr().err
-    monkeypatch.undo()
-    monkeypatch.setenv("no_proxy", "*")
-    download.fetch(entry(server), tmp_path)
-    assert server.ranges[1] == f"bytes={len(arrived)}-" and files(tmp_path) == {"a-text.txt": TEXT}
+    assert "Stopped while A Text was fetched; nothing was kept" in capsys.readouterr().err
+    assert files(tmp_path) == {}
 
 
-def test_a_read_only_folder(server, tmp_path):
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    if os.access(folder, os.W_OK):
-        pytest.skip("this user may write everywhere")
-    with pytest.raises(CorpusError, match="a-text.txt.part cannot be used: .*denied.*--folder"):
-        download.fetch(entry(server), folder)
-
-
-def test_a_folder_that_is_a_file(server, tmp_path):
+def test_a_folder_that_cannot_be_written_to(server, tmp_path, monkeypatch):
     (tmp_path / "downloads").write_bytes(b"")
     with pytest.raises(CorpusError, match="cannot be used: .*--folder"):
         download.fetch(entry(server), tmp_path / "downloads")
 
+    def locked(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
 
-def test_a_full_disk(server, tmp_path, monkeypatch):
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CorpusError, match="a-text.txt.part cannot be used: No space left on device. Free some room"):
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", locked)  # as root, every folder takes a file
+    with pytest.raises(CorpusError, match="cannot be used: .*Permission denied.*--folder"):
         download.fetch(entry(server), tmp_path)
-    assert "a-text.txt" not in files(tmp_path)
+
+
+# ---- Traditional characters
+
+
+def test_a_novel_is_simplified_and_its_original_kept(server, tmp_path):
+    with pytest.warns(Notice, match="a-novel.txt has A Novel in simplified characters; a-novel-traditional.txt keeps"):
+        path = download.fetch(novel(server), tmp_path)
+    assert files(tmp_path)["a-novel-traditional.txt"] == CHINESE and path == tmp_path / "a-novel.txt"
+    assert "满纸荒唐言，一把辛酸泪。\n都云作者痴，谁解其中味？" in path.read_text(encoding="utf-8")
+    assert download.fetch(novel(server), tmp_path) == path and server.requests == 1
+
+
+def test_the_guide_s_prompt_is_spelled_in_characters_and_not_in_bytes(server, tmp_path):
+    with pytest.warns(Notice):
+        corpus = read_corpus(download.fetch(novel(server), tmp_path))
+    tokenizer = Tokenizer.train(corpus)
+    assert len(tokenizer.encode("满纸荒唐言")) <= 5 < len(tokenizer.encode("滿紙荒唐言"))
+
+
+def test_a_foreign_file_in_the_novel_s_place_is_left_alone(server, tmp_path):
+    (tmp_path / "a-novel.txt").write_bytes(b"my own notes")
+    with pytest.raises(CorpusError, match="a-novel.txt exists and is not A Novel.*left as it is"):
+        download.fetch(novel(server), tmp_path)
+    assert files(tmp_path)["a-novel.txt"] == b"my own notes"
+
+
+def test_without_opencc_the_extra_is_named_and_the_original_is_there(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "opencc", None)
+    with pytest.raises(CorpusError, match=r'a-novel-traditional.txt is A Novel.*pip install -e "\.\[chinese\]"'):
+        download.fetch(novel(server), tmp_path)
+    assert files(tmp_path) == {"a-novel-traditional.txt": CHINESE}
+    monkeypatch.undo()
+    with pytest.warns(Notice):
+        assert download.fetch(novel(server), tmp_path).name == "a-novel.txt"
+    assert server.requests == 1
+
+
+# ---- The command and the catalogue
 
 
 def test_the_command_line(server, tmp_path, monkeypatch, capsys):
@@ -351,15 +242,12 @@ def test_the_command_line(server, tmp_path, monkeypatch, capsys):
         return code, capsys.readouterr()
 
     code, said = say()
-    assert code == 0 and said.out.count("not there") == 2 and server.ranges == [] and not folder.exists()
+    assert code == 0 and said.out.count("not there") == 2 and server.requests == 0 and not folder.exists()
     code, said = say("a-text")
     assert code == 0 and f'python -m foundry_lib train --data "{folder / "a-text.txt"}"' in said.out
     assert f"DataLoader({(folder / 'a-text.txt').resolve().as_posix()!r})" in said.out
     code, said = say("a-text")
-    assert code == 0 and "already there" in said.out and len(server.ranges) == 1
-    (folder / "other.txt.part").write_bytes(TEXT[: len(TEXT) // 4])
-    code, said = say()
-    assert code == 0 and "already there" in said.out and "begun: 25%" in said.out
+    assert code == 0 and "already there" in said.out and server.requests == 1
     (folder / "a-text.txt").write_bytes(b"my own notes")
     assert "another file is in its place" in say()[1].out
     code, said = say("a-text")

@@ -15,7 +15,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-ONLY_PYPI = {"pylopdf-fonts-zh-cn", "sentencepiece", "playwright"}  # two come with `-e .`, one with `test --browser`
+# `-e .[chinese]` installs three of these, `course.py test --browser` the fourth
+ONLY_PYPI = {"pylopdf-fonts-zh-cn", "sentencepiece", "opencc", "playwright"}
 FLOORS = {"sentencepiece": "0.2.3", "jupyter-server": "2.21", "jupyterlab": "4.6.2"}  # crashes, security
 FREE = re.compile(r"(torch|triton|nvidia|cuda)(-|$)")  # each learner's machine decides these
 
@@ -46,12 +47,17 @@ def conda_packages() -> tuple[dict[str, str], list[str]]:
 
 def test_environment_yml_lists_what_pyproject_lists():
     packages, pip = conda_packages()
-    assert pip == [["-e ."]]
+    assert pip == [["-e .[chinese]"]]
     assert packages.pop("python") == "=3.12" and packages.pop("pip") == ""
     wanted = {CONDA_NAMES.get(r.name, r.name): str(r.specifier).replace("==", "=") for r in requirements().values()}
     for name in ONLY_PYPI:
         del wanted[name]
     assert packages == wanted
+
+
+def test_the_tests_install_what_the_chinese_extra_installs():
+    extras = project()["optional-dependencies"]
+    assert extras["chinese"] and set(extras["chinese"]) <= set(extras["test"])
 
 
 @pytest.mark.parametrize("name", sorted(requirements()))

@@ -60,6 +60,7 @@ def test_a_wheel_asks_questions_and_finds_its_starter_model(installed, tmp_path)
         "from foundry_lib.training.checkpoint import load_checkpoint\n"
         "print(foundry_lib.__file__)\n"
         "model, tokenizer = load_checkpoint(DATA / 'starter-en')\n"
+        "print(len(foundry_lib.read_corpus('tang-poems').documents), 'poems')\n"
         "print(foundry_lib.sample_text(model, tokenizer, '', 8, seed=1))\n"
         "ask('01-exit-1', 'a')\n"
         "progress.tick('01')\n"
@@ -67,6 +68,6 @@ def test_a_wheel_asks_questions_and_finds_its_starter_model(installed, tmp_path)
     )
     said = elsewhere(installed, tmp_path, "-c", program)
     assert said.splitlines()[0].startswith(str(installed)), "the package in use is the wheel's"
-    assert "☐" in said and "no norm" in said
+    assert "313 poems" in said and "☐" in said and "no norm" in said
     assert (tmp_path / "runs" / "progress.json").exists(), "a learner's work lies in the folder that they work in"
     assert "tiny-shakespeare" in elsewhere(installed, tmp_path, "-m", "foundry_lib", "download")

@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 
 from .. import tales
 from ..errors import CorpusError, Notice, said_when_stopped
+from ..paths import DATA
 from ..tales import Grammar
 from .formats import markup
 from .split import split_documents
@@ -24,6 +25,7 @@ from .textfile import Document, TextFile, document, progress, read_text
 
 MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each of them nearly twice
 TALES_OF_WORDS = 2000  # tales whose words a tokenizer may learn from; more of them add no word
+TANG_POEMS = DATA / "tang-poems.txt"
 LARGE_TEXT = 64 * 2**20  # bytes; a larger file is read in blocks, and the tokens of a larger text are kept in a file
 
 
@@ -200,6 +202,16 @@ def new_paragraphs(topic: str, seen: set[str]) -> Iterable[str]:
     return paragraphs
 
 
+@cache
+def tang_poems() -> Corpus:
+    """The Three Hundred Tang Poems in simplified characters, one document per poem: title, author, verses.
+
+    In the file a blank line separates two poems. `data/README.md` has the source and what was changed.
+    """
+    poems = TANG_POEMS.read_text(encoding="utf-8").strip("\n").split("\n\n")
+    return Corpus("tang-poems", tuple(f"{poem}\n" for poem in poems))
+
+
 TALE_NAME = re.compile(rf"(\d+) tales-({'|'.join(tales.LANGUAGES)})(?:, seed (\d+))?")
 
 
@@ -238,4 +250,5 @@ BUILT_IN: dict[str, Callable[[], Corpus]] = {
     "tales-en": partial(foundry_tales, "en"),
     "tales-zh": partial(foundry_tales, "zh"),
     "python-docs": python_docs,
+    "tang-poems": tang_poems,
 }
