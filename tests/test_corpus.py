@@ -297,6 +297,9 @@ def test_tales_name_themselves_and_are_found_again():
     with pytest.raises(CorpusError, match="There is no file 5 tales-zh of your own grammar"):
         read_corpus("5 tales-zh of your own grammar")
     assert told("en", 5, name="mine").name == "mine"
+    for source in ("0 tales-en", "0 tales-zh, seed 4"):
+        with pytest.raises(CorpusError, match="at least one tale, found n=0"):
+            read_corpus(source)
 
 
 def test_a_split_keeps_the_words_of_whole_documents():

@@ -97,6 +97,13 @@ def test_the_tokenizer_of_tales_learns_from_the_training_tales_only():
     assert "▁zyzzyvan" not in loader.tokenizer.pieces and f"▁{moods[0]}" in loader.tokenizer.pieces
 
 
+def test_a_loader_of_some_tales_is_made_again_from_its_note():
+    loader = DataLoader(told("zh", 60, seed=2), block_size=200)
+    again = DataLoader(**loader.spec(), tokenizer=loader.tokenizer)
+    assert again.corpus.name == "60 tales-zh, seed 2" and again.floor.nats == loader.floor.nats
+    assert torch.equal(again.get_batch("train")[0], loader.get_batch("train")[0])
+
+
 def test_validation_is_the_same_each_time_and_complete(path):
     loader = make(path)
     x, y = (torch.cat([part.flatten() for part in parts]) for parts in zip(*loader.val_batches(), strict=True))

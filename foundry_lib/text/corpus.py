@@ -225,6 +225,8 @@ def told(grammar: Grammar | str, n: int = MANY_TALES, seed: int = 0, name: str |
     ('2 tales-en', '2 tales-zh, seed 3')
     """
     grammar = tales.grammar(grammar)
+    if n < 1:
+        raise CorpusError(f"A text has at least one tale, found n={n}.")
     if name is None:
         name = f"tales-{grammar.language}"
         if (n, seed) != (MANY_TALES, 0):
