@@ -58,7 +58,7 @@ def zipped(path: Path) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         names = []
     for start, answer in ZIPPED.items():
         if any(name.startswith(start) for name in names):
@@ -66,7 +66,8 @@ def zipped(path: Path) -> tuple[str, str]:
     return "a zip archive", "Unpack it and name one text file in it: python -m zipfile -e FILE FOLDER"
 
 
-TERMINAL = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b.?"  # codes of a terminal: colours, titles
+# codes that a terminal obeys: colours, links, titles
+TERMINAL = r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b[ -/]*.?"
 
 
 def refuse_control(text: str, path: Path, lines: int):
@@ -81,12 +82,12 @@ def refuse_control(text: str, path: Path, lines: int):
             f"again."
         )
     if (escape := text.find("\x1b")) >= 0:
-        if text.startswith(("\x1b$", "\x1b(B", "\x1b(J"), escape):
+        if "\x1b$B" in text or "\x1b$@" in text:
             raise CorpusError(
                 f"{path} is not UTF-8; it looks like ISO-2022-JP (Japanese). Convert it to a new file: "
                 f"{rewrite(path, encoding='iso2022_jp')}"
             )
-        code = re.match(TERMINAL, text[escape : escape + 40])[0].replace("\x1b", "ESC")
+        code = re.match(TERMINAL, text[escape : escape + 40])[0].replace("\x1b", "ESC").replace("\x07", "")
         without = "re.sub(r'" + TERMINAL + "', '', {})"
         raise CorpusError(
             f"{path} holds codes for the colours of a terminal, the first, {code}, in {line(escape)}. Write a new file "
