@@ -11,6 +11,7 @@ from queue import Empty
 import psutil
 import pytest
 
+ROOT = Path(__file__).resolve().parent
 if "OMP_WAIT_POLICY" not in os.environ:  # before torch starts; foundry_lib.runtime says why
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -43,7 +44,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure(config):
-    """Let nbval see within a second that a kernel has died; alone it waits until the cell's time is up."""
+    """Find what nbval replaces from any working folder, and let it see within a second that a kernel has died."""
+    if config.option.nbval_sanitize_with is None:
+        config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
+
     from nbval.kernel import RunningKernel
 
     def get_message(self, stream, timeout=None):
@@ -59,10 +63,44 @@ def pytest_configure(config):
                     raise
 
     RunningKernel.get_message = get_message
+    refused = tempfile.TemporaryDirectory()
+    config.stash[REFUSED] = Path(refused.name) / "connections.txt"
+    config.add_cleanup(refused.cleanup)
     if "FOUNDRY_PROGRESS" not in os.environ:  # the lessons as a newcomer runs them, whoever runs the tests
         nowhere = tempfile.TemporaryDirectory()
         os.environ["FOUNDRY_PROGRESS"] = str(Path(nowhere.name) / "progress.json")
         config.add_cleanup(lambda: (os.environ.pop("FOUNDRY_PROGRESS"), nowhere.cleanup()))
+
+
+# ---- No lesson reaches another machine
+
+REFUSED = pytest.StashKey[Path]()  # the file of the connections that a kernel asked for and did not get
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """The first cell of a lesson starts its kernel: there, and in what it starts, tests/offline refuses connections."""
+    if not hasattr(item, "test_outputs"):
+        return (yield)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "tests" / "offline"), before]))
+    os.environ["REFUSED_CONNECTIONS"] = str(item.config.stash[REFUSED])
+    try:
+        return (yield)
+    finally:
+        del os.environ["PYTHONPATH"], os.environ["REFUSED_CONNECTIONS"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def refused_connections(item) -> str:
+    """A sentence where the cell asked for a connection to another machine, whether or not it caught the refusal."""
+    file = item.config.stash[REFUSED]
+    if not file.exists():
+        return ""
+    addresses = file.read_text(encoding="utf-8").splitlines()
+    file.unlink()
+    return f"Connections: this cell asked for {', '.join(addresses)}; lessons run without a network."
 
 
 # ---- The record of a lesson's run: one line of JSON a cell, for `course.py check`
@@ -71,13 +109,16 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if hasattr(item, "test_outputs") and report.when == "call" and report.passed:
-        missed = missed_picture(item)
-        if missed:
-            report.outcome, report.longrepr = "failed", missed
+    if not hasattr(item, "test_outputs"):
+        return report
+    refused, missed = "", missed_picture(item)
+    if report.when == "call":
+        refused = refused_connections(item)
+    if report.when == "call" and report.passed and (refused or missed):
+        report.outcome, report.longrepr = "failed", refused or missed
     file = item.config.getoption("--record")
-    if file and hasattr(item, "test_outputs") and (report.when == "call" or (report.when == "setup" and report.failed)):
-        found = record(item, call)
+    if file and (report.when == "call" or (report.when == "setup" and report.failed)):
+        found = record(item, call, refused, missed)
         with open(file, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(found) + "\n")
         if found["verdict"] in ("dies", "endless", "broken"):
@@ -95,7 +136,7 @@ def missed_picture(item) -> str:
     return "" if stored == drawn else f"Pictures: {stored} stored, {drawn} drawn now."
 
 
-def record(item, call) -> dict:
+def record(item, call, refused: str, missed: str) -> dict:
     """What one cell did: its verdict, the texts that were compared, the pictures, what it cost."""
     code = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
     expected, found = (compared_text(item, outputs) for outputs in (item.cell.outputs, item.test_outputs))
@@ -109,8 +150,10 @@ def record(item, call) -> dict:
         raised = [output for output in item.test_outputs or () if output.output_type == "error"]
         if verdict == "raises" and raised:
             message = f"{raised[-1].ename}: {raised[-1].evalue}"
-    elif missed_picture(item):
-        verdict, message = "differs", missed_picture(item)
+    elif refused:
+        verdict, message = "raises", refused
+    elif missed:
+        verdict, message = "differs", missed
     return {
         "cell": item.cell_num + 1,
         "of": len(code),

@@ -421,7 +421,7 @@ def run_command(name, rest):
         return execute([python, "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":
         return execute([python, ROOT / "tests" / "faults" / "run.py"] + rest)
-    return execute([python, "-m", "foundry_lib.instructor.refresh", "refresh"] + rest)
+    return execute([python, "-m", "foundry_lib.instructor.refresh"] + rest)
 
 
 def main(arguments):

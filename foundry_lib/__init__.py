@@ -14,7 +14,8 @@ from .errors import (  # noqa: E402
     Notice,
     TokenizerError,
 )
-from .inference.sampling import generate, next_token_distribution, sample_text, stream  # noqa: E402
+from .inference.generation import generate, sample_text, stream  # noqa: E402
+from .inference.sampling import next_token_distribution  # noqa: E402
 from .models.attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
 from .models.feed_forward import MLP  # noqa: E402
 from .models.kv_cache import KVCache  # noqa: E402

@@ -68,8 +68,7 @@ def _known_fields(cls, values):
 class ModelConfig(_Config):
     """The shape of a model. The defaults are the preset `small`.
 
-    Letters used everywhere: B batch, T time, D `dim`, H `n_heads`, K `n_kv_heads`, d `head_dim`,
-    F `hidden_dim`, V `vocab_size`.
+    `foundry_lib/models/__init__.py` lists the letters of the shapes.
 
     hidden_dim: width of the SwiGLU; None means 8/3 of `dim`, rounded up to a multiple of 32, which gives three
         matrices the parameters of the classic two with width 4·dim (Shazeer 2020, section 2).

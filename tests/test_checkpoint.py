@@ -7,21 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, TOKENIZER, random_model, small_model, tokens
 
 from foundry_lib import CheckpointError
-from foundry_lib.text.tokenizer import Tokenizer
 from foundry_lib.training import checkpoint as module
 from foundry_lib.training.checkpoint import checkpoints, load_checkpoint, newest_checkpoint, save_checkpoint, verify
 
-TOKENIZER = Tokenizer.train("An owl sat in an oak. 猫头鹰坐在橡树上。\n" * 40, 300)
 MODEL_CONFIG = CONFIG.with_(vocab_size=TOKENIZER.vocab_size)
-
-
-def model(seed: int = 0):
-    made = random_model(MODEL_CONFIG)
-    made.init_weights(seed)
-    return made
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -37,7 +29,7 @@ def test_round_trip(tmp_path, tied):
 
 
 def test_every_file_is_guarded(tmp_path):
-    folder = save_checkpoint(tmp_path / "m", model(), TOKENIZER)
+    folder = save_checkpoint(tmp_path / "m", small_model(), TOKENIZER)
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
         for broken in (whole[:-1], whole[: len(whole) // 2], bytes([whole[0] ^ 1]) + whole[1:]):
@@ -67,11 +59,11 @@ def refuse_call(monkeypatch, name: str, number: int):
 
 @pytest.mark.parametrize("name, number", [("fsync", n) for n in range(1, 8)] + [("replace", 1), ("replace", 2)])
 def test_a_failed_save_leaves_the_earlier_one(tmp_path, monkeypatch, name, number):
-    first = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    first = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER)
     with monkeypatch.context() as patch:
         calls = refuse_call(patch, name, number)
         try:
-            save_checkpoint(tmp_path / "step-000002", model(2), TOKENIZER)
+            save_checkpoint(tmp_path / "step-000002", small_model(2), TOKENIZER)
         except (CheckpointError, ValueError) as error:
             assert "No space left" in str(error)
             failed = True
@@ -82,13 +74,13 @@ def test_a_failed_save_leaves_the_earlier_one(tmp_path, monkeypatch, name, numbe
     newest = newest_checkpoint(tmp_path)  # an error after the rename leaves the new one, whole, though unconfirmed
     assert failed or newest.name == "step-000002"
     loaded, _ = load_checkpoint(newest)
-    expected = model(int(newest.name[-1]))
+    expected = small_model(int(newest.name[-1]))
     assert torch.equal(loaded.layers[0].attention.wq.weight, expected.layers[0].attention.wq.weight)
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_failed_save_of_the_same_step_leaves_the_step(tmp_path, monkeypatch, number):
-    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    folder = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER)
     calls = []
 
     def faulty(source, target, real=os.replace):  # the two renames of folders, not those of the tokenizer's files
@@ -101,18 +93,18 @@ def test_a_failed_save_of_the_same_step_leaves_the_step(tmp_path, monkeypatch, n
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "replace", faulty)
         with pytest.raises(CheckpointError, match="Access is denied"):
-            save_checkpoint(folder, model(2), TOKENIZER)
+            save_checkpoint(folder, small_model(2), TOKENIZER)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
     loaded, _ = load_checkpoint(folder)
-    assert torch.equal(loaded.layers[0].attention.wq.weight, model(1).layers[0].attention.wq.weight)
+    assert torch.equal(loaded.layers[0].attention.wq.weight, small_model(1).layers[0].attention.wq.weight)
 
 
 def test_a_save_cut_off_between_its_renames_is_mended(tmp_path):
-    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    folder = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER)
     folder.rename(tmp_path / "step-000001.old")  # as a power cut would leave it
-    save_checkpoint(folder, model(2), TOKENIZER)
+    save_checkpoint(folder, small_model(2), TOKENIZER)
     loaded, _ = load_checkpoint(folder)
-    assert torch.equal(loaded.layers[0].attention.wq.weight, model(2).layers[0].attention.wq.weight)
+    assert torch.equal(loaded.layers[0].attention.wq.weight, small_model(2).layers[0].attention.wq.weight)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
 
 
@@ -120,7 +112,7 @@ def test_newest_and_none(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint in .* train first"):
         newest_checkpoint(tmp_path)
     for step in (2, 1, 3):
-        folder = save_checkpoint(tmp_path / f"run/step-{step:06d}", model(), TOKENIZER)
+        folder = save_checkpoint(tmp_path / f"run/step-{step:06d}", small_model(), TOKENIZER)
         os.utime(folder / "manifest.json", (step, step))
     assert [p.name for p in checkpoints(tmp_path)] == ["step-000001", "step-000002", "step-000003"]
     assert newest_checkpoint(tmp_path).name == "step-000003"
@@ -130,7 +122,7 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
-        save_checkpoint(tmp_path / "photos", model(), TOKENIZER)
+        save_checkpoint(tmp_path / "photos", small_model(), TOKENIZER)
     assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"x"
 
 
@@ -142,7 +134,7 @@ def rewrite(folder, name: str, content: bytes):
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path):
-    folder = save_checkpoint(tmp_path / "m", model(), TOKENIZER)
+    folder = save_checkpoint(tmp_path / "m", small_model(), TOKENIZER)
     config = (folder / "config.json").read_bytes()
     rewrite(folder, "config.json", json.dumps(MODEL_CONFIG.with_(dim=64).to_dict()).encode())
     with pytest.raises(CheckpointError, match="does not fit together"):
@@ -151,7 +143,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
     other = save_checkpoint(tmp_path / "other", random_model(), TOKENIZER)  # a model with another vocabulary
     with pytest.raises(CheckpointError, match="the tokenizer has"):
         load_checkpoint(other)
-    broken = model()
+    broken = small_model()
     with torch.no_grad():
         broken.norm.weight[3] = torch.nan
     with pytest.raises(CheckpointError, match="NaN"):

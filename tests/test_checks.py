@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import nbformat
 import numpy as np
@@ -12,10 +13,16 @@ import pytest
 import torch
 
 from foundry_lib import rms_norm
-from foundry_lib.instructor import refresh as lessons
 from foundry_lib.lessons import checks, progress
+from foundry_lib.paths import LESSONS
 
 MISTAKES = [(e, said) for e in checks.EXERCISES.values() for said in e.mistakes]
+
+
+@cache
+def verdict_on(name: str, said: str) -> checks.ladder.Verdict:
+    """The verdict on a known mistake. Several tests read it, and the whole bank takes a minute to judge."""
+    return checks.EXERCISES[name].judge(checks.EXERCISES[name].mistakes[said])
 
 
 @pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
@@ -26,12 +33,12 @@ def test_the_reference_passes(exercise):
 
 @pytest.mark.parametrize("exercise, said", MISTAKES, ids=lambda value: str(getattr(value, "name", value))[:50])
 def test_each_mistake_fails_and_is_named(exercise, said):
-    verdict = exercise.judge(exercise.mistakes[said])
+    verdict = verdict_on(exercise.name, said)
     assert verdict.status == "wrong" and said in verdict.message, verdict.message
 
 
 def test_no_two_mistakes_share_a_message():
-    messages = [exercise.judge(exercise.mistakes[said]).message for exercise, said in MISTAKES]
+    messages = [verdict_on(exercise.name, said).message for exercise, said in MISTAKES]
     assert len(set(messages)) == len(messages) and len({said for _, said in MISTAKES}) == len(MISTAKES)
 
 
@@ -55,11 +62,13 @@ def test_a_stub_says_not_yet(exercise, capsys):
 
 
 @pytest.mark.parametrize("exercise", checks.EXERCISES.values(), ids=lambda e: e.name)
-def test_what_is_printed_fits_the_page(exercise, capsys):
+def test_what_is_printed_fits_the_page(exercise, capsys, monkeypatch):
     """JupyterLab cuts a long line anywhere, within a word too."""
-    for mistaken in exercise.mistakes.values():
+    verdicts = {mistaken: verdict_on(exercise.name, said) for said, mistaken in exercise.mistakes.items()}
+    monkeypatch.setattr(checks.ladder.Exercise, "judge", lambda self, work: verdicts[work])
+    for mistaken, verdict in verdicts.items():
         exercise(mistaken)
-        printed, message = capsys.readouterr().out, exercise.judge(mistaken).message
+        printed, message = capsys.readouterr().out, verdict.message
         assert max(map(len, printed.splitlines())) <= 88 and printed.split() == message.split()
 
 
@@ -110,7 +119,7 @@ def test_a_pass_is_kept_only_for_the_learners_own_work(tmp_path, monkeypatch):
 
 def solutions():
     """The code of every folded solution in the lessons that defines a my_…"""
-    for path in sorted(lessons.LESSONS.glob("*.ipynb")):
+    for path in sorted(LESSONS.glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell.source, re.S):
                 if re.search(r"^(def|class) [Mm]y", text, re.M):
@@ -151,7 +160,7 @@ def test_a_mistake_is_named_in_the_inputs_own_precision_too():
     assert "The mean was taken away first" in centred
 
 
-@pytest.mark.parametrize("path", sorted(lessons.LESSONS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(LESSONS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_mistake_that_a_lesson_shows_is_named(path):
     for cell in nbformat.read(path, as_version=4).cells:
         text = "".join(output.get("text", "") for output in cell.get("outputs", []))
@@ -459,7 +468,7 @@ def test_work_that_fails_alone_leaves_what_passed_before(capsys, monkeypatch, tm
 
 
 def test_the_readme_counts_the_mistakes():
-    readme = (lessons.LESSONS.parent / "README.md").read_text(encoding="utf-8")
+    readme = (LESSONS.parent / "README.md").read_text(encoding="utf-8")
     assert f"known mistakes, {len(MISTAKES)} in all" in " ".join(readme.split())
     assert len(MISTAKES) >= 60 and not re.search(r"\| T\d\d \|", readme), "no time left open"
 
@@ -500,7 +509,7 @@ def test_the_bank_does_not_show_its_own_names():
         mistaken = exercise.mistakes[said]
         name = mistaken.__name__
         assert name not in ("<lambda>", "mistake") and mistaken.__module__.startswith("foundry_lib.")
-        message = exercise.judge(mistaken).message
+        message = verdict_on(exercise.name, said).message
         assert name not in message and "<locals>" not in message, message
 
 

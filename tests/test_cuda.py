@@ -13,7 +13,7 @@ from foundry_lib.commands import train
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
 from foundry_lib.errors import ConfigError, FoundryError
 from foundry_lib.inference.cuda_graphs import Recorded
-from foundry_lib.inference.sampling import generate, generate_tokens, sample_text
+from foundry_lib.inference.generation import generate, generate_tokens, sample_text
 from foundry_lib.models.loss import next_token_loss
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.loader import DataLoader

@@ -1,18 +1,18 @@
-"""Runs in folders: skipped, gone on with bit for bit, run anew after a change, compared by a rule that is kept."""
+"""Runs in folders: skipped when done, resumed bit for bit, never replaced unasked, and compared by the noise rule."""
 
 import json
-import random
 import signal
 import threading
 
 import pytest
 import torch
-from test_package import PACKAGE, imported_rooms
+from helpers import PACKAGE, imported_rooms
 
 from foundry_lib import ConfigError, FoundryError
+from foundry_lib.analysis.statistics import beyond_noise
 from foundry_lib.experiments import ablations, runs
 from foundry_lib.experiments import sweeps as experiments
-from foundry_lib.experiments.runs import beyond_noise, compare, curves, load, overlay
+from foundry_lib.experiments.runs import compare, curves, load, overlay
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.text.corpus import told
 
@@ -45,7 +45,7 @@ def test_a_run_is_a_folder_that_tells_all(tmp_path, capsys):
     assert "a-seed3: trained, 6 steps" in capsys.readouterr().out
 
 
-def test_done_is_skipped_and_a_change_is_run_anew(tmp_path, capsys, monkeypatch):
+def test_done_is_skipped_and_other_results_are_never_replaced_unasked(tmp_path, capsys, monkeypatch):
     rows, where = {"a": {}, "b": {"learning_rate": 2e-3}}, dict(seeds=(0,), root=tmp_path)
     first = sweep("again", rows, **where, **SMALL)
     written = [(run.folder / "result.json").stat().st_mtime_ns for run in first]
@@ -54,16 +54,40 @@ def test_done_is_skipped_and_a_change_is_run_anew(tmp_path, capsys, monkeypatch)
     assert again == first and capsys.readouterr().out.count("done before, skipped") == 2
     assert written == [(run.folder / "result.json").stat().st_mtime_ns for run in again]
 
-    changed = sweep("again", rows | {"b": {"learning_rate": 3e-3}}, **where, **SMALL)
-    said = capsys.readouterr().out
-    assert "a-seed0: done before" in said and "b-seed0: run anew (learning_rate 0.002 → 0.003)" in said
-    assert changed[0] == first[0] and changed[1].config["train"]["learning_rate"] == 3e-3
+    changed = rows | {"b": {"learning_rate": 3e-3}}
+    for other in (changed, {"c": {}} | changed):
+        with pytest.raises(ConfigError, match=r"b-seed0 holds a run with other settings .*0.002 → 0.003.*another name"):
+            sweep("again", other, **where, **SMALL)
+    with pytest.raises(ConfigError, match="a-seed0 holds a run with other settings .another text"):
+        sweep("again", {"a": {}}, **where, **{**SMALL, "text": told("en", 201)})
+    assert load("again", tmp_path) == first, "nothing is lost, and nothing was trained before the refusal"
 
-    sweep("again", {"a": {}}, **where, **{**SMALL, "text": told("en", 201)})
-    assert "a-seed0: run anew (another text)" in capsys.readouterr().out
+    capsys.readouterr()
+    replaced = sweep("again", changed, overwrite=True, **where, **SMALL)
+    printed = capsys.readouterr().out
+    assert "a-seed0: done before" in printed and "b-seed0: trained again (learning_rate 0.002 → 0.003)" in printed
+    assert replaced[0] == first[0] and replaced[1].config["train"]["learning_rate"] == 3e-3
+
     monkeypatch.setattr(experiments, "code_hash", lambda: "other code")
     sweep("again", {"b": {"learning_rate": 3e-3}}, **where, **SMALL)
-    assert "b-seed0: run anew (the library's code is another)" in capsys.readouterr().out
+    assert "b-seed0: trained again (the library's code has changed)" in capsys.readouterr().out
+
+
+def test_a_stopped_run_of_another_experiment_is_not_replaced_either(tmp_path, monkeypatch):
+    step = experiments.Trainer._train_step
+
+    def pressed(self):
+        if self.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step(self)
+
+    where = dict(seeds=(0,), root=tmp_path, **SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(experiments.Trainer, "_train_step", pressed)
+        (stopped,) = sweep("stop", {"a": {}}, **where)
+    with pytest.raises(ConfigError, match="holds a run with other settings .dim 16 → 32"):
+        sweep("stop", {"a": {"dim": 32}}, **where)
+    assert load("stop", tmp_path) == [stopped] and stopped.checkpoint
 
 
 class Cut(Exception):
@@ -235,7 +259,7 @@ def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
 
 
 REFUSED = {
-    "small and capital": dict(rows={"A": {}, "a": {}}),
+    "only in small and capital": dict(rows={"A": {}, "a": {}}),
     "at least one row": dict(rows={}),
     "one seed": dict(seeds=3),
     "no setting 'dimm'": dict(rows={"a": {}, "b": {"dimm": 3}}),
@@ -243,7 +267,7 @@ REFUSED = {
     "learning_rate must be": dict(rows={"b": {"learning_rate": -1.0}}),
     "no setting 'seed'": dict(rows={"b": {"seed": 1}}),
     "time_limit must be": dict(time_limit=0),
-    "max_iters and time_limit": dict(time_limit=1),
+    "max_iters and time_limit, and each decides": dict(time_limit=1),
     "no preset": dict(preset="huge"),
 }
 
@@ -266,31 +290,17 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
         load("e", tmp_path)
 
 
-def test_the_rule_of_noise():
-    assert beyond_noise([1.0, 1.1, 1.2], [1.7, 1.8, 1.9]) is True  # 0.7 apart, 3 spreads are 0.6
-    assert beyond_noise([1.0, 1.1, 1.2], [1.5, 1.6, 1.7]) is False
-    assert beyond_noise([1.7, 1.8, 1.9], [1.0, 1.1, 1.2]) is True, "in either direction"
-    assert beyond_noise([1.0, 1.0], [5.0, 5.0, 5.0]) is None
-    assert beyond_noise([1.0, 1.0, 1.1], [5.0, 5.0]) is None
-    draw = random.Random(5).gauss
-    alarms = sum(beyond_noise([draw(0, 1) for _ in range(3)], [draw(0, 1) for _ in range(3)]) for _ in range(20_000))
-    assert 0.015 < alarms / 20_000 < 0.025, "2 of 100, as the docstring says"
-
-
-def test_it_is_the_rule_of_the_shipped_table():
-    measured = ablations.measured()
-    rows = list(measured)
-    text = ablations.table(rows).splitlines()
-    rules = [rule for rule in measured["whole model"][0]["by rule"] if rule != "free"]
-    assert text[0].split() == ["all,", "%", *rules]
-    for row, line in zip(rows, text[1:], strict=True):
-        stars = [cell.endswith("*") for cell in line.removeprefix(row).split()]
-        for rule, star in zip(["all", *rules], stars, strict=True):
-            base, other = (
-                [100 * r["share"] if rule == "all" else r["by rule"][rule] for r in measured[name]]
-                for name in ("whole model", row)
-            )
-            assert star == (beyond_noise(base, other) and sum(other) > sum(base)), (row, rule)
+def test_the_shipped_table_uses_the_rule():
+    cells = ablations.by_row()
+    text = ablations.table(list(cells)).splitlines()
+    base, stars = cells["whole model"], 0
+    assert text[0].split() == ["all,", "%", *list(base)[1:]]
+    for (row, columns), line in zip(cells.items(), text[1:], strict=True):
+        for column, printed in zip(columns, line.removeprefix(row).split(), strict=True):
+            worse = beyond_noise(base[column], columns[column]) and sum(columns[column]) > sum(base[column])
+            assert printed.endswith("*") == worse, (row, column)
+            stars += worse
+    assert 10 < stars < 50
 
 
 def made_up(row, seed, share, losses, pace=0.5):

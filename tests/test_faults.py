@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "tests" / "faults"))
 import run  # noqa: E402
 from table import FAULTS, Fault  # noqa: E402
 
-SAMPLE = {"SiLU becomes ReLU": "unit", "a changed number": "lesson"}
+SAMPLE = {"bigram line counts what it predicts": "unit", "a changed number": "lesson"}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -48,10 +48,11 @@ def small_course(folder: Path) -> Path:
         "conftest.py",
         "pyproject.toml",
         "tests/sanitize.cfg",
-        "tests/test_parity.py",
+        "tests/offline/sitecustomize.py",
+        "tests/test_baselines.py",
         "notebooks/01_rms_norm.ipynb",
     ):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     lesson = folder / "notebooks/01_rms_norm.ipynb"
     notebook = json.loads(lesson.read_text(encoding="utf-8"))
@@ -68,11 +69,11 @@ def test_a_fault_is_seen_and_a_course_without_one_is_green(side, tmp_path, monke
     found = {}
     for fault in [fault for fault in FAULTS if SAMPLE.get(fault.name) == side] + [Fault("none", "none", (), "", "01")]:
         scratch = run.scratch_copy(tmp_path / fault.name, fault, course)
-        quick = Fault(fault.kind, fault.name, fault.changes, "parity", "01")
+        quick = Fault(fault.kind, fault.name, fault.changes, "baselines", "01")
         found[fault.name] = run.SIDES[side](scratch, quick)
     assert found.pop("none") is None
     (caught,) = found.values()
-    assert ("test_parity" if side == "unit" else "01_rms_norm, cell 4 differs") in caught
+    assert ("test_bigram_by_hand" if side == "unit" else "01_rms_norm, cell 4 differs") in caught
     assert before == {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}, "never touched"
 
 

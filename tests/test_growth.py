@@ -15,7 +15,7 @@ import time
 import psutil
 import pytest
 import torch
-from test_interrupts import TEXT, new
+from helpers import OWL_TEXT, small_trainer
 
 from foundry_lib import generate
 from foundry_lib.paths import LESSONS
@@ -41,7 +41,7 @@ def test_the_memory_of_a_long_training_is_a_flat_line(tmp_path, request):
     long, options = request.config.getoption("--long"), ["--steps", "10000000", "--device", "cpu", "--out", "run"]
     seconds, pause = (60 * request.config.getoption("--minutes"), 10) if long else (10, 0.25)
     if not long:
-        (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+        (tmp_path / "text.txt").write_text(OWL_TEXT, encoding="utf-8")
         options += ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--eval-interval", "20"]
     command = [sys.executable, "-m", "foundry_lib", "train", *options]
     ready = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731, though run in background
@@ -80,8 +80,8 @@ def test_generations_leave_nothing_behind(request):
 @pytest.mark.parametrize("saves", [False, True], ids=["stops", "stops and saves"])
 def test_stops_and_resumes_leave_nothing_behind(tmp_path, saves, request):
     times = 200 if request.config.getoption("--long") else 20
-    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    trainer = new(tmp_path / "text.txt", 100_000)
+    (tmp_path / "text.txt").write_text(OWL_TEXT, encoding="utf-8")
+    trainer = small_trainer(tmp_path / "text.txt", 100_000)
 
     def cycle():
         run = trainer.run()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from test_checkpoint import TOKENIZER, model
+from helpers import TOKENIZER, small_model
 
 from foundry_lib import CheckpointError, FoundryError, next_token_distribution
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
@@ -258,7 +258,7 @@ def test_a_random_configuration_is_refused_or_trains(request):
 
 def test_random_sampling_settings_are_refused_or_give_a_token(request):
     number, dice, drawn = 5000 if request.config.getoption("--long") else 800, random.Random(9), 0
-    llm = model(3)
+    llm = small_model(3)
     with torch.inference_mode():
         logits = 5 * llm(torch.tensor([[1, 7, 9]]))[0][0, -1]
     for _ in range(number):

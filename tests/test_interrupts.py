@@ -13,20 +13,9 @@ import time
 
 import pytest
 import torch
+from helpers import OWL_TEXT, small_trainer
 
-from foundry_lib.config import ModelConfig, TrainConfig
-from foundry_lib.models.model import MiniLLM
-from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.checkpoint import verify
-from foundry_lib.training.trainer import Trainer
-
-TEXT = "An owl sat in an oak. The more it saw the less it spoke.\n" * 60
-
-
-def new(path, steps: int) -> Trainer:
-    loader = DataLoader(path, batch_size=2, block_size=16, vocab_size=300)
-    config = ModelConfig(loader.vocab_size, 16, 1, 2, 1, max_seq_len=loader.longest_row)
-    return Trainer(MiniLLM(config), loader, TrainConfig(batch_size=2, max_iters=steps, eval_interval=7))
 
 
 def weights(trainer):
@@ -38,8 +27,8 @@ def weights(trainer):
 def test_signals_at_random_moments_change_nothing(tmp_path, twice, request):
     signals = 200 if request.config.getoption("--long") else 20
     path, dice, steps = tmp_path / "text.txt", random.Random(6), 12 * signals
-    path.write_text(TEXT, encoding="utf-8")
-    whole, stopped = new(path, steps), new(path, steps)
+    path.write_text(OWL_TEXT, encoding="utf-8")
+    whole, stopped = small_trainer(path, steps), small_trainer(path, steps)
     list(whole.run())
     step_time = sorted(b.elapsed - a.elapsed for a, b in zip(whole.history[1:], whole.history[2:], strict=False))
 
@@ -81,7 +70,7 @@ def test_signals_at_random_moments_change_nothing(tmp_path, twice, request):
 IMPATIENT = """
 import signal, sys
 from pathlib import Path
-from test_interrupts import TEXT, new
+from helpers import OWL_TEXT, small_trainer
 
 def press_again(frame, event, argument):
     outer = frame
@@ -92,8 +81,8 @@ def press_again(frame, event, argument):
         signal.raise_signal(signal.SIGINT)
         return press_again
 
-Path("text.txt").write_text(TEXT, encoding="utf-8")
-trainer, presses = new("text.txt", 100), []
+Path("text.txt").write_text(OWL_TEXT, encoding="utf-8")
+trainer, presses = small_trainer("text.txt", 100), []
 for record in trainer.run():
     if record.step == 5:
         handler = signal.getsignal(signal.SIGINT)
@@ -137,7 +126,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.skipif(os.name == "nt", reason="this system cannot send itself the signal")
 def test_a_second_ctrl_c_does_not_cut_off_the_save(tmp_path):
-    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "text.txt").write_text(OWL_TEXT, encoding="utf-8")
     options = ["--data", "text.txt", "--block-size", "16", "--vocab-size", "300", "--device", "cpu", "--out", "run"]
     done = subprocess.run([sys.executable, "-c", PRESSED, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

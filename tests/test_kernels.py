@@ -6,56 +6,21 @@
 import os
 import random
 import time
-from contextlib import contextmanager
 
 import psutil
 import pytest
-from jupyter_client.manager import KernelManager
+from helpers import kernel, printed, run_cell
 
 PREPARE = """
 import hashlib, torch
-from test_interrupts import TEXT, new
+from helpers import OWL_TEXT, small_trainer
 from pathlib import Path
 def weights(t): return hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in t.model.parameters())).hexdigest()
-Path({path!r}).write_text(TEXT, encoding="utf-8")
-whole, t = new({path!r}, {steps}), new({path!r}, {steps})
+Path({path!r}).write_text(OWL_TEXT, encoding="utf-8")
+whole, t = small_trainer({path!r}, {steps}), small_trainer({path!r}, {steps})
 for _ in whole.run(): pass
 print("seconds a step", whole.elapsed / {steps})
 """
-
-
-@contextmanager
-def kernel(folder=None):
-    manager = KernelManager()
-    env = dict(os.environ, PYTHONPATH=os.path.dirname(__file__), OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-    manager.start_kernel(env=env, cwd=folder, extra_arguments=["--log-level=ERROR"])
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=120)
-    try:
-        yield manager, client
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-
-
-def printed(client, message_id: str, timeout=120, interrupted_late=False) -> str:
-    """What a cell printed; an exception in it is the test's failure, but for a second interrupt after the stop."""
-    text = ""
-    while True:
-        message = client.get_iopub_msg(timeout=timeout)
-        if message["parent_header"].get("msg_id") != message_id:
-            continue
-        if message["msg_type"] == "stream":
-            text += message["content"]["text"]
-        if message["msg_type"] == "error":
-            assert interrupted_late and message["content"]["ename"] == "KeyboardInterrupt", message["content"]
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-            return text
-
-
-def run(client, code: str) -> str:
-    return printed(client, client.execute(code))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="not tried on Windows")
@@ -63,7 +28,7 @@ def test_the_stop_button_in_a_real_kernel(tmp_path, request):
     presses = 60 if request.config.getoption("--long") else 4
     dice, steps = random.Random(7), 60 * presses
     with kernel() as (manager, client):
-        step = float(run(client, PREPARE.format(path=str(tmp_path / "text.txt"), steps=steps)).split()[-1])
+        step = float(run_cell(client, PREPARE.format(path=str(tmp_path / "text.txt"), steps=steps)).split()[-1])
         slowest, stopped = 0.0, 0
         for _ in range(presses):
             cell = client.execute("print('go', flush=True)\nfor _ in t.run(): pass\nprint(t.status())")
@@ -78,9 +43,9 @@ def test_the_stop_button_in_a_real_kernel(tmp_path, request):
             said = printed(client, cell, interrupted_late=impatient)
             slowest = max(slowest, time.monotonic() - pressed)
             stopped += impatient or "call run() again to go on" in said
-            assert run(client, "print(1 + 1)") == "2\n", "the next cell answers"
-        run(client, "for _ in t.run(): pass")
-        assert run(client, "print(weights(t) == weights(whole), t.step)") == f"True {steps}\n"
+            assert run_cell(client, "print(1 + 1)") == "2\n", "the next cell answers"
+        run_cell(client, "for _ in t.run(): pass")
+        assert run_cell(client, "print(weights(t) == weights(whole), t.step)") == f"True {steps}\n"
     print(f"\n{presses} presses, {stopped} stops, the slowest {slowest:.2f} s; a step takes {step:.3f} s")
     assert stopped >= presses / 2
 
@@ -101,10 +66,10 @@ def test_what_kernels_weigh(request):
             context = kernel()
             open_kernels.append((context, context.__enter__()))
         for _, (manager, client) in open_kernels:
-            run(client, "import foundry_lib, foundry_lib.panels.playground")
+            run_cell(client, "import foundry_lib, foundry_lib.panels.playground")
             idle.append(psutil.Process(manager.provisioner.pid).memory_info().rss / 2**20)
         for _, (manager, client) in open_kernels:
-            run(client, TRAIN)
+            run_cell(client, TRAIN)
             busy.append(psutil.Process(manager.provisioner.pid).memory_info().rss / 2**20)
     finally:
         for context, _ in open_kernels:

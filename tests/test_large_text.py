@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from test_kernels import kernel, run
+from helpers import kernel, run_cell
 
 from foundry_lib import DataLoader
 from foundry_lib.text import corpus
@@ -125,10 +125,8 @@ def test_the_stop_button_is_one_sentence_in_a_notebook(tmp_path, monkeypatch):
     path = write_text(tmp_path / "text.txt", 12)
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache"))
     with kernel() as (manager, client):
-        run(
-            client,
-            f"from foundry_lib import DataLoader; from foundry_lib.text import corpus; corpus.LARGE_TEXT = {MIB}",
-        )
+        run_cell(client, f"from foundry_lib.text import corpus; corpus.LARGE_TEXT = {MIB}")
+        run_cell(client, "from foundry_lib import DataLoader")
         cell = client.execute(f"loader = DataLoader({str(path)!r})")
         said, pressed, error, state = "", False, None, "busy"
         while state != "idle":
@@ -140,7 +138,7 @@ def test_the_stop_button_is_one_sentence_in_a_notebook(tmp_path, monkeypatch):
                 if "tokenizing" in said and not pressed:
                     manager.interrupt_kernel()
                     pressed = True
-        assert run(client, "print(1 + 1)") == "2\n", "the next cell answers"
+        assert run_cell(client, "print(1 + 1)") == "2\n", "the next cell answers"
     assert error["ename"] == "Stopped" and len(error["traceback"]) == 2
     assert error["traceback"][0] == f"Stopped: Stopped before {path} was in tokens; nothing half-written is left."
     assert list((tmp_path / "cache").iterdir()) == []

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,12 +15,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from helpers import ROOT, copy_of_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import foundry_lib
-from foundry_lib.instructor import refresh as lessons
+from foundry_lib.instructor import refresh
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 100  # columns of code; a window of 1,280 pixels shows 107 beside the list of files
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PRIVATE = {
@@ -143,7 +142,7 @@ def good_lesson():
     for count in range(1, 9):
         output = new_output("stream", name="stdout", text=f"{count}\n")
         cells.append(new_code_cell(f"print({count})", execution_count=count, outputs=[output]))
-    return new_notebook(cells=cells, metadata=copy.deepcopy(lessons.METADATA | {"n_cells": len(cells)}))
+    return new_notebook(cells=cells, metadata=copy.deepcopy(refresh.METADATA | {"n_cells": len(cells)}))
 
 
 def strip(notebook):
@@ -265,27 +264,22 @@ def write_notebook(path: Path, *sources: str) -> Path:
     return path
 
 
-def run_tool(*arguments) -> tuple[int, str]:
-    env = dict(os.environ, MPLBACKEND="agg", PYTHONPATH=str(ROOT))
-    command = [sys.executable, "-m", "foundry_lib.instructor.refresh", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=env, timeout=120)
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
+def test_refresh_stores_outputs_and_the_last_frame(tmp_path, monkeypatch, capsys):
     in_its_folder = "import pathlib, sys; print(sorted(p.name for p in pathlib.Path().glob('*.txt')), '的')"
     plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
     moving = "for value in range(1, 10):\n    figure.image.value = png(value)"
     is_last, python = "figure.image.value == png(9)", "import sys; sys.executable"
     path = write_notebook(tmp_path / "课 1.ipynb", LIVE_FIGURE, moving, in_its_folder, plot, is_last, python)
     (tmp_path / "here.txt").write_text("", encoding="utf-8")
-    code, said = run_tool("refresh", path)
-    assert code == 0 and "text changed in code cells 1, 3, 4, 5, 6" in said and " KiB" in said, said
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert refresh.main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "text changed in code cells 1, 3, 4, 5, 6" in printed and " KiB" in printed, printed
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = code_cells(notebook)
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
-    assert notebook.metadata == lessons.METADATA | {"n_cells": len(notebook.cells)} and not code[-1].metadata
+    assert notebook.metadata == refresh.METADATA | {"n_cells": len(notebook.cells)} and not code[-1].metadata
     assert code[2].outputs[0].text == "['here.txt'] 的\n"
     assert base64.b64decode(code[3].outputs[0].data["image/png"]).startswith(b"\x89PNG"), "drawn inline"
     assert eval(code[5].outputs[0].data["text/plain"]) == sys.executable, "a kernel of this environment"
@@ -297,16 +291,14 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path):
 
     before = path.read_bytes()
     assert before.endswith(b"}\n") and b"\r" not in before
-    code, said = run_tool("refresh", path)
-    assert code == 0 and "same text as before" in said, said
-    assert path.read_bytes() == before
-
     text = before.decode("utf-8").replace("['here.txt'] 的", "['there.txt'] 的")
     path.write_text(text, encoding="utf-8", newline="\n")
-    code, said = run_tool("refresh", path)
-    assert code == 0 and "text changed in code cells 3\n" in said, said
-    assert "  code cell 3\n" in said and "    -['there.txt'] 的\n    +['here.txt'] 的\n" in said, "what moved is shown"
-    assert path.read_bytes() == before
+    assert refresh.main([str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "text changed in code cells 3\n" in printed, printed
+    assert "  code cell 3\n    --- before\n    +++ now\n" in printed
+    assert "    -['there.txt'] 的\n    +['here.txt'] 的\n" in printed, "the lines that changed are shown"
+    assert path.read_bytes() == before, "all else is the same, to the byte"
 
 
 def frame(value: int) -> bytes:
@@ -315,29 +307,32 @@ def frame(value: int) -> bytes:
     return names["png"](value)
 
 
-def test_an_error_shows_the_cell_and_leaves_the_file(tmp_path):
+def test_the_command_says_what_is_the_same_and_leaves_a_file_whose_cell_raises(tmp_path):
+    same = write_notebook(tmp_path / "same.ipynb", "x = 1")
     path = write_notebook(tmp_path / "wrong.ipynb", "print(1)", "wanted = 5\nassert wanted == 6, 'six is wanted'")
     before = path.read_bytes()
-    code, said = run_tool("refresh", path)
-    assert code == 1 and "wanted = 5" in said and "six is wanted" in said and "the file is as it was" in said
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    command = [sys.executable, "-m", "foundry_lib.instructor.refresh", str(same), str(path)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.returncode == 1 and "same text as before" in done.stdout
+    assert all(words in done.stderr for words in ("wanted = 5", "six is wanted", "the file is as it was"))
+    assert path.read_bytes() == before and sorted(tmp_path.iterdir()) == [same, path]
 
 
 def test_lessons_are_found_by_name(tmp_path):
     one, two = (write_notebook(tmp_path / f"{name}.ipynb", "1") for name in ("01_one", "02_two"))
-    assert lessons.find_lessons([], tmp_path) == [one, two]
-    assert lessons.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
+    assert refresh.find_lessons([], tmp_path) == [one, two]
+    assert refresh.find_lessons(["02_two", "01_one.ipynb", str(one)], tmp_path) == [two, one, one]
     with pytest.raises(ValueError, match="no lesson '03'; the lessons are 01_one, 02_two"):
-        lessons.find_lessons(["03"], tmp_path)
-    assert lessons.find_lessons(["2"], tmp_path) == [two]
-    assert lessons.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
+        refresh.find_lessons(["03"], tmp_path)
+    assert refresh.find_lessons(["2"], tmp_path) == [two]
+    assert refresh.find_lessons(["02", "01_o"], tmp_path) == [two, one], "a beginning is enough where it is of one name"
     with pytest.raises(ValueError, match="no lesson '0'"):
-        lessons.find_lessons(["0"], tmp_path)
+        refresh.find_lessons(["0"], tmp_path)
     longer = write_notebook(tmp_path / "01_one_more.ipynb", "1")
     with pytest.raises(ValueError, match="'01' could be any of 01_one, 01_one_more"):
-        lessons.find_lessons(["01"], tmp_path)
-    assert lessons.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
-    assert lessons.main(["refresh", "no-such-lesson"]) == 2 and lessons.main([]) == 2
+        refresh.find_lessons(["01"], tmp_path)
+    assert refresh.find_lessons(["01_one", "01_one_"], tmp_path) == [one, longer], "a whole name is that lesson"
+    assert refresh.main(["no-such-lesson"]) == 2
 
 
 # ---- The comparison
@@ -346,11 +341,7 @@ def test_lessons_are_found_by_name(tmp_path):
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """Small lessons with our settings, stored by refresh, some different afterwards, run by plain pytest."""
-    course = tmp_path_factory.mktemp("course")
-    for name in ("conftest.py", "pyproject.toml", "tests/sanitize.cfg"):
-        (course / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, course / name)
-    (course / "notebooks").mkdir()
+    course = copy_of_course(tmp_path_factory.mktemp("course"))
     noisy = "import sys, os, time\nprint(os.getpid(), file=sys.stderr)\n"
     noisy += "print(object(), f'{time.time() % 9:.3f} s')"
     sources = {
@@ -365,7 +356,7 @@ def compared(tmp_path_factory):
     }
     os.environ["REFRESH"] = "1"
     for name, source in sources.items():
-        lessons.refresh(write_notebook(course / "notebooks" / f"{name}.ipynb", source))
+        refresh.refresh(write_notebook(course / "notebooks" / f"{name}.ipynb", source))
     del os.environ["REFRESH"]
     started = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-q", "--junitxml=report.xml", "-p", "no:cacheprovider"]
@@ -424,4 +415,4 @@ def test_nbval_is_strict_and_complete():
         "step 300",
     ):
         assert not [pattern for pattern in patterns if re.search(pattern, kept)], f"{kept!r} would not be compared"
-    assert json.dumps(lessons.METADATA["language_info"]) == '{"name": "python"}'
+    assert json.dumps(refresh.METADATA["language_info"]) == '{"name": "python"}'

@@ -1,7 +1,6 @@
 """The instructor's check on small lessons: what it sees, what it says, its exit codes, and that no kernel is left."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +11,11 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from helpers import ROOT, copy_of_course
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from foundry_lib.instructor import check as lessons_check
-from foundry_lib.instructor import refresh as lessons
-from foundry_lib.instructor import report as lessons_report
+from foundry_lib.instructor import check, refresh, report
 
-ROOT = Path(__file__).resolve().parent.parent
 SLIDER = """\
 import ipywidgets
 slider = ipywidgets.IntSlider()
@@ -38,24 +35,27 @@ def write_lesson(path: Path, *cells, header="# A lesson\n\n**Time**: 1 minute (3
     for count, one in enumerate(cells, 1):
         one.setdefault("execution_count", None)
         one.execution_count = count if one.execution_count is None else one.execution_count
-    nbformat.write(new_notebook(cells=[new_markdown_cell(header), *cells], metadata=lessons.METADATA), path)
+    nbformat.write(new_notebook(cells=[new_markdown_cell(header), *cells], metadata=refresh.METADATA), path)
     return path
 
 
-def course_folder(folder: Path) -> Path:
-    """A course with our settings and no lesson."""
-    for name in ("conftest.py", "pyproject.toml", "tests/sanitize.cfg"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "notebooks").mkdir()
-    return folder
+NETWORK = """\
+import socket, subprocess, sys
 
-
-LONG = "for i in range(300): print(i)"
+def reach(host, port):
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+        return "connected"
+    except OSError as error:
+        return type(error).__name__
+"""
+SERVER = "server = socket.create_server(('127.0.0.1', 0))\nprint(reach('127.0.0.1', server.getsockname()[1]))"
+CHILD = """\
+code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
+print(subprocess.run([sys.executable, "-c", code], capture_output=True).returncode)"""
 LESSONS = {
     "green": [cell("print(1)", "1\n"), cell("import time; print(f'{time.time() % 9:.3f} s')", "0.5 s\n")],
     "number": [cell("print(1)", "1\n"), cell("print('a\\nb\\n<b>4.5678</b>')", "a\nb\n<b>4.5679</b>\n")],
-    "long": [cell(LONG, "\n".join(map(str, range(1, 301))) + "\n")],
     "raises": [cell("print(1)", "1\n"), cell("raise ValueError('<i>six</i> is wanted')"), cell("print(3)", "3\n")],
     "dies": [cell("print(1)", "1\n"), cell("import os; os._exit(1)"), cell("print(3)", "3\n")],
     "endless": [cell("print(1)", "1\n"), cell("while True: pass"), cell("print(3)", "3\n")],
@@ -65,13 +65,19 @@ LESSONS = {
     "callback": [cell(SLIDER)],
     "mixed": [cell("print(1)", "2\n"), cell("raise ValueError('late')"), cell("print(3)", "4\n")],
     "no picture": [new_code_cell(PLOT, outputs=[BARE])],
-    "a cell less": [cell("print(1)", "1\n"), cell("print(2)", "2\n")],
+    "network": [
+        cell(NETWORK),
+        cell(SERVER, "connected\n"),
+        cell("print(reach('192.0.2.1', 80))", "ConnectionRefusedError\n"),
+        cell(CHILD, "1\n"),
+        cell("socket.create_connection(('192.0.2.1', 80))"),
+        cell("udp = socket.socket(type=socket.SOCK_DGRAM)\nudp.sendto(b'?', ('192.0.2.1', 53))"),
+    ],
     "picture": [new_code_cell(PLOT, outputs=[FIGURE]), new_code_cell("x = 1", outputs=[FIGURE])],
 }
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
     "green": (None, None, ""),
     "number": ("differs", 2, "-<b>4.5679</b>\n+<b>4.5678</b>"),
-    "long": ("differs", 1, "+0"),
     "raises": ("raises", 2, "ValueError: <i>six</i> is wanted"),
     "dies": ("dies", 2, "the kernel died in this cell"),
     "endless": ("endless", 2, "Timeout of 8 seconds exceeded"),
@@ -81,8 +87,8 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
     "callback": ("raises", 1, "ZeroDivisionError"),
     "mixed": ("differs", 1, "-2\n+1"),
     "no picture": ("differs", 1, "Pictures: 0 stored, 1 drawn now."),
-    "a cell less": ("missing", 1, "stored with 4 cells of text and code, and now has 3"),
     "picture": ("differs", 2, "-<Figure size 640x480 with 1 Axes>"),
+    "network": ("raises", 3, "this cell asked for 192.0.2.1 port 80"),
     "no notebook": ("broken", 1, "NotJSONError"),
 }
 
@@ -90,20 +96,16 @@ EXPECTED = {  # lesson → verdict, the cell that is named, words of the differe
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
     """All of them in one check: lesson → Run, and the seconds of the whole."""
-    course = course_folder(tmp_path_factory.mktemp("course 课程"))
+    course = copy_of_course(tmp_path_factory.mktemp("course 课程"))
     paths = [write_lesson(course / "notebooks" / f"{name}.ipynb", *cells) for name, cells in LESSONS.items()]
-    for stripped in nbformat.read(paths[6], 4).cells[1:]:
-        assert stripped.execution_count == 0
-    text = paths[6].read_text(encoding="utf-8").replace('"execution_count": 0', '"execution_count": null')
-    paths[6].write_text(text, encoding="utf-8")
-    less = course / "notebooks" / "a cell less.ipynb"
-    book = nbformat.read(less, 4)
-    book.metadata["n_cells"] = 4
-    nbformat.write(book, less)
+    stripped = course / "notebooks" / "stripped.ipynb"
+    text = stripped.read_text(encoding="utf-8")
+    assert text.count('"execution_count": 0') == 2
+    stripped.write_text(text.replace('"execution_count": 0', '"execution_count": null'), encoding="utf-8")
     paths.append(course / "notebooks" / "no notebook.ipynb")
     paths[-1].write_text("{ a half", encoding="utf-8")
     seen, before = [], set(psutil.Process().children(recursive=True))
-    runs = lessons_check.check(paths, root=course, jobs=2, timeout=8, say=lambda runs: seen.append(len(runs)))
+    runs = check.check(paths, root=course, jobs=2, timeout=8, watch=lambda runs: seen.append(len(runs)))
     assert seen and set(psutil.Process().children(recursive=True)) <= before, "a kernel is left"
     return {run.path.stem: run for run in runs}
 
@@ -115,8 +117,18 @@ def test_verdict_cell_and_difference(checked, name):
     assert (fault and fault["verdict"]) == verdict
     if verdict:
         assert fault["cell"] == number
-        assert words in lessons_report.what_happened(fault)
-        assert len(lessons_report.what_happened(fault).splitlines()) <= lessons_report.LONGEST + 1, "never 200 lines"
+        assert words in report.what_happened(fault)
+        assert len(report.what_happened(fault).splitlines()) <= report.LONGEST + 1, "never 200 lines"
+
+
+def test_a_lesson_reaches_its_own_machine_and_no_other(checked):
+    """A loopback server answers. A cell that asks for another machine is red: also where it catches the refusal, where
+    a child of the kernel asks, and where it only sends a packet."""
+    verdicts = [(record["verdict"], record["message"]) for record in checked["network"].records]
+    assert [verdict for verdict, _ in verdicts] == ["ok", "ok", "raises", "raises", "raises", "raises"]
+    assert "asked for 192.0.2.1 port 80; lessons run without a network" in verdicts[3][1], "the child's call"
+    assert "ConnectionRefusedError: No lesson may connect to 192.0.2.1 port 80" in verdicts[4][1]
+    assert "192.0.2.1 port 53" in verdicts[5][1]
 
 
 def test_a_dead_kernel_is_reported_within_seconds(checked):
@@ -134,8 +146,8 @@ def test_costs_and_counts(checked):
 
 
 def test_the_table_and_the_report(checked):
-    runs = list(checked.values())
-    text = lessons_report.text(runs)
+    runs = [*checked.values(), made_up("ok", missing="The lesson was stored with 3 cells, and now has 2.")]
+    text = report.text(runs)
     for words in (
         "green",
         "DIFFERS",
@@ -150,13 +162,13 @@ def test_the_table_and_the_report(checked):
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text
-    page = lessons_report.html(runs)
+    page = report.html(runs)
     assert "<b>4.56" not in page and "&lt;b&gt;4.5678" in page and "<i>six" not in page, "all text is escaped"
     assert page.count('src="data:image/png;base64,iVBOR') == 2 and 'alt="picture, code cell 1"' in page
     assert "http" not in page.replace("http-equiv", ""), "it needs no other file"
 
 
-def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
+def made_up(*verdicts, n_cells=None, name="06_tokens", done=True, missing=""):
     """A Run whose cells have these verdicts; "?" is a cell that was not run, "!" one that was run as the ninth."""
     records = [
         dict(
@@ -169,8 +181,8 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
         | dict(message=f"what cell {n} says", expected="1", found="2", processor_seconds=1.0, memory=1.0, pictures=[])
         for n, one in enumerate(verdicts, 1)
     ]
-    path = lessons.LESSONS / f"{name}.ipynb"
-    return lessons_check.Run(path, 1, n_cells or len(records), records, log="Killed", done=done)
+    path = refresh.LESSONS / f"{name}.ipynb"
+    return check.LessonRun(path, 1, n_cells or len(records), records, log="Killed", done=done, missing=missing)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +220,11 @@ def made_up(*verdicts, n_cells=None, name="06_tokens", done=True):
 )
 def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, where, heading):
     """Behind a number that moved a cell may raise: it is not one more that differs."""
-    assert lessons_report.row(run)[-2:] == (verdict, where)
-    text, page = lessons_report.text([run]), lessons_report.html([run])
+    assert report.row(run)[-2:] == (verdict, where)
+    text, page = report.text([run]), report.html([run])
     assert f"06_tokens, code {heading}" in text and f"Code {heading.strip()}</p>" in page
-    assert f"<table><tr><th>{lessons_report.HEAD[0]}</th>" in page
-    worst = lessons_report.shown(run)[-1]
+    assert f"<table><tr><th>{report.HEAD[0]}</th>" in page
+    worst = report.shown(run)[-1]
     assert worst["verdict"] == "differs" or (worst["message"] in text and worst["message"] in page)
     assert ("cell_1()" in text) == ("cell_1()" in page) == (run.fault["cell"] == 1 and verdict != "STRIPPED"), (
         "there is nothing wrong in it"
@@ -220,7 +232,7 @@ def test_the_worst_verdict_is_shown_and_later_cells_are_counted(run, verdict, wh
 
 
 def test_a_later_cell_that_raises_is_seen(checked):
-    text = lessons_report.text([checked["mixed"]])
+    text = report.text([checked["mixed"]])
     assert "mixed, code cell 1: DIFFERS (1 later cell differs too, 1 raises)" in text
     assert "mixed, code cell 2: RAISES" in text and "ValueError: late" in text
 
@@ -243,7 +255,7 @@ def test_a_run_that_goes_on_is_not_broken_off():
     ],
 )
 def test_a_red_lesson_says_what_to_do_next(run, says):
-    text, page = lessons_report.text([run]), lessons_report.html([run])
+    text, page = report.text([run]), report.html([run])
     if says is None:
         assert "`" not in text and "git" not in text and "refresh" not in page and "<code>" not in page
     else:
@@ -254,10 +266,10 @@ def test_a_red_lesson_says_what_to_do_next(run, says):
 
 def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
     run = made_up("differs")
-    assert lessons.find_lessons([run.name]) == [run.path]
+    assert refresh.find_lessons([run.name]) == [run.path]
     run.path = write_lesson(tmp_path / "a lesson.ipynb", cell("1"))
-    assert f'refresh "{run.path}"`' in lessons_report.text([run])
-    assert lessons.find_lessons([run.name.strip('"')]) == [run.path]
+    assert f'refresh "{run.path}"`' in report.text([run])
+    assert refresh.find_lessons([run.name.strip('"')]) == [run.path]
 
 
 @pytest.mark.parametrize(
@@ -265,19 +277,19 @@ def test_the_next_step_names_a_lesson_as_refresh_takes_it(tmp_path):
     [(10, 10, "ok"), (10, 19, "ok"), (10, 21, "too low"), (10, 6, "ok"), (10, 4, "too high"), (None, 4, "none")],
 )
 def test_a_header_holds_to_a_factor_of_two(stated, computing, says):
-    run = lessons_check.Run(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
+    run = check.LessonRun(Path("x"), stated, 1, [{"processor_seconds": computing * 3, "memory": 0}], slower=3.0)
     assert run.header == says
 
 
 def test_a_run_that_broke_off_says_nothing_of_the_header():
     assert made_up("ok").header == "ok" and made_up("dies", n_cells=3).header == "none"
-    assert "says 1 s" in lessons_report.row(made_up("dies", n_cells=3))
+    assert "says 1 s" in report.row(made_up("dies", n_cells=3))
 
 
 def test_the_time_is_read_from_the_header(tmp_path):
     path = write_lesson(tmp_path / "a.ipynb", cell("1"))
-    assert lessons_check.begin(path).stated == 3
-    assert lessons_check.begin(write_lesson(path, cell("1"), header="# A lesson")).stated is None
+    assert check.begin(path).stated == 3
+    assert check.begin(write_lesson(path, cell("1"), header="# A lesson")).stated is None
 
 
 @pytest.mark.parametrize(
@@ -292,7 +304,7 @@ def test_the_time_is_read_from_the_header(tmp_path):
 )
 def test_wrong_use_is_2(arguments, says, capsys):
     with pytest.raises(SystemExit) as stopped:
-        lessons_check.main(arguments)
+        check.main(arguments)
     assert stopped.value.code == 2 and says in capsys.readouterr().err
 
 
@@ -303,11 +315,11 @@ def test_a_lesson_outside_of_any_course_is_refused_in_a_sentence(tmp_path, capsy
 
 @pytest.mark.parametrize(("name", "code"), [("green", 0), ("number", 1)])
 def test_exit_code_and_report(name, code, checked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lessons_check, "check", lambda *_, **__: [checked[name]])
+    monkeypatch.setattr(check, "check", lambda *_, **__: [checked[name]])
     file = tmp_path / "made" / "report.html"
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert lessons_check.main(["--html", str(file)]) == code
+        assert check.main(["--html", str(file)]) == code
     finally:
         signal.signal(signal.SIGTERM, before)
     assert name in file.read_text(encoding="utf-8") and name in capsys.readouterr().out
@@ -316,11 +328,11 @@ def test_exit_code_and_report(name, code, checked, tmp_path, monkeypatch, capsys
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
-    course = course_folder(tmp_path)
+    course = copy_of_course(tmp_path)
     path = write_lesson(
         course / "notebooks" / "slow.ipynb", cell("print(1)", "1\n"), cell("import time; time.sleep(99)")
     )
-    program = "import sys; from foundry_lib import lessons_check as check; sys.exit(check.main(sys.argv[1:]))"
+    program = "import sys; from foundry_lib.instructor import check; sys.exit(check.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, str(path)]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, cwd=ROOT)
@@ -336,20 +348,43 @@ def test_ctrl_c_leaves_no_kernel(tmp_path, sent, code):
     assert b"Traceback" not in process.stderr.read()
 
 
+def test_a_lesson_with_fewer_cells_than_stored_is_red(tmp_path):
+    path = write_lesson(tmp_path / "less.ipynb", cell("print(1)", "1\n"), cell("print(2)", "2\n"))
+    book = nbformat.read(path, 4)
+    for stored, verdicts in ((4, ["missing"]), (3, []), (2, [])):
+        book.metadata["n_cells"] = stored
+        nbformat.write(book, path)
+        run = check.begin(path)
+        assert [fault["verdict"] for fault in run.faults] == verdicts
+        assert run.missing == (
+            "The lesson was stored with 4 cells of text and code, and now has 3." if verdicts else ""
+        )
+
+
+def test_a_long_difference_is_cut():
+    (fault,) = made_up("differs").faults
+    fault |= {"expected": "\n".join(map(str, range(1, 301))), "found": "\n".join(map(str, range(300)))}
+    shown = report.what_happened(fault).splitlines()
+    assert "+0" in shown and len(shown) <= report.LONGEST + 1
+    fault |= {"expected": "", "found": "\n".join(map(str, range(300)))}
+    shown = report.what_happened(fault).splitlines()
+    assert len(shown) == report.LONGEST + 1 and shown[-1] == "… 263 lines more"
+
+
 def test_progress_is_one_line_on_a_screen_and_one_a_lesson_elsewhere(checked):
     written = []
     out = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None)
-    going = lessons_check.Run(Path("02_rope.ipynb"), None, 35, checked["green"].records, seconds=2.0)
-    lessons_report.Progress(1, out)([checked["green"], going])
+    going = check.LessonRun(Path("02_rope.ipynb"), None, 35, checked["green"].records, seconds=2.0)
+    report.Progress(1, out)([checked["green"], going])
     assert "1 of 2 lessons, 4 of 37 cells" in "".join(written) and "02_rope 2/35" in "".join(written)
     written.clear()
     out.isatty = lambda: False
-    progress = lessons_report.Progress(1, out)
+    progress = report.Progress(1, out)
     progress([checked["number"], going])
     progress([checked["number"], going])
     assert "".join(written).count("number: DIFFERS") == 1 and "rope" not in "".join(written)
 
 
 def test_each_lesson_states_its_computing():
-    for path in lessons.find_lessons([]):
-        assert lessons_check.begin(path).stated, f"{path.name}: its first cell does not say (N s of computing)"
+    for path in refresh.find_lessons([]):
+        assert check.begin(path).stated, f"{path.name}: its first cell does not say (N s of computing)"

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import CONFIG, random_model, tokens
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,20 +24,6 @@ from foundry_lib import (
     fused_causal_attention,
     rms_norm,
 )
-
-CONFIG = ModelConfig(vocab_size=61, dim=32, n_layers=3, n_heads=4, n_kv_heads=2, max_seq_len=24)
-
-
-def random_model(config: ModelConfig = CONFIG, dtype=torch.float32) -> MiniLLM:
-    """A model whose head is not zero, so that its logits say something."""
-    model = MiniLLM(config, seed=3)
-    with torch.no_grad():
-        model.output.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(4))
-    return model.to(dtype)
-
-
-def tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(CONFIG.vocab_size, (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
@@ -163,7 +150,7 @@ def test_what_does_not_fit_is_refused_by_name():
     cache = KVCache(CONFIG, max_len=8)
     with pytest.raises(ConfigError, match="holds 8 tokens"):
         model(tokens(1, 9), cache=cache)
-    with pytest.raises(ConfigError, match="batch_size=1, found 2"):
+    with pytest.raises(ConfigError, match="batch_size=1, and this call needs 2"):
         model(tokens(2, 4), cache=cache)
 
 

@@ -9,9 +9,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from foundry_lib import CorpusError, DataLoader, FoundryError, read_corpus
 from foundry_lib.experiments.sweeps import sweep
-from foundry_lib.instructor import refresh as lessons
+from foundry_lib.paths import LESSONS
 
-LESSON = nbformat.read(lessons.LESSONS / "09_experiments.ipynb", as_version=4)
+LESSON = nbformat.read(LESSONS / "09_experiments.ipynb", as_version=4)
 
 
 def bad_files() -> dict[str, bytes]:

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import PACKAGE, imported_rooms
 
 import foundry_lib
 
-PACKAGE = Path(foundry_lib.__file__).parent
 # A file imports its own folder and lower floors. The first four floors are single files; then come folders.
 FLOORS = [
     {"paths"},
     {"errors"},
     {"console", "plots"},
-    {"config", "runtime", "files", "tales"},
+    {"config", "inputs", "runtime", "files", "tales"},
     {"models", "text"},
     {"training", "inference"},
     {"__init__", "analysis"},
@@ -31,19 +31,6 @@ FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 def room(file: Path) -> str:
     """The folder of a file, or its own name where it lies in the package's folder."""
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported_rooms(file: Path) -> set[str]:
-    """The folders and files of the package that a file imports, wherever in the file the import is."""
-    depth, rooms = len(file.relative_to(PACKAGE).parts), set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            names = [alias.name for alias in node.names]
-            names = [name if name in FLOOR else "__init__" for name in names]
-            rooms |= {node.module.split(".")[0]} if node.module else set(names)
-        elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "foundry_lib" for alias in node.names):
-            rooms.add("__init__")
-    return rooms
 
 
 def test_imports_go_down_the_floors():

@@ -98,7 +98,7 @@ def pair(i: int, dtype: torch.dtype, **parts):
             layer.input_layernorm = torch_norm(layer.input_layernorm)
             layer.post_attention_layernorm = torch_norm(layer.post_attention_layernorm)
         theirs.model.norm = torch_norm(theirs.model.norm)
-    idx = torch.randint(config.vocab_size, (2, 33), generator=generator)
+    idx = torch.randint(config.vocab_size, (2, config.max_seq_len + 1), generator=generator)  # to the last position
     return ours.to(dtype), theirs.to(dtype).eval(), idx[:, :-1], idx[:, 1:]
 
 

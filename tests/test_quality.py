@@ -35,7 +35,7 @@ class Reciter(torch.nn.Module):
     def __init__(self, tokenizer: Tokenizer, texts: list[str]):
         super().__init__()
         self.config = ModelConfig(tokenizer.vocab_size, 8, 1, 1, 1, max_seq_len=256)
-        self.tok_embeddings = torch.nn.Embedding(1, 1)
+        self.device = torch.device("cpu")
         self.rows = [tokenizer.encode(text, eos=True) for text in texts]
         self.place = 0
 

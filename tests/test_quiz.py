@@ -7,9 +7,9 @@ import nbformat
 import pytest
 
 from foundry_lib import ConfigError, Notice
-from foundry_lib.instructor import refresh as lessons
 from foundry_lib.lessons import checks, progress, questions, quiz
 from foundry_lib.lessons.checks.ladder import Exercise
+from foundry_lib.paths import LESSONS as NOTEBOOKS
 
 LESSONS = sorted(path.stem for path in questions.FOLDER.glob("*.toml"))
 QUESTIONS = [(lesson, key) for lesson in LESSONS for key in questions.read_questions(lesson) if key != "checklist"]
@@ -33,7 +33,7 @@ def test_a_question_is_whole(lesson, key):
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_each_question_is_asked_and_each_need_can_be_met(lesson):
-    path = next(lessons.LESSONS.glob(f"{lesson}_*.ipynb"))
+    path = next(NOTEBOOKS.glob(f"{lesson}_*.ipynb"))
     code = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
     asked = set(re.findall(r'(?:ask|predict)\("([\w-]+)", "\?"', code))
     texts = questions.read_questions(lesson)

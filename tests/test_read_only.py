@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_checkpoint import TOKENIZER, model
-from test_interrupts import TEXT, new
+from helpers import OWL_TEXT, TOKENIZER, small_model, small_trainer
 
 from foundry_lib import CheckpointError, CorpusError, DataLoader, FoundryError
 from foundry_lib.experiments.sweeps import sweep
@@ -32,8 +31,8 @@ def folder():
     """A folder with a text and a run of four steps, read-only for everybody; pytest's own would be closed to others."""
     home = Path(tempfile.mkdtemp(prefix="只读 "))
     try:
-        (home / "text.txt").write_text(TEXT, encoding="utf-8")
-        trainer = new(home / "text.txt", 8)
+        (home / "text.txt").write_text(OWL_TEXT, encoding="utf-8")
+        trainer = small_trainer(home / "text.txt", 8)
         list(trainer.run(until=4))
         trainer.save(home / "run")
         for path in (home, *home.rglob("*")):
@@ -79,16 +78,16 @@ def test_a_user_without_rights_is_refused_here(folder):
 
 def test_a_save_is_refused_and_the_training_goes_on(folder):
     def work():
-        trainer = new(folder / "text.txt", 8)
+        trainer = small_trainer(folder / "text.txt", 8)
         list(trainer.run(until=5))
         for place in ("run", "run/deeper", "another"):
             with pytest.raises(CheckpointError, match="cannot be written to: Permission denied.*still in memory") as no:
                 trainer.save(folder / place)
             assert str(folder / place) in str(no.value)
         with pytest.raises(CheckpointError, match="could not be written: Permission denied.*still in memory"):
-            save_checkpoint(folder / "run" / "step-000009", model(1), TOKENIZER)
+            save_checkpoint(folder / "run" / "step-000009", small_model(1), TOKENIZER)
         list(trainer.run())
-        whole = new(folder / "text.txt", 8)
+        whole = small_trainer(folder / "text.txt", 8)
         list(whole.run())
         pairs = zip(trainer.model.parameters(), whole.model.parameters(), strict=True)
         assert trainer.step == 8 and all(torch.equal(a, b) for a, b in pairs)

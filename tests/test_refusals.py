@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from foundry_lib import ConfigError, CorpusError, MiniLLM, ModelConfig, generate
+from foundry_lib import ConfigError, CorpusError, KVCache, MiniLLM, ModelConfig, generate
 from foundry_lib.analysis.heads import silenced
 from foundry_lib.analysis.quality import excess, measure
 from foundry_lib.analysis.surprise import grammar_surprise
 from foundry_lib.experiments import ablations
 from foundry_lib.experiments.runs import compare
 from foundry_lib.experiments.sweeps import sweep
-from foundry_lib.inference.sampling import apply_top_k, apply_top_p, generate_tokens, sample_text
+from foundry_lib.inference.generation import generate_tokens, sample_text
+from foundry_lib.inference.sampling import apply_top_k, apply_top_p
 from foundry_lib.panels.gate_landscape import Neurons, found
 from foundry_lib.panels.playground import playground
 from foundry_lib.text.loader import DataLoader
@@ -28,6 +29,7 @@ from foundry_lib.training.recipes import new_trainer
 MODEL = MiniLLM(ModelConfig(vocab_size=12, dim=16, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=8))
 IDX = torch.tensor([[1, 5, 6]])
 SPELLER = types.SimpleNamespace(vocab_size=12, encode=lambda text, bos=False: [1, 5, 6], decode=lambda ids: "")
+ROWS = r"rows of a tensor, \(B, T\); found "
 RUN = types.SimpleNamespace(done=True, row="a", result={})
 NEURONS = Neurons(0, ["a", "b"], torch.zeros(2, 4), torch.zeros(2, 4), {"colours": torch.tensor([True, False])})
 
@@ -39,8 +41,33 @@ def look_at(layer, head):
 
 REFUSED = {
     "a token id that is none": (lambda: MODEL(IDX + 6), "Token ids go from 0 to 11, found 7 to 12"),
-    "one row without its axis": (lambda: MODEL(IDX[0]), r"are rows, \(B, T\); found shape \(3,\)"),
-    "a prompt without its axis": (lambda: generate(MODEL, IDX[0], 2), r"rows of ids, \(B, T\); found shape \(3,\)"),
+    "one row without its axis": (lambda: MODEL(IDX[0]), ROWS + r"shape \(3,\). idx\[None\]"),
+    "a prompt without its axis": (lambda: generate(MODEL, IDX[0], 2), ROWS + r"shape \(3,\). idx\[None\]"),
+    "a prompt with an axis too many": (lambda: generate(MODEL, IDX[None], 2), ROWS + r"shape \(1, 1, 3\).$"),
+    "rows of different lengths": (lambda: generate(MODEL, [[1, 5], [1]], 5), ROWS + "a list.*different lengths go in"),
+    "a prompt in a list": (lambda: generate(MODEL, [[1, 5]], 5), ROWS + r"a list. torch.tensor\(ids\) makes one"),
+    "a list for the model": (lambda: MODEL([[1, 5]]), ROWS + "a list"),
+    "ids with a point": (lambda: generate(MODEL, IDX.float(), 5), ROWS + r"torch.float32. Try idx.long\(\)"),
+    "an empty prompt with a point": (lambda: generate(MODEL, torch.tensor([[]]), 5), ROWS + "torch.float32"),
+    "ids that are true or false": (lambda: MODEL(IDX > 1), ROWS + "torch.bool"),
+    "ids on another device": (
+        lambda: generate(MODEL, IDX.to("meta"), 5),
+        ROWS + r"them on meta and the model on cpu. Try idx.to\(model.device\)",
+    ),
+    "a prompt of another vocabulary": (lambda: generate(MODEL, IDX + 6, 2), "from 0 to 11, found 7 to 12"),
+    "a prompt with a negative id": (lambda: generate(MODEL, IDX - 2, 0), "from 0 to 11, found -1 to 4"),
+    "a cache in another dtype": (
+        lambda: MODEL(IDX, cache=KVCache(MODEL.config, dtype=torch.float64)),
+        "made for dtype=torch.float64, and this call needs torch.float32.",
+    ),
+    "a cache on another device": (lambda: MODEL(IDX, cache=KVCache(MODEL.config, device="meta")), "for device=meta"),
+    "a cache with other heads": (
+        lambda: MODEL(IDX, cache=KVCache(MODEL.config.with_(n_kv_heads=1))),
+        r"n_kv_heads=1, and this call needs 2. model.new_cache\(batch_size\)",
+    ),
+    "a cache with wider heads": (lambda: MODEL(IDX, cache=KVCache(MODEL.config.with_(dim=32))), "head_dim=8,"),
+    "a cache with other layers": (lambda: MODEL(IDX, cache=KVCache(MODEL.config.with_(n_layers=1))), "n_layers=1,"),
+    "a cache for more rows": (lambda: MODEL(IDX, cache=MODEL.new_cache(2)), "batch_size=2, and this call needs 1"),
     "targets of another length": (lambda: MODEL(IDX, IDX[:, 1:]), r"tokens \(1, 3\), targets \(1, 2\)"),
     "settings in a dictionary": (
         lambda: next(generate_tokens(MODEL, IDX, 2, {"temperature": 0})),

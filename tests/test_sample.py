@@ -5,10 +5,11 @@ import warnings
 
 import pytest
 import torch
-from test_model import CONFIG, random_model, tokens
+from helpers import CONFIG, random_model, tokens
 
 from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
 from foundry_lib.inference.cuda_graphs import Recorded
+from foundry_lib.inference.generation import generate_tokens, sample_text, stream, window_start
 from foundry_lib.inference.sampling import (
     apply_min_p,
     apply_repetition_penalty,
@@ -16,11 +17,7 @@ from foundry_lib.inference.sampling import (
     apply_top_k,
     apply_top_p,
     draw,
-    generate_tokens,
     next_token_distribution,
-    sample_text,
-    stream,
-    window_start,
 )
 from foundry_lib.text.tokenizer import Tokenizer
 
@@ -128,6 +125,13 @@ def test_filters_leave_their_input_alone_and_give_a_distribution():
     assert torch.allclose(next_token_distribution(x, SampleConfig()), x.softmax(-1))
 
 
+def test_a_filter_that_is_off_changes_nothing():
+    """A slider at 0, or a top-p of 1, gives the plain softmax."""
+    x = logits()
+    for off in (dict(top_k=0), dict(top_k=None), dict(top_p=1), dict(top_p=None), dict(min_p=0)):
+        assert torch.equal(next_token_distribution(x, SampleConfig(**off)), x.softmax(-1)), off
+
+
 def test_order_of_the_filters():
     """Temperature comes first: at temperature 0.5 fewer tokens make up 0.8 than at temperature 2."""
     x = logits(1)
@@ -227,7 +231,7 @@ def test_a_text_ends_with_the_end_sign(stop_at_end, text, monkeypatch):
     tokenizer = Tokenizer.train("the cat sat on the mat. " * 60, 280)
     drawn = [*tokenizer.encode("the cat", eos=True), *tokenizer.encode(" sat")]
     monkeypatch.setattr(
-        "foundry_lib.inference.sampling.generate_tokens", lambda *_: (torch.tensor([[token]]) for token in drawn)
+        "foundry_lib.inference.generation.generate_tokens", lambda *_: (torch.tensor([[token]]) for token in drawn)
     )
     model = random_model(CONFIG.with_(vocab_size=tokenizer.vocab_size))
     assert "".join(stream(model, tokenizer, "", 60, stop_at_end=stop_at_end)) == text

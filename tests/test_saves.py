@@ -13,8 +13,7 @@ import time
 from functools import partial
 
 import pytest
-from test_checkpoint import TOKENIZER, model
-from test_interrupts import TEXT, new
+from helpers import OWL_TEXT, TOKENIZER, small_model, small_trainer
 
 from foundry_lib import CheckpointError
 from foundry_lib.files import writing
@@ -44,7 +43,7 @@ def killed(work, first: int, seconds: float) -> int:
 
 def save_for_ever(folder, same: bool, pipe: int):
     """Save step after step (or one step again and again), and tell the parent each one that is confirmed."""
-    made, step = model(1), 0
+    made, step = small_model(1), 0
     while True:
         step += 1
         save_checkpoint(folder / ("step-000001" if same else f"step-{step:06d}"), made, TOKENIZER, values={"n": step})
@@ -87,8 +86,8 @@ def train_for_ever(trainer, folder, pipe: int):
 @needs_fork
 def test_a_kill_at_any_moment_leaves_the_newest_two(tmp_path, request):
     kills = 200 if request.config.getoption("--long") else 10
-    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    trainer, dice, removing, saving = new(tmp_path / "text.txt", 10_000), random.Random(9), 0, 0
+    (tmp_path / "text.txt").write_text(OWL_TEXT, encoding="utf-8")
+    trainer, dice, removing, saving = small_trainer(tmp_path / "text.txt", 10_000), random.Random(9), 0, 0
     for number in range(kills):
         folder = tmp_path / f"run {number}"
         confirmed = killed(partial(train_for_ever, trainer, folder), 3, dice.random() * 0.1)
@@ -106,7 +105,7 @@ def test_a_kill_at_any_moment_leaves_the_newest_two(tmp_path, request):
 
 
 def test_a_damaged_checkpoint_is_not_counted_among_those_to_keep(tmp_path):
-    saved = [save_checkpoint(tmp_path / f"step-{n:06d}", model(n), TOKENIZER) for n in range(5)]
+    saved = [save_checkpoint(tmp_path / f"step-{n:06d}", small_model(n), TOKENIZER) for n in range(5)]
     damage(saved[3] / "model.safetensors", random.Random(1))
     assert keep_newest(saved) == saved[2:] and sorted(tmp_path.iterdir()) == saved[2:]
     assert keep_newest(saved[2:], keep=1, also=saved[2]) == [saved[2], saved[4]] == sorted(tmp_path.iterdir())
@@ -122,8 +121,8 @@ def damage(file, dice):
 
 def test_a_flipped_bit_or_a_cut_end_is_refused_and_the_good_one_named(tmp_path, request):
     flips = 500 if request.config.getoption("--long") else 60
-    good = save_checkpoint(tmp_path / "step-000007", model(1), TOKENIZER, values={"n": 7})
-    bad = save_checkpoint(tmp_path / "step-000008", model(2), TOKENIZER, values={"n": 8})
+    good = save_checkpoint(tmp_path / "step-000007", small_model(1), TOKENIZER, values={"n": 7})
+    bad = save_checkpoint(tmp_path / "step-000008", small_model(2), TOKENIZER, values={"n": 8})
     files = sorted(bad.iterdir())
     sizes, dice = [file.stat().st_size for file in files], random.Random(3)
     for number in range(flips):
@@ -152,11 +151,11 @@ def test_a_flipped_bit_or_a_cut_end_is_refused_and_the_good_one_named(tmp_path, 
 
 
 def test_the_earlier_one_is_found_between_the_two_renames(tmp_path):
-    folder = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER)
+    folder = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER)
     folder.rename(tmp_path / "step-000001.old")
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000001.old"]
     assert set(verify(folder)) and load_checkpoint(folder)
-    save_checkpoint(folder, model(2), TOKENIZER)
+    save_checkpoint(folder, small_model(2), TOKENIZER)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
 
 
@@ -198,7 +197,7 @@ def test_a_disk_that_is_full_at_any_place_leaves_the_earlier_one(tmp_path):
     """The operating system itself refuses to write on, after every 8 KiB of the largest file."""
     import resource
 
-    first = save_checkpoint(tmp_path / "step-000001", model(1), TOKENIZER, values={"n": 1})
+    first = save_checkpoint(tmp_path / "step-000001", small_model(1), TOKENIZER, values={"n": 1})
     largest, refused = max(file.stat().st_size for file in first.iterdir()), 0
     for limit in range(0, largest, 8192):
         child = os.fork()
@@ -207,7 +206,7 @@ def test_a_disk_that_is_full_at_any_place_leaves_the_earlier_one(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             code = 2
             try:
-                save_checkpoint(tmp_path / "step-000002", model(2), TOKENIZER)
+                save_checkpoint(tmp_path / "step-000002", small_model(2), TOKENIZER)
             except CheckpointError as error:
                 code = 0 if "could not be written" in str(error) and "still in memory" in str(error) else 3
             except BaseException:
@@ -221,6 +220,6 @@ def test_a_disk_that_is_full_at_any_place_leaves_the_earlier_one(tmp_path):
 
 
 def test_a_removed_folder_is_made_again(tmp_path):
-    save_checkpoint(tmp_path / "run" / "step-000001", model(1), TOKENIZER)
+    save_checkpoint(tmp_path / "run" / "step-000001", small_model(1), TOKENIZER)
     shutil.rmtree(tmp_path / "run")
-    load_checkpoint(save_checkpoint(tmp_path / "run" / "step-000002", model(1), TOKENIZER))
+    load_checkpoint(save_checkpoint(tmp_path / "run" / "step-000002", small_model(1), TOKENIZER))

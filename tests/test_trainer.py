@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from foundry_lib import CheckpointError, ConfigError, FoundryError, MiniLLM, ModelConfig, TokenizerError, TrainConfig
-from foundry_lib.instructor import refresh as lessons
+from foundry_lib.paths import LESSONS
 from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.trainer import Trainer, learning_rate, make_optimizer
 
@@ -172,7 +172,7 @@ def test_a_model_without_training_is_refused(text_file, tmp_path):
 
 def test_the_cell_behind_each_training_of_lesson_07_says_that_it_was_stopped(text_file):
     """Whoever presses ■ and reads on is told in words at once, not by a TypeError some cells below."""
-    lesson = nbformat.read(lessons.LESSONS / "07_training.ipynb", as_version=4)
+    lesson = nbformat.read(LESSONS / "07_training.ipynb", as_version=4)
     code = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
     stopped, names = make_trainer(text_file), []
     for source, behind in itertools.pairwise(code):

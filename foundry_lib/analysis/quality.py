@@ -11,11 +11,12 @@ import torch
 from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
-from ..inference.sampling import generate_tokens
+from ..inference.generation import generate_tokens
 from ..text.loader import EVAL_ROWS, padded
 from ..text.tokenizer import EOS_ID, Tokenizer
 from ..text.words import token_floor
 from ..training.trainer import token_losses
+from .statistics import wilson
 
 BATCH = 250  # tales written side by side
 KNOBS = {
@@ -51,18 +52,15 @@ class Quality:
         return {rule: self.kept[rule] / asked for rule, asked in sorted(self.asked.items())}
 
     @property
-    def margin(self) -> float:
-        """Half the width of the 95 % interval of the valid share (Wilson 1927), so that chance is not read as skill."""
-        p, n, z = self.valid / self.n, self.n, 1.96
-        return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95 % interval of the valid share, so that chance is not read as skill."""
+        return wilson(self.valid, self.n)
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of that interval. Its middle lies nearer to one half than the share does, so that it ends at 0 or 1
-        where none or all were valid."""
-        p, n, z = self.valid / self.n, self.n, 1.96
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        return max(0.0, middle - self.margin), min(1.0, middle + self.margin)
+    def margin(self) -> float:
+        """Half the width of that interval. Its middle lies nearer to one half than the share does."""
+        low, high = self.interval
+        return (high - low) / 2
 
     def __str__(self) -> str:
         worst = min(self.kept_share, key=self.kept_share.get, default=None)
@@ -81,7 +79,7 @@ def write(
 
     Raises ConfigError for a prompt that fills the context.
     """
-    device = model.tok_embeddings.weight.device
+    device = model.device
     generator = torch.Generator(device).manual_seed(seed)
     ids = tokenizer.encode(prompt, bos=True)
     room = model.config.max_seq_len - len(ids)
@@ -153,7 +151,7 @@ def curves(
 def tale_losses(model, tokenizer: Tokenizer, told: list) -> list[np.ndarray]:
     """For each tale the model's loss at every token and the end sign, nats, read whole from BOS."""
     rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in told]
-    device = model.tok_embeddings.weight.device
+    device = model.device
     batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
     return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
 

@@ -25,7 +25,7 @@ def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndar
         raise ConfigError(
             f"The text has {len(ids) - 1} tokens; the surprise can be told of 1 to {model.config.max_seq_len}."
         )
-    device = model.tok_embeddings.weight.device
+    device = model.device
     return tokenizer.spelled(text), token_losses(model, [padded([ids], device)])
 
 

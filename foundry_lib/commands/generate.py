@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import runtime
 from ..config import SampleConfig
 from ..errors import FoundryError
-from ..inference.sampling import sample_text, stream
+from ..inference.generation import sample_text, stream
 from ..training.checkpoint import load_checkpoint, newest_checkpoint
 
 

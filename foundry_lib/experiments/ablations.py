@@ -1,35 +1,37 @@
-"""What is lost without a part: models with a part taken out, trained on the tales, and the table of such trainings.
+"""What a model loses without one of its parts: trainings with a part taken out, and the table of such trainings.
 
-ablations.table(["whole model", "no norm"])       # what was measured, three seeds a row
-ablations.train("no norm", seed=0)                # one row again, on this machine
+ablations.table(["whole model", "no norm"])       # the shipped measurements, three seeds per row
+ablations.train("no norm", seed=0)                # train one row again on this machine
 """
 
 import json
 import time
+from statistics import fmean
 
 import torch
 from torch import nn
 
 from .. import tales
 from ..analysis.quality import excess
+from ..analysis.statistics import beyond_noise
 from ..errors import ConfigError, FoundryError
 from ..paths import DATA
 from ..training.recipes import new_trainer
 
 RUNS = DATA / "tales_runs.jsonl"
-UNSEEN = 999_983  # the seed of tales that no training has read
+UNSEEN = 999_983  # seed of the tales that are measured; no training uses it
 STEPS = 1000
 
 
 class Nothing(nn.Module):
-    """A part that adds nothing to the stream."""
+    """A part that adds nothing to the residual stream."""
 
     def forward(self, x, *rest):
         return torch.zeros_like(x)
 
 
 def no_rope(model):
-    model.freqs_cis[0], model.freqs_cis[1] = 1.0, 0.0  # turn by no angle, at every place
+    model.freqs_cis[0], model.freqs_cis[1] = 1.0, 0.0  # rotate by 0 at every position
 
 
 def no_norm(model):
@@ -48,7 +50,7 @@ def no_mlp(model):
         layer.feed_forward = Nothing()
 
 
-# row → (settings that differ, what is done to the model)
+# row → (settings that differ, function that changes the model)
 ROWS = {
     "whole model": ({}, None),
     "no RoPE": ({}, no_rope),
@@ -58,11 +60,14 @@ ROWS = {
     "one layer": ({"n_layers": 1}, None),
     "one kv head": ({"n_kv_heads": 1}, None),
 }
-SAME = {"learning_rate": 2.5e-3}  # of every row, so that rows of different days compare
+SAME = {"learning_rate": 2.5e-3}  # in every row, so that rows trained on different days can be compared
 
 
 def train(row: str, seed: int, steps: int = STEPS) -> dict:
-    """Train the model of a row on tales-en and compare it with the floor on 300 unseen tales."""
+    """Train the model of a row on tales-en and measure it on 300 unseen tales: a dictionary as in `RUNS`.
+
+    Raises ConfigError for a row that does not exist.
+    """
     if row not in ROWS:
         raise ConfigError(f"There is no row {row!r}; the rows are {', '.join(ROWS)}.")
     settings, change = ROWS[row]
@@ -72,70 +77,78 @@ def train(row: str, seed: int, steps: int = STEPS) -> dict:
     return finish({"kind": "ablation", "row": row, "seed": seed}, trainer)
 
 
-def finish(found: dict, trainer) -> dict:
-    """Run a training to its end and add what was measured to `found`."""
-    found = found | {"parameters": sum(p.numel() for p in trainer.model.parameters())}
+def finish(run: dict, trainer) -> dict:
+    """Run a training to its end and return `run` with the measurements added."""
+    run = run | {"parameters": sum(p.numel() for p in trainer.model.parameters())}
     started = time.monotonic()
     try:
         list(trainer.run())
     except FoundryError as error:
-        return found | {"diverged": str(error)[:60]}
+        return run | {"diverged": str(error)[:60]}
     unseen = tales.generate(trainer.loader.corpus.grammar, UNSEEN, 300)
-    measured = excess(trainer.model, trainer.loader.tokenizer, unseen)
-    return found | {
+    above = excess(trainer.model, trainer.loader.tokenizer, unseen)
+    return run | {
         "seconds": round(time.monotonic() - started),
-        "share": round(measured.share, 4),
-        "by rule": {rule: round(nats, 4) for rule, nats in measured.by_rule.items()},
+        "share": round(above.share, 4),
+        "by rule": {rule: round(nats, 4) for rule, nats in above.by_rule.items()},
     }
 
 
 def measured(kind: str = "ablation") -> dict[str, list[dict]]:
-    """The shipped runs of a kind: row → one result a seed."""
-    runs = [json.loads(line) for line in RUNS.read_text("utf-8").splitlines()]
-    found = {}
-    for run in runs:
+    """The shipped runs of a kind ("ablation", "sweep", "recipe"): row → one run per seed, as it is stored."""
+    rows = {}
+    for line in RUNS.read_text("utf-8").splitlines():
+        run = json.loads(line)
         if run["kind"] == kind and "share" in run:
-            found.setdefault(run["row"], []).append(run)
-    return found
+            rows.setdefault(run["row"], []).append(run)
+    return rows
+
+
+def by_row() -> dict[str, dict[str, list[float]]]:
+    """The shipped ablations: row → column → one value per seed.
+
+    The column "all" is the loss above the floor in per cent of the floor; each rule is in nats per word.
+    """
+    return {
+        row: {"all": [100 * run["share"] for run in runs]}
+        | {rule: [run["by rule"][rule] for run in runs] for rule in runs[0]["by rule"] if rule != "free"}
+        for row, runs in measured().items()
+    }
+
+
+def chosen(rows: list[str], rules: list[str] | None = None) -> dict[str, dict[str, list[float]]]:
+    """`by_row` for some rows and rules (none given: all rules). Raises ConfigError for a row or a rule without runs."""
+    runs = by_row()
+    unknown = [row for row in rows if row not in runs]
+    if unknown or not rows:
+        raise ConfigError(f"There is no row {unknown or rows}; the rows are {', '.join(runs)}.")
+    columns = list(runs[rows[0]])
+    wrong = [rule for rule in rules or () if rule not in columns]
+    if wrong:
+        raise ConfigError(f"There is no rule {wrong[0]!r}; there are {', '.join(columns)}.")
+    if rules:
+        columns = ["all", *(rule for rule in rules if rule != "all")]
+    return {row: {column: runs[row][column] for column in columns} for row in rows}
 
 
 def means(rows: list[str]) -> dict[str, dict[str, float]]:
-    """Mean over the seeds of each row: "all" is the excess in per cent of the floor, the rules are nats a word."""
-    found = measured()
-    unknown = [row for row in rows if row not in found]
-    if unknown or not rows:
-        raise ConfigError(f"There is no row {unknown or rows}; the rows are {', '.join(found)}.")
-    result = {}
-    for row in rows:
-        runs = found[row]
-        result[row] = {"all": 100 * sum(run["share"] for run in runs) / len(runs)}
-        for rule in runs[0]["by rule"]:
-            if rule != "free":
-                result[row][rule] = sum(run["by rule"][rule] for run in runs) / len(runs)
-    return result
-
-
-def spread(row: str, rule: str) -> float:
-    """Highest less lowest over the seeds of a row, in the units of `means`."""
-    known = means([row])[row]
-    if rule not in known:
-        raise ConfigError(f"There is no rule {rule!r}; there are {', '.join(known)}.")
-    values = [100 * run["share"] if rule == "all" else run["by rule"][rule] for run in measured()[row]]
-    return max(values) - min(values)
+    """The mean over the seeds of each row, in the columns and units of `by_row`."""
+    return {row: {column: fmean(values) for column, values in cells.items()} for row, cells in chosen(rows).items()}
 
 
 def table(rows: list[str], rules: list[str] | None = None) -> str:
-    """The rows side by side as text; * marks what is above the first row by more than three of its seed spreads."""
-    found = means(rows)
-    first = found[rows[0]]
-    rules = ["all", *(rules or [rule for rule in first if rule != "all"])]
-    spreads = {rule: spread(rows[0], rule) for rule in rules}
-    lines = [f"{'':<14}" + "".join(f"{'all, %' if rule == 'all' else rule:>11}" for rule in rules)]
-    for row in rows:
-        cells = []
-        for rule in rules:
-            value = max(0.0, found[row][rule])
-            star = "*" if value - first[rule] > 3 * spreads[rule] else " "
-            cells.append(f"{value:>9.1f}{star} " if rule == "all" else f"{value:>9.2f}{star} ")
-        lines.append(f"{row:<14}" + "".join(cells))
-    return "\n".join(line.rstrip() for line in lines)
+    """The rows side by side as text, means over the seeds. A mean below 0 is chance and is printed as 0.
+
+    A * marks a row that is worse than the first row by more than the noise of the seeds (`beyond_noise`).
+    """
+    cells = chosen(rows, rules)
+    first = cells[rows[0]]
+    lines = [f"{'':<14}" + "".join(f"{'all, %' if column == 'all' else column:>11}" for column in first)]
+    for row, columns in cells.items():
+        line = f"{row:<14}"
+        for column, values in columns.items():
+            mean = fmean(values)
+            star = "*" if mean > fmean(first[column]) and beyond_noise(first[column], values) else " "
+            line += f"{max(0.0, mean):>9.{1 if column == 'all' else 2}f}{star} "
+        lines.append(line.rstrip())
+    return "\n".join(lines)

@@ -1,12 +1,13 @@
-"""Experiments: trainings that are written down, so that they can be compared, gone on with and read again.
+"""Experiments: trainings whose settings and results are stored, to be compared, resumed and read again.
 
     runs = sweep("width", {"narrow": {"dim": 64}, "wide": {"dim": 128}}, seeds=(0, 1, 2), max_iters=100)
     print(compare(runs))
     print(overlay(runs, x="seconds"))
-    runs = load("width")                  # another day
+    runs = load("width")                  # on another day
 
-A run is a folder runs/EXPERIMENT/ROW-seedK: run.json (all settings), log.jsonl (a record a step), result.json (when it
-is done) and its last two checkpoints. The same call again skips what is done and goes on with what was stopped.
+A run is a folder runs/EXPERIMENT/ROW-seedK. It holds run.json (all settings), log.jsonl (one record per step),
+result.json (once the run has ended) and its last two checkpoints. The same call again skips the runs that are done and
+resumes the one that was stopped.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean, median
@@ -32,228 +34,278 @@ from ..text.corpus import Corpus, read_corpus
 from ..training.checkpoint import checkpoints, keep_newest
 from ..training.recipes import new_trainer
 from ..training.trainer import Record, Trainer
-from .runs import Run, compare, load, overlay, read_run, safe, said_when_refused, write
+from .runs import Run, read_run, safe, write, write_errors
 
-__all__ = ["Run", "compare", "load", "overlay", "sweep"]
-CODE = "models tales text training"  # the folders whose files shape a training or its floor, beside config.py
-
-
-@cache
-def code_hash() -> str:
-    """Of the library's own files that shape a training or its floor: after a change in one nothing old is skipped."""
-    files = [PACKAGE / "config.py", *(file for room in CODE.split() for file in sorted((PACKAGE / room).glob("*.py")))]
-    return hashlib.sha256("\0".join(file.read_text("utf-8") for file in files).encode()).hexdigest()
+CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
+DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": "cpu"}
+FORM = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
+TURNS, STEPS_PER_TURN = 5, 4  # how long the speed of each row is measured, at least
 
 
-def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:
-    """Everything that the result depends on, down to the last digits of sums, which threads and versions may move."""
-    kept = {name: value for name, value in settings.items() if value is not None and name != "text"}
-    try:
-        json.dumps(kept)
-    except TypeError:
-        raise ConfigError(f"Only numbers, words, True and False can be written down, found {kept!r}.") from None
-    kept["device"] = kept["device"].split(":")[0]
-    return {**kept, "seed": seed, "time_limit": time_limit, "text": corpus.sha256, "code": code_hash()}
+@dataclass(frozen=True)
+class Job:
+    """One training of a sweep. settings: what `new_trainer` takes. decides: everything that the result depends on."""
 
+    folder: Path
+    row: str
+    seed: int
+    settings: dict
+    decides: dict
 
-def hashed(values: dict) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    @property
+    def name(self) -> str:
+        return self.folder.name
 
-
-def what_changed(old: dict, new: dict) -> str:
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    long = {"text": "another text", "code": "the library's code is another"}
-    return ", ".join(long.get(n) or f"{n} {old.get(n, 'default')} → {new.get(n, 'default')}" for n in names)
-
-
-def check(rows: dict[str, dict], seeds, shared: dict, time_limit: float | None):
-    """Refuse a sweep of which a row could not be run, before anything is trained. Raises ConfigError."""
-    if not isinstance(rows, dict) or not all(isinstance(changes, dict) for changes in rows.values()):
-        raise ConfigError(f'rows must be {{"name": {{"setting": value}}, …}}, found {rows!r}.')
-    if not rows or isinstance(seeds, int) or not seeds:
-        raise ConfigError("A sweep needs at least one row and one seed, seeds=(0, 1, 2) for example.")
-    if len({safe(name).casefold() for name in rows}) < len(rows):
-        raise ConfigError(
-            "Two rows have names that differ in nothing but small and capital; some systems see one name."
-        )
-    if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
-        raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
-    of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
-    known = of_model | of_training | {"block_size", "val_fraction", "vocab_size", "text", "preset", "device"}
-    for row, changes in rows.items():
-        settings = {name: value for name, value in {**shared, **changes}.items() if value is not None}
-        unknown = sorted(set(settings) - known)
-        if unknown:
-            raise ConfigError(f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
-        if time_limit is not None and "max_iters" in settings:
-            raise ConfigError(f"Row {row!r} has max_iters and time_limit; the one decides the other, so give one.")
-        ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
-        TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
+    @property
+    def hash(self) -> str:
+        """Two trainings with the same hash have the same result."""
+        return hashlib.sha256(json.dumps(self.decides, sort_keys=True).encode()).hexdigest()
 
 
 def sweep(
     experiment: str,
     rows: dict[str, dict],
     seeds: tuple[int, ...] = (0, 1, 2),
-    text: str | Path | Corpus = "tales-en",
-    preset: str = "tiny",
-    device: str = "cpu",
     time_limit: float | None = None,
     root: Path | str = "runs",
     save_every: int = 200,
     on_step: Callable[[Record], None] = lambda record: None,
+    overwrite: bool = False,
     **common,
 ) -> list[Run]:
-    """Train every row with every seed and return the runs; what is done already, with the same settings, is skipped.
+    """Train every row with every seed and return the runs. A run that is done, with the same settings, is skipped.
 
-    rows: name → what differs, as `new_trainer` takes it ("text" and "preset" too). common: the same for all rows.
-    time_limit: seconds of training each, evaluations not counted, instead of max_iters: how many steps fit is measured
-    before the first training, the rows taking turns (`steps_that_fit`), and the schedule is made for that many.
+    rows: name → the settings that differ, as `new_trainer` takes them ("text", "preset" and "device" too).
+    common: the settings that all rows share; by default text="tales-en", preset="tiny", device="cpu".
+    time_limit: seconds of training per run, without evaluations, instead of max_iters. `steps_that_fit` measures how
+    many steps fit before the first training, and the schedule is made for that many.
     save_every: steps between two checkpoints. on_step: called with the Record of every step.
-    ■ or Ctrl-C ends the sweep after the present step; the same call goes on.
+    overwrite: train again where a folder holds a run of the same name with other settings, and lose that run.
+    ■ or Ctrl-C ends the sweep after the current step; the same call resumes it.
 
-    A training that diverges is written down as such and the sweep goes on. Raises ConfigError for names that no folder
-    can have, and for a folder that holds something else.
+    A training that diverges is stored as diverged and the sweep goes on. Raises ConfigError, before any training, for
+    settings that do not exist, for names that no folder can have, and for a folder that holds other results.
     """
-    home, corpora, jobs = Path(root) / safe(experiment), {}, []
-    shared = {"text": text, "preset": preset, "device": device, **common}
-    check(rows, seeds, shared, time_limit)
-    for seed in dict.fromkeys(seeds):  # seed by seed, so that a sweep that was stopped can be compared
+    common = {**DEFAULTS, **common}
+    check(rows, seeds, common, time_limit)
+    jobs = plan(Path(root) / safe(experiment), rows, seeds, common, time_limit)
+    train([job for job in jobs if has_work(job, overwrite)], time_limit, save_every, on_step)
+    return sorted(filter(None, (read_run(job.folder) for job in jobs)), key=lambda run: list(rows).index(run.row))
+
+
+def check(rows: dict[str, dict], seeds, common: dict, time_limit: float | None):
+    """Check every row before any training starts. Raises ConfigError."""
+    if not isinstance(rows, dict) or not all(isinstance(changes, dict) for changes in rows.values()):
+        raise ConfigError(f'rows must be {{"name": {{"setting": value}}, …}}, found {rows!r}.')
+    if not rows or isinstance(seeds, int) or not seeds:
+        raise ConfigError("A sweep needs at least one row and one seed, for example seeds=(0, 1, 2).")
+    if len({safe(name).casefold() for name in rows}) < len(rows):
+        raise ConfigError(
+            "The names of two rows differ only in small and capital letters; some systems take them for one name."
+        )
+    if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
+        raise ConfigError(f"time_limit must be a number of seconds above 0, found {time_limit!r}.")
+    of_model, of_training = set(ModelConfig.__dataclass_fields__), set(TrainConfig.__dataclass_fields__) - {"seed"}
+    allowed = of_model | of_training | {"block_size", "val_fraction", "vocab_size", *DEFAULTS}
+    for row, changes in rows.items():
+        settings = {name: value for name, value in {**common, **changes}.items() if value is not None}
+        unknown = sorted(set(settings) - allowed)
+        if unknown:
+            raise ConfigError(
+                f"Row {row!r}: there is no setting {unknown[0]!r}; there are {', '.join(sorted(allowed))}."
+            )
+        if time_limit is not None and "max_iters" in settings:
+            raise ConfigError(
+                f"Row {row!r} has max_iters and time_limit, and each decides the other; give one of them."
+            )
+        ModelConfig.preset(settings["preset"], **{n: v for n, v in settings.items() if n in of_model})
+        TrainConfig(**{name: value for name, value in settings.items() if name in of_training})
+
+
+def plan(home: Path, rows: dict[str, dict], seeds, common: dict, time_limit: float | None) -> list[Job]:
+    """The trainings of a sweep, seed by seed, so that the rows of a stopped sweep can be compared."""
+    jobs, corpora = [], {}
+    for seed in dict.fromkeys(seeds):
         for row, changes in rows.items():
-            settings = {**shared, **changes}
-            source = settings["text"]
-            if source not in corpora:  # read for its hash, and so that a text that cannot be used is refused at once
-                corpora[source] = source if isinstance(source, Corpus) else read_corpus(source)
-            folder, wanted = home / f"{row}-seed{seed}", decides(corpora[source], seed, time_limit, settings)
-            found = read_run(folder)
-            if found and found.config["hash"] != hashed(wanted):
-                print(f"{folder.name}: run anew ({what_changed(found.config['decides'], wanted)}).")
-            elif found and found.result:
-                print(f"{folder.name}: {found.result['status']} before, skipped.")
-                continue
-            elif not found and folder.exists() and any(path.suffix != ".new" for path in folder.iterdir()):
-                raise ConfigError(f"{folder} holds something that is not a run; choose another name or move it.")
-            jobs.append((folder, row, seed, settings, wanted))
-    form = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
-    with tqdm(total=len(jobs), smoothing=0, bar_format=form, disable=not jobs) as bar:
-        try:
-            steps = {} if time_limit is None else known_or_measured(jobs, time_limit, bar)
-            for number, (folder, row, seed, settings, wanted) in enumerate(jobs, 1):
-                bar.set_description_str(f"{folder.name} ")
-                if not run_one(folder, row, seed, settings, wanted, steps.get(row), save_every, on_step, bar):
-                    raise KeyboardInterrupt
-                bar.n = number  # a run that diverged or was gone on with made fewer steps than it counts for
-                bar.refresh()
-        except KeyboardInterrupt:
-            bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
-    wanted_runs = [read_run(home / f"{row}-seed{seed}") for row in rows for seed in dict.fromkeys(seeds)]
-    return [run for run in wanted_runs if run]
+            settings = {**common, **changes}
+            text = settings["text"]
+            if text not in corpora:  # its hash is needed, and a text that cannot be used is refused at once
+                corpora[text] = text if isinstance(text, Corpus) else read_corpus(text)
+            values = decides(corpora[text], seed, time_limit, settings)
+            jobs.append(Job(home / f"{row}-seed{seed}", row, seed, settings, values))
+    return jobs
 
 
-def run_one(folder, row, seed, settings, wanted, steps, save_every, on_step, bar) -> bool:
-    """Begin a run of so many steps, None: as the settings say, or go on with it. False when it was interrupted."""
-    settings = {**settings, "max_iters": steps or settings.get("max_iters")}
-    trainer, found = new_trainer(seed=seed, **settings), read_run(folder)
-    trainer = (found and found.config["hash"] == hashed(wanted) and gone_on(folder, trainer)) or trainer
-    said = f"went on from step {trainer.step}" if trainer.step else "trained"
-    if not trainer.step:
-        shutil.rmtree(folder, ignore_errors=True)
-        with said_when_refused(folder):
-            folder.mkdir(parents=True)
-        write(folder / "run.json", json.dumps(description(trainer, row, seed, wanted), indent=1, ensure_ascii=False))
+@cache
+def code_hash() -> str:
+    """Hash of the library's files that decide a training or its floor. After a change in one, nothing is skipped."""
+    files = [PACKAGE / "config.py", *(file for room in CODE.split() for file in sorted((PACKAGE / room).glob("*.py")))]
+    return hashlib.sha256("\0".join(file.read_text("utf-8") for file in files).encode()).hexdigest()
+
+
+def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:
+    """Everything that the result depends on, except the last digits of sums, which threads and versions may change."""
+    values = {name: value for name, value in settings.items() if value is not None and name != "text"}
     try:
-        begun = trainer.step
-        for record in trainer.run():
-            bar.update(min(1 / trainer.config.max_iters if record.step > begun else 0, bar.total - bar.n))
-            if record.step % save_every == 0 and record.step > begun:
-                save(trainer, folder)
-            on_step(record)
-    except DivergedError as error:  # anything else, such as a full memory or disk, says nothing of the settings
-        bar.write(f"{folder.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
-        write(folder / "log.jsonl", log_of(trainer))
-        write(folder / "result.json", json.dumps({"status": "diverged", "steps": trainer.step, "why": str(error)}))
+        json.dumps(values)
+    except TypeError:
+        raise ConfigError(
+            f"A setting of a sweep is a number, a word, True or False, so that it can be stored; found {values!r}."
+        ) from None
+    values["device"] = values["device"].split(":")[0]
+    return {**values, "seed": seed, "time_limit": time_limit, "text": corpus.sha256, "code": code_hash()}
+
+
+def has_work(job: Job, overwrite: bool) -> bool:
+    """Whether the job is still to be trained; prints why, where its folder holds something.
+
+    Raises ConfigError for a folder that holds another run, unless `overwrite`, or something that is not a run.
+    """
+    run = read_run(job.folder)
+    if run is None:
+        if job.folder.exists() and any(path.name != "run.new" for path in job.folder.iterdir()):
+            raise ConfigError(f"{job.folder} holds something that is not a run. Choose another name, or move it.")
         return True
-    save(trainer, folder)
-    if trainer.interrupted:
-        return False
-    result = result_of(trainer)
-    write(folder / "result.json", json.dumps(result, indent=1))
-    above = f"{result['bits_per_byte']:.2f} bits/byte"
-    if "share" in result:
-        above = f"{result['share']:.0%} above the floor"
-    bar.write(f"{folder.name}: {said}, {result['steps']} steps, {result['seconds']:.1f} s, {above}.", file=sys.stdout)
+    if run.config["hash"] == job.hash:
+        if run.result:
+            print(f"{job.name}: {run.result['status']} before, skipped.")
+        return not run.result
+    changes = what_changed(run.config["decides"], job.decides)
+    only_the_code = {**run.config["decides"], "code": ""} == {**job.decides, "code": ""}
+    if not (overwrite or only_the_code):
+        raise ConfigError(
+            f"{job.folder} holds a run with other settings ({changes}). Choose another name for the experiment or the "
+            f"row, or give overwrite=True, which deletes that run."
+        )
+    print(f"{job.name}: trained again ({changes}).")
     return True
 
 
-def gone_on(folder: Path, trainer: Trainer) -> Trainer | None:
-    """The training of a folder at its last checkpoint; None where it left none that can be used."""
-    for saved in reversed(checkpoints(folder)):
+def what_changed(old: dict, new: dict) -> str:
+    """The settings that differ, with both values."""
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    words = {"text": "another text", "code": "the library's code has changed"}
+    return ", ".join(words.get(n) or f"{n} {old.get(n, 'default')} → {new.get(n, 'default')}" for n in names)
+
+
+def train(jobs: list[Job], time_limit: float | None, save_every: int, on_step: Callable[[Record], None]):
+    """Train the jobs one after the other under one progress bar; an interrupt ends with a sentence."""
+    with tqdm(total=len(jobs), smoothing=0, bar_format=FORM, disable=not jobs) as bar:
         try:
-            return Trainer.load(saved, trainer.loader, trainer.device)
+            if time_limit is not None:
+                bar.set_description_str("measuring the speed ")
+                jobs = with_steps(jobs, time_limit)
+            for number, job in enumerate(jobs, 1):
+                bar.set_description_str(f"{job.name} ")
+                if not run_job(job, save_every, on_step, bar):
+                    raise KeyboardInterrupt
+                bar.n = number  # a run that diverged or was resumed trained fewer steps than it counts for
+                bar.refresh()
+        except KeyboardInterrupt:
+            bar.write("Stopped. What was trained is kept: run the same call again to go on.", file=sys.stdout)
+
+
+def run_job(job: Job, save_every: int, on_step: Callable[[Record], None], bar: tqdm) -> bool:
+    """Start or resume the training of a job; False if it was interrupted."""
+    trainer = trainer_of(job)
+    how = f"went on from step {trainer.step}" if trainer.step else "trained"
+    begun = trainer.step
+    try:
+        for record in trainer.run():
+            bar.update(min(1 / trainer.config.max_iters if record.step > begun else 0, bar.total - bar.n))
+            if record.step % save_every == 0 and record.step > begun:
+                save(trainer, job.folder)
+            on_step(record)
+    except DivergedError as error:  # any other error, such as a full memory or disk, is not the fault of the settings
+        bar.write(f"{job.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
+        ending = {"status": "diverged", "steps": trainer.step, "why": str(error)}
+        write(job.folder / "log.jsonl", log_of(trainer))
+        write(job.folder / "result.json", json.dumps(ending))
+        return True
+    save(trainer, job.folder)
+    if trainer.interrupted:
+        return False
+    result = result_of(trainer)
+    write(job.folder / "result.json", json.dumps(result, indent=1))
+    loss = f"{result['bits_per_byte']:.2f} bits/byte"
+    if "share" in result:
+        loss = f"{result['share']:.0%} above the floor"
+    bar.write(f"{job.name}: {how}, {result['steps']} steps, {result['seconds']:.1f} s, {loss}.", file=sys.stdout)
+    return True
+
+
+def trainer_of(job: Job) -> Trainer:
+    """The training of a job at its last checkpoint, or a new one, for which the folder is emptied."""
+    trainer, run = new_trainer(seed=job.seed, **job.settings), read_run(job.folder)
+    saved = reversed(checkpoints(job.folder)) if run and run.config["hash"] == job.hash else ()
+    for checkpoint in saved:
+        try:
+            return Trainer.load(checkpoint, trainer.loader, trainer.device)
         except CheckpointError as error:
-            print(f"{folder.name}: {error}")
-    return None
+            print(f"{job.name}: {error}")
+    shutil.rmtree(job.folder, ignore_errors=True)
+    with write_errors(job.folder):
+        job.folder.mkdir(parents=True)
+    write(job.folder / "run.json", json.dumps(description(trainer, job), indent=1, ensure_ascii=False))
+    return trainer
 
 
 def save(trainer: Trainer, folder: Path):
-    """The log up to now and a checkpoint; of the older ones of this run the newest stays."""
+    """Write the log and a checkpoint; of the older checkpoints only the newest stays."""
     write(folder / "log.jsonl", log_of(trainer))
     trainer.save(folder)
     keep_newest(checkpoints(folder))
 
 
-TURNS = 5  # each row takes so many, a few steps long
+def with_steps(jobs: list[Job], seconds: float) -> list[Job]:
+    """The jobs with max_iters: as another seed of the same row was trained on another day, or as measured now."""
+    steps, unknown = {}, {}
+    for job in jobs:
+        trained = steps_of_sibling(job)
+        if trained:
+            steps[job.row] = trained
+        else:
+            unknown.setdefault(job.row, {**job.settings, "seed": job.seed})
+    steps |= steps_that_fit(unknown, seconds)
+    return [replace(job, settings={**job.settings, "max_iters": steps[job.row]}) for job in jobs]
+
+
+def steps_of_sibling(job: Job) -> int | None:
+    """The steps of another seed of the same row, so that all seeds of a row get the same number."""
+    for path in job.folder.parent.glob("*/run.json"):
+        run = read_run(path.parent)
+        if run and run.config["decides"] | {"seed": 0} == job.decides | {"seed": 0}:
+            return run.config["train"]["max_iters"]
+    return None
 
 
 def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
-    """Row → how many of its steps take so long, measured on trainings that are thrown away.
+    """Row → how many of its steps take so many seconds, measured on trainings that are thrown away.
 
-    The rows take turns, so that a machine that is busy for a while is busy for all of them. Where a training diverges,
-    what it did until then is the measure: the run itself will say so.
+    The rows take turns, so that a machine that is busy for a while is busy for all of them. If a training diverges,
+    its steps until then are the measure; the run itself will report it.
     """
     probes, times = {row: new_trainer(**settings) for row, settings in rows.items()}, {row: [] for row in rows}
     for _ in range(TURNS):
         for row, probe in probes.items():
-            begun, end = time.perf_counter(), len(times[row]) + 4
+            begun, end = time.perf_counter(), len(times[row]) + STEPS_PER_TURN
             with suppress(DivergedError):
                 while len(times[row]) < end or time.perf_counter() - begun < seconds / 100:
                     before = time.perf_counter()
                     probe._train_step()
                     times[row].append(time.perf_counter() - before)
-    # the median: the first steps are slow, and a machine that is busy for a moment moves a mean
+    # the median: the first steps are slow, and a machine that is busy for a moment would change a mean
     return {row: max(1, round(seconds / median(each))) if each else 1 for row, each in times.items()}
 
 
-def known_or_measured(jobs: list[tuple], seconds: float, bar: tqdm) -> dict[str, int]:
-    """Row → the steps that all its seeds take: those of a seed that was begun on another day, or measured now."""
-    steps, unknown = {}, {}
-    for folder, row, seed, settings, wanted in jobs:
-        known = steps_of_sibling(folder, wanted)
-        if known:
-            steps[row] = known
-        else:
-            unknown.setdefault(row, {**settings, "seed": seed})
-    bar.set_description_str("measuring the speed ")
-    return steps | steps_that_fit(unknown, seconds)
-
-
-def steps_of_sibling(folder: Path, wanted: dict) -> int | None:
-    """The steps of another seed of the same row, so that all its seeds get the same number."""
-    for path in folder.parent.glob("*/run.json"):
-        run = read_run(path.parent)
-        if run and run.config["decides"] | {"seed": 0} == wanted | {"seed": 0}:
-            return run.config["train"]["max_iters"]
-    return None
-
-
-def description(trainer: Trainer, row: str, seed: int, wanted: dict) -> dict:
-    """run.json: the configuration in full, its hash, and where and when it was run."""
+def description(trainer: Trainer, job: Job) -> dict:
+    """run.json: the complete configuration, its hash, and where and when it was trained."""
     corpus = trainer.loader.corpus
     return {
-        "row": row,
-        "seed": seed,
-        "hash": hashed(wanted),
-        "decides": wanted,
+        "row": job.row,
+        "seed": job.seed,
+        "hash": job.hash,
+        "decides": job.decides,
         "text": {"name": corpus.name, "sha256": corpus.sha256, "bytes": corpus.n_bytes},
         "tokenizer": {"pieces": trainer.loader.vocab_size, "fingerprint": trainer.loader.tokenizer.fingerprint},
         "model": trainer.model.config.to_dict(),
@@ -266,22 +318,22 @@ def description(trainer: Trainer, row: str, seed: int, wanted: dict) -> dict:
 
 
 def log_of(trainer: Trainer) -> str:
-    """log.jsonl: a record a step, with the seconds spent on steps alone."""
+    """log.jsonl: one record per step, with the seconds spent on training steps only."""
     lines, seconds = [], 0.0
     tokens = trainer.loader.batch_size * trainer.loader.block_size
     for record in trainer.history:
         seconds += tokens / record.tokens_per_s if record.tokens_per_s else 0.0
-        kept = {name: value for name, value in vars(record).items() if value is not None and name != "remaining"}
-        lines.append(json.dumps({**kept, "seconds": round(seconds, 4)}) + "\n")
+        values = {name: value for name, value in vars(record).items() if value is not None and name != "remaining"}
+        lines.append(json.dumps({**values, "seconds": round(seconds, 4)}) + "\n")
     return "".join(lines)
 
 
 def result_of(trainer: Trainer) -> dict:
-    """result.json of a training that came to its end."""
+    """result.json of a training that has ended."""
     last, loader = trainer.history[-1], trainer.loader
     characters = sum(len(document) for document in loader.corpus.documents)
     losses = [record.train_loss for record in trainer.history[-20:] if record.train_loss is not None]
-    found = {
+    result = {
         "status": "done",
         "steps": trainer.step,
         "seconds": json.loads(log_of(trainer).splitlines()[-1])["seconds"],
@@ -292,5 +344,5 @@ def result_of(trainer: Trainer) -> dict:
         "bytes_per_character": loader.corpus.n_bytes / characters,
     }
     if last.excess is not None:
-        found |= {"excess": last.excess, "share": last.excess / loader.floor.nats, "owed": last.owed}
-    return found
+        result |= {"excess": last.excess, "share": last.excess / loader.floor.nats, "owed": last.owed}
+    return result

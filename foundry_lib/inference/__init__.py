@@ -1,1 +1,1 @@
-"""From a model's logits to text: filters, sampling, generation."""
+"""From a model's logits to text: sampling (one token), generation (the loop), CUDA graphs (the loop on a GPU)."""

@@ -1,8 +1,8 @@
 """CUDA graphs: on an NVIDIA GPU the model's step of one token, recorded once for each length and then replayed.
 
-A small model keeps a GPU waiting: Python asks for some 230 small kernels a token (preset small), and asking takes
-longer than they do. A CUDA graph is the list of kernels of one step. Replaying it is one call, and nothing of the model
-is written twice: what is recorded is the model.
+A small model keeps a GPU waiting: Python asks for some 230 small kernels per token (preset small), and asking takes
+longer than they do. A CUDA graph is the list of the kernels of one step, and replaying it is one call. Nothing of the
+model is written twice: the graph records the model itself.
 """
 
 import copy
@@ -16,27 +16,27 @@ from ..models.model import MiniLLM
 
 
 class Recorded:
-    """Stands for a model on an NVIDIA GPU in `generate` and `stream`:
+    """Takes the place of a model on an NVIDIA GPU in `generate` and `stream`:
 
         fast = Recorded(model)
         text = generate(fast, idx, 200)   # records as it writes: up to twice the model's time
         text = generate(fast, idx, 200)   # replays
 
-    A graph holds addresses, not values. So all texts share one cache, one after the other, and weights that are changed
-    in place (by a training, by load_state_dict) are followed; after `model.to(...)` or with hooks that come or go,
-    make a new one. Memory: the cache, and at most a few MiB for each of up to max_seq_len graphs.
-    Raises ConfigError unless the model is on a CUDA device, and for two texts at a time.
+    A graph holds addresses, not values. So all texts share one cache, one after the other, and a replay uses weights
+    that were changed in place (by a training, by load_state_dict). Make a new Recorded after `model.to(...)` and after
+    a hook or a plug of the model has changed. Memory: the cache, and at most a few MiB for each of up to max_seq_len
+    graphs. Raises ConfigError unless the model is on a CUDA device, and for two texts at a time.
     """
 
     def __init__(self, model: MiniLLM, batch_size: int = 1):
-        self.model, self.config, self.tok_embeddings = model, model.config, model.tok_embeddings
-        weight = model.tok_embeddings.weight
-        if not weight.is_cuda:
+        self.model, self.config, self.device = model, model.config, model.device
+        if self.device.type != "cuda":
             raise ConfigError(
-                f"Recorded is for a model on a CUDA device, found one on {weight.device}; let the model itself write."
+                f"Recorded is for a model on a CUDA device, found one on {self.device}; let the model itself write."
             )
-        self.idx = torch.zeros(batch_size, 1, dtype=torch.long, device=weight.device)
-        self.logits = torch.zeros(batch_size, 1, self.config.vocab_size, dtype=weight.dtype, device=weight.device)
+        dtype = model.tok_embeddings.weight.dtype
+        self.idx = torch.zeros(batch_size, 1, dtype=torch.long, device=self.device)
+        self.logits = torch.zeros(batch_size, 1, self.config.vocab_size, dtype=dtype, device=self.device)
         self.room = self.text = model.new_cache(batch_size)
         self.graphs, self.memory = {}, torch.cuda.graph_pool_handle()
         with torch.inference_mode():
@@ -44,7 +44,7 @@ class Recorded:
         self.room.reset()
 
     def new_cache(self, batch_size: int = 1) -> KVCache:
-        """The cache for the next text, in the memory of the one before, which must have ended."""
+        """The cache for the next text, in the memory of the text before, which must have ended."""
         if batch_size != self.room.batch_size:
             raise ConfigError(f"This was recorded for batch_size={self.room.batch_size}, found {batch_size} rows.")
         self.text = copy.copy(self.room)
@@ -52,9 +52,8 @@ class Recorded:
 
     @torch.inference_mode()
     def __call__(self, idx: Tensor, cache: KVCache) -> tuple[Tensor, None]:
-        """As `MiniLLM.forward` with a cache: idx (B, T) → logits (B, T, V), overwritten by the next call, and None."""
-        if cache is not self.text:
-            raise ConfigError("Another text has begun in this cache; make a Recorded for each that is written at once.")
+        """`MiniLLM.forward` with a cache: idx (B, T) → logits (B, T, V), which the next call overwrites, and None."""
+        self._check_text(cache)
         if idx.shape[1] > 1:  # a prompt comes in any length
             return self.model(idx, cache=cache)
         graph = self.graphs.get(cache.length) or self._record(cache)
@@ -62,6 +61,10 @@ class Recorded:
         graph.replay()
         cache.advance(1)
         return self.logits, None
+
+    def _check_text(self, cache: KVCache):
+        if cache is not self.text:
+            raise ConfigError("Another text has begun in this cache; make a Recorded for each that is written at once.")
 
     def _record(self, cache: KVCache) -> torch.cuda.CUDAGraph:
         graph, length = torch.cuda.CUDAGraph(), cache.length

@@ -1,1 +1,1 @@
-"""For instructors: store a lesson's outputs, compare a run with them, report the differences."""
+"""For instructors: store the outputs of a lesson, compare a run with them, report the differences."""

@@ -1,6 +1,6 @@
-"""Run lessons and store what they print and draw: `python -m foundry_lib.instructor.refresh refresh [lesson ...]`.
+"""Run lessons and store what they print and draw: `python -m foundry_lib.instructor.refresh [lesson ...]`.
 
-The stored outputs are the reference that the tests compare with; this is the only way they are written.
+The tests compare with the stored outputs, and only this command writes them.
 """
 
 import base64
@@ -30,12 +30,14 @@ CELL_TIMEOUT = 600  # seconds, as in the tests
 
 
 def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
-    """Names ("07_training"), beginnings of one name ("07"), numbers ("7"), file names or paths of lessons -> paths;
-    none: every lesson. Raises ValueError for what is no lesson and for the beginning of several."""
-    known = sorted(folder.glob("*.ipynb"))
+    """The paths of lessons, given by name ("07_training"), beginning ("07"), number ("7"), file name or path.
+
+    No names: every lesson. Raises ValueError for a name of no lesson, and for the beginning of several.
+    """
+    every = sorted(folder.glob("*.ipynb"))
     if not names:
-        return known
-    found = []
+        return every
+    paths = []
     for name in names:
         path = Path(name)
         if path.suffix != ".ipynb":
@@ -43,25 +45,25 @@ def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
         elif not path.exists():
             path = folder / path.name
         begins = name.zfill(2) if name.isdigit() else name
-        meant = [path] if path.exists() else [lesson for lesson in known if lesson.stem.startswith(begins)]
-        if len(meant) > 1:
-            raise ValueError(f"{name!r} could be any of {', '.join(lesson.stem for lesson in meant)}.")
-        if not meant:
-            lessons = ", ".join(lesson.stem for lesson in known)
-            back = "`git checkout notebooks` brings back one that is lost, and all others as they came"
+        matches = [path] if path.exists() else [lesson for lesson in every if lesson.stem.startswith(begins)]
+        if len(matches) > 1:
+            raise ValueError(f"{name!r} could be any of {', '.join(lesson.stem for lesson in matches)}.")
+        if not matches:
+            lessons = ", ".join(lesson.stem for lesson in every)
+            back = "`git checkout notebooks` restores a lost lesson, and every other lesson too"
             raise ValueError(f"There is no lesson {name!r}; the lessons are {lessons}. ({back}.)")
-        found += meant
-    return found
+        paths += matches
+    return paths
 
 
 def execute(notebook, folder: Path) -> None:
-    """Run a notebook's cells from top to bottom in a kernel of this very Python, started in `folder`."""
+    """Run a notebook's cells from top to bottom in a kernel of this Python, started in `folder`."""
     manager = AsyncKernelManager(
         kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # no spec from elsewhere
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # only the kernel of this environment
     )
     environment = dict(os.environ, PYTHONUTF8="1")
-    environment.pop("MPLBACKEND", None)  # the kernel's own backend: pictures in the notebook
+    environment.pop("MPLBACKEND", None)  # so that the kernel draws pictures into the notebook
     client = NotebookClient(
         notebook,
         km=manager,
@@ -71,13 +73,13 @@ def execute(notebook, folder: Path) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
-    with tempfile.TemporaryDirectory() as nowhere:  # a learner who has just begun, whoever runs it
+    with tempfile.TemporaryDirectory() as nowhere:  # as for a learner who has just begun
         environment["FOUNDRY_PROGRESS"] = str(Path(nowhere) / "progress.json")
         client.execute(env=environment, cleanup_kc=True)
 
 
 def last_picture(model_id: str, state: dict) -> str | None:
-    """The PNG (base64) that a widget, or the first picture among its children, shows after the run."""
+    """The PNG (base64) that a widget shows after the run, or the first picture among its children."""
     model = state.get(model_id, {})
     values = model.get("state", {})
     if values.get("_model_name") == "ImageModel":
@@ -92,10 +94,10 @@ def last_picture(model_id: str, state: dict) -> str | None:
 
 
 def normalise(notebook) -> None:
-    """Keep what a reader and a comparison need, and nothing that differs from one run to the next.
+    """Keep what a reader and a comparison need; remove what differs between two runs.
 
-    A live figure is stored with its last frame: the notebook's own output holds the first one, the widget's
-    final state the last. Widget ids are random, so they go where the output has another form to show.
+    A live figure is stored with its last frame: the output of the cell holds the first frame, the final state of the
+    widget holds the last one. Widget ids are random; they are removed where the output has another form to show.
     """
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     for cell in notebook.cells:
@@ -108,21 +110,21 @@ def normalise(notebook) -> None:
                     data["image/png"] = picture
                 if len(data) > 1:
                     del data[VIEW]
-    notebook.metadata = nbformat.from_dict(METADATA | {"n_cells": len(notebook.cells)})  # so that a lost one is missed
+    notebook.metadata = nbformat.from_dict(METADATA | {"n_cells": len(notebook.cells)})  # to notice a lost cell
     notebook.nbformat_minor = 5
 
 
 def text_outputs(cell) -> str:
-    """Everything in a cell's outputs that is compared as text."""
+    """All text in a cell's outputs that is compared."""
     outputs = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
     return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 
 
 def refresh(path: Path) -> dict[int, str]:
-    """Run one lesson and store its outputs; returns what moved: number of a code cell whose text changed → the lines
-    before (-) and now (+).
+    """Run one lesson and store its outputs; returns number of a code cell whose text changed → the lines before (-) and
+    now (+).
 
-    The file is replaced only after the whole lesson has run: an error leaves it as it was.
+    The file is replaced only after the whole lesson has run; an error leaves it unchanged.
     """
     path = Path(path)
     before = nbformat.read(path, as_version=4)
@@ -136,11 +138,9 @@ def refresh(path: Path) -> dict[int, str]:
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] != "refresh":
-        print("usage: python -m foundry_lib.instructor.refresh refresh [lesson ...]", file=sys.stderr)
-        return 2
+    """Refresh the lessons that are named, or all of them. Exit codes: 0 stored, 1 a lesson stopped, 2 wrong use."""
     try:
-        paths = find_lessons(arguments[1:])
+        paths = find_lessons(arguments)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -148,15 +148,15 @@ def main(arguments: list[str]) -> int:
         print(f"{path.stem} ... ", end="", flush=True)
         started = time.monotonic()
         try:
-            moved = refresh(path)
+            changed = refresh(path)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             print(f"stopped, the file is as it was:\n{error}", file=sys.stderr)
             return 1
         seconds, size = time.monotonic() - started, path.stat().st_size / 1024
-        cells = ", ".join(map(str, moved))
-        changes = f"text changed in code cells {cells}" if moved else "same text as before"
+        cells = ", ".join(map(str, changed))
+        changes = f"text changed in code cells {cells}" if changed else "same text as before"
         print(f"{seconds:.0f} s, {size:.0f} KiB, {changes}", flush=True)
-        for number, lines in moved.items():
+        for number, lines in changed.items():
             print(f"  code cell {number}\n{indent(lines)}", flush=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""The words of the instructor's check: progress, the table, the differing cells, and the same as one HTML file."""
+"""What the instructor's check prints: progress, the table, the cells that differ; and the same as one HTML file."""
 
 import difflib
 import html as escaping
@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 
-VERDICTS = {  # from good to worst
+VERDICTS = {  # from best to worst
     "ok": "green",
     "disorder": "OUT OF ORDER",
     "stripped": "STRIPPED",
@@ -17,7 +17,7 @@ VERDICTS = {  # from good to worst
     "dies": "KERNEL DIED",
     "broken": "DID NOT RUN",
 }
-DOES = {  # what one cell does, and what several do
+DOES = {  # the verb for one cell and for several
     "disorder": ("is out of order", "are out of order"),
     "stripped": ("is stripped", "are stripped"),
     "missing": ("is missing", "are missing"),
@@ -28,14 +28,14 @@ DOES = {  # what one cell does, and what several do
     "broken": ("ends the run", "end the run"),
 }
 HEAD = ("lesson", "cells run", "compared", "seconds", "MiB", "computing", "header", "verdict", "first faulty cell")
-LONGEST = 40  # lines of a source or a difference that are shown
+LONGEST = 40  # lines of a source or of a difference that are printed
 
 
 class Progress:
-    """One line that is written over; where the output is a file, a line for each lesson that has ended."""
+    """One line that is overwritten; if the output is a file, one line per lesson that has ended."""
 
     def __init__(self, jobs: int, out=sys.stdout):
-        self.jobs, self.out, self.started, self.told, self.width = jobs, out, time.monotonic(), set(), 0
+        self.jobs, self.out, self.started, self.reported, self.width = jobs, out, time.monotonic(), set(), 0
 
     def __call__(self, runs):
         if self.out.isatty():
@@ -50,8 +50,8 @@ class Progress:
             self.width = len(line)
             return
         for run in runs:
-            if run.done and run.path not in self.told:
-                self.told.add(run.path)
+            if run.done and run.path not in self.reported:
+                self.reported.add(run.path)
                 print(f"{run.path.stem}: {verdict(run)}, {run.seconds:.0f} s", file=self.out, flush=True)
 
 
@@ -61,13 +61,15 @@ def clock(started: float) -> str:
 
 
 def badness(verdict: str) -> int:
-    """The larger, the worse."""
+    """A number: the larger, the worse the verdict."""
     return list(VERDICTS).index(verdict)
 
 
 def shown(run) -> list[dict]:
-    """The first faulty cell, and the first with the worst verdict where that is a worse one: behind a number that
-    moved a cell may raise."""
+    """The first faulty cell and, if a later one is worse, the first cell with the worst verdict.
+
+    After a number that has changed, a later cell may raise.
+    """
     if not run.faults:
         return []
     first, worst = run.faults[0], max(run.faults, key=lambda fault: badness(fault["verdict"]))
@@ -75,13 +77,13 @@ def shown(run) -> list[dict]:
 
 
 def verdict(run) -> str:
-    """The worst of the run."""
+    """The worst verdict of the run."""
     faults = shown(run)
     return VERDICTS[faults[-1]["verdict"] if faults else "ok"]
 
 
 def later(run) -> str:
-    """How many cells behind the first faulty one differ too, how many raise and so on; empty where none do."""
+    """How many cells after the first faulty one differ too, how many raise, and so on; empty if there are none."""
     first, *others = (fault["verdict"] for fault in run.faults)
     parts = []
     for what in sorted(set(others), key=lambda what: (what != first, -badness(what))):
@@ -92,14 +94,14 @@ def later(run) -> str:
 
 
 def blocks(run) -> list[list[str]]:
-    """Of each cell that is shown: a heading, its source (where that may be what is wrong), and what happened."""
-    found = []
+    """For each cell that is shown: a heading, its source if that may be wrong, and what happened."""
+    parts = []
     for number, fault in enumerate(shown(run)):
         also = later(run) if number == 0 else ""
         head = f"code cell {fault['cell']}: {VERDICTS[fault['verdict']]}" + (f" ({also})" if also else "")
         source = "" if fault["verdict"] in ("stripped", "disorder", "missing") else shorten(fault["source"])
-        found.append([head, *filter(None, [source, what_happened(fault)])])
-    return found
+        parts.append([head, *filter(None, [source, what_happened(fault)])])
+    return parts
 
 
 def next_step(run) -> str:
@@ -121,7 +123,7 @@ def next_step(run) -> str:
 
 
 def row(run) -> tuple[str, ...]:
-    """The run in the columns of HEAD. `computing`: processor seconds, and what the lesson's header says of them."""
+    """The run in the columns of HEAD. Computing is in processor seconds; the header states how many to expect."""
     stated = "says none" if run.stated is None else f"says {run.stated} s"
     return (
         run.path.stem,
@@ -137,20 +139,20 @@ def row(run) -> tuple[str, ...]:
 
 
 def where(run) -> str:
-    """The cells that are shown below the table, by number."""
+    """The numbers of the cells that are shown below the table."""
     first, *worst = shown(run) or [None]
     more = "".join(f"; cell {fault['cell']} {DOES[fault['verdict']][0]}" for fault in worst)
     return "" if first is None else f"cell {first['cell']}{more}"
 
 
 def difference(old: str, new: str, old_name: str, new_name: str) -> str:
-    """The lines of two texts that differ, with two around them, at most LONGEST; empty where none do."""
+    """The lines in which two texts differ, with two lines of context, at most LONGEST; empty if none differ."""
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, n=2, lineterm="")
     return shorten("\n".join(lines))
 
 
 def what_happened(fault: dict) -> str:
-    """Readable: for a differing cell the lines that were expected (-) and found (+), for others the message."""
+    """For a cell that differs, the lines that were expected (-) and found (+); for other cells the message."""
     if fault["verdict"] == "differs":
         lines = difference(fault["expected"], fault["found"], "expected", "found")
         if lines:
@@ -175,7 +177,7 @@ def summary(runs) -> str:
 
 
 def text(runs) -> str:
-    """The table, and below it what differs in each lesson that is not green, and what to do about it."""
+    """The table and, for each lesson that is not green, what differs and what to do about it."""
     rows = [HEAD, *map(row, runs)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     lines = ["  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in rows]
@@ -195,7 +197,7 @@ figure { display: inline-block; margin: .5em; vertical-align: top } img { max-wi
 
 
 def html(runs) -> str:
-    """A file that needs no other: the table, the differing cells, and the pictures that were drawn now."""
+    """One complete file: the table, the cells that differ, and the pictures that were drawn now."""
     esc = escaping.escape
     head = "".join(f"<th>{esc(name)}</th>" for name in HEAD)
     body = []

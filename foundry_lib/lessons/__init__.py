@@ -1,1 +1,1 @@
-"""What the lessons use: questions, checks of exercises, progress, the learner's own parts."""
+"""What the lessons call: questions, checks of exercises, progress, the learner's own parts."""

@@ -1,4 +1,4 @@
-"""What lesson 00 asks of this machine: is everything there, how fast does it train, and which preset suits it."""
+"""Lesson 00 examines this computer: is everything installed, how fast does it train, and which preset suits it?"""
 
 import shutil
 import sys
@@ -19,19 +19,19 @@ SAMPLE_CHINESE = "满纸荒唐言，一把辛酸泪。"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, what was found, and what to do when it is not enough."""
+    """One line of the report: what was examined, whether it suffices, its value, and what to do if it does not."""
 
     name: str
     ok: bool
-    found: str
+    value: str
     fix: str
 
     def __str__(self):
-        return f"{'✓' if self.ok else '✗'} {self.name:<18} {self.found}" + ("" if self.ok else f"\n    → {self.fix}")
+        return f"{'✓' if self.ok else '✗'} {self.name:<18} {self.value}" + ("" if self.ok else f"\n    → {self.fix}")
 
 
 def examine() -> list[Finding]:
-    """Look at Python, torch, device, memory, disk, widgets and the Chinese font."""
+    """Examine Python, torch, device, memory, disk, widgets and the Chinese font."""
     device, threads = runtime.best_device(), torch.get_num_threads()
     memory, disk = psutil.virtual_memory().available / GIB, shutil.disk_usage(".").free / GIB
     new_enough = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
@@ -62,7 +62,7 @@ def examine() -> list[Finding]:
 
 
 def training_speed(loader, preset: str, steps: int = 10) -> float:
-    """Tokens a second of a real training of `preset` on `loader`'s text: the median of `steps` steps after two more."""
+    """Tokens per second when `preset` trains on the text of `loader`: the median of `steps` steps, after two more."""
     config = ModelConfig.preset(preset, vocab_size=loader.vocab_size, max_seq_len=loader.block_size)
     training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2)
     speeds = sorted(r.tokens_per_s for r in Trainer(MiniLLM(config), loader, training).run() if r.step > 2)
@@ -70,16 +70,23 @@ def training_speed(loader, preset: str, steps: int = 10) -> float:
 
 
 def minutes_to_train(speeds: dict[str, float], tokens: int, loader) -> dict[str, float]:
-    """Minutes that each preset needs for `tokens` tokens. A preset not in `speeds` is estimated from the largest that
-    is, by floating-point operations a token."""
-    cost = {
+    """Minutes that each preset needs for `tokens` tokens of training.
+
+    speeds: preset → tokens per second. A preset that is missing there is estimated from the largest one that was
+    measured, by its floating-point operations per token.
+    """
+    flops = {
         name: ModelConfig.preset(name, vocab_size=loader.vocab_size, max_seq_len=loader.block_size).flops_per_token
         for name in PRESETS
     }
-    base = max(speeds, key=cost.get)
-    return {name: tokens / speeds.get(name, speeds[base] * cost[base] / cost[name]) / 60 for name in PRESETS}
+    base = max(speeds, key=flops.get)
+    return {name: tokens / speeds.get(name, speeds[base] * flops[base] / flops[name]) / 60 for name in PRESETS}
 
 
 def recommend(minutes: dict[str, float], patience: float = 5.0) -> str:
-    """The largest preset that trains within `patience` minutes, or the smallest there is."""
+    """The largest preset that trains within `patience` minutes, or else the smallest one.
+
+    >>> recommend({"tiny": 1.0, "small": 4.0, "medium": 30.0}), recommend({"tiny": 9.0, "small": 40.0})
+    ('small', 'tiny')
+    """
     return [name for name in minutes if minutes[name] <= patience or name == next(iter(minutes))][-1]

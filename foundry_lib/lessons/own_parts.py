@@ -1,9 +1,9 @@
-"""A model of one's own parts: what lessons 01 to 05 have built becomes the keyword arguments that MiniLLM takes.
+"""A model with the learner's own parts: work from lessons 01 to 05 becomes keyword arguments of MiniLLM.
 
     model = MiniLLM(config, **own_parts(rms_norm=my_rms_norm, swiglu=my_swiglu))
-    model = MiniLLM(config, **kept_parts())      # whatever has passed its check so far
+    model = MiniLLM(config, **kept_parts())      # everything that has passed its check so far
 
-The weights stand where the library keeps them and have the same names, so a checkpoint fits either model.
+The weights have the same names and shapes as in the library's model, so a checkpoint fits both.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ def own_parts(
     swiglu: Callable | None = None,
     block: Callable | None = None,
 ) -> dict[str, Callable]:
-    """Keyword arguments for MiniLLM; a part that is None stays the library's.
+    """Keyword arguments for MiniLLM; for a part that is None the model uses the library's.
 
-    rms_norm(x, weight, eps) → x's shape. rotary(xq, xk, freqs_cis) → both turned, (B, H, T, d) and (B, K, T, d).
-    gqa(q, k, v) → mixed values (B, H, T, d), from k, v (B, K, S, d) with S ≥ T.
-    swiglu(x, w_gate, w_up, w_down) → x's shape, the weights as nn.Linear stores them, (out, in).
-    block: a class that is built and called as `Block` is.
+    rms_norm(x, weight, eps) → the shape of x. rotary(xq, xk, freqs_cis) → both rotated, (B, H, T, d), (B, K, T, d).
+    gqa(q, k, v) → the attention's output (B, H, T, d), from k and v (B, K, S, d) with S ≥ T.
+    swiglu(x, w_gate, w_up, w_down) → the shape of x; each weight is (out, in), as nn.Linear stores it.
+    block: a class with the constructor and the forward of `Block`.
     """
     parts = {}
     if rms_norm is not None:
@@ -39,13 +39,13 @@ def own_parts(
     if swiglu is not None:
         parts["feed_forward"] = feed_forward_of(swiglu)
     if block is not None:
-        standing = {"attention": CausalSelfAttention, "feed_forward": MLP}  # where its own defaults are others
-        parts = {**standing, **parts, "block": block}
+        defaults = {"attention": CausalSelfAttention, "feed_forward": MLP}  # the learner's block may have none
+        parts = {**defaults, **parts, "block": block}
     return parts
 
 
 def norm_of(function: Callable) -> type[RMSNorm]:
-    """RMSNorm whose forward is `function`."""
+    """A subclass of RMSNorm whose forward calls `function`."""
 
     class OwnNorm(RMSNorm):
         def forward(self, x):
@@ -55,7 +55,7 @@ def norm_of(function: Callable) -> type[RMSNorm]:
 
 
 def feed_forward_of(function: Callable) -> type[MLP]:
-    """MLP whose forward is `function`."""
+    """A subclass of MLP whose forward calls `function`."""
 
     class OwnFeedForward(MLP):
         def forward(self, x):
@@ -65,11 +65,11 @@ def feed_forward_of(function: Callable) -> type[MLP]:
 
 
 def kept_parts() -> dict[str, Callable]:
-    """`own_parts` of what the learner has kept; says for each part whose it is.
+    """`own_parts` of the stored work; prints for each part whether it is the learner's or the library's.
 
-    Each is judged once more, because a file may have been changed by hand; what fails is left out, with a sentence.
+    Each part is checked again, because the file may have been edited. A part that fails is left out, with its message.
     """
-    found = {}
+    own = {}
     for name, lesson in progress.PARTS.items():
         work, exercise = progress.own_work(name), checks.EXERCISES.get(name)
         if work is None or exercise is None:
@@ -80,8 +80,8 @@ def kept_parts() -> dict[str, Callable]:
         verdict = exercise.judge(work)
         if verdict.passed:
             print(f"{name:<9} yours")
-            found[name] = work
+            own[name] = work
         else:
             print(f"{name:<9} the library's; yours no longer passes the check of lesson {lesson}:")
             print(verdict.message)
-    return own_parts(**found)
+    return own_parts(**own)

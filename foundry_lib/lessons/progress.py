@@ -1,17 +1,22 @@
-"""What a learner has done, kept in a file of their own: runs/progress.json. Delete it to begin anew.
+"""The learner's progress, stored in runs/progress.json. Delete that file to start again.
 
-It holds predictions, answers, and the source of each exercise that passed its check, so that lesson 05 can build a
-model of the learner's own parts. Nothing leaves the machine.
+It holds predictions, answers, and the source of each exercise that passed its check: lesson 05 builds a model with
+these parts. Nothing leaves the computer.
 """
 
 import ast
 import inspect
 import json
 import linecache
+import math
 import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
+
+import torch
+
+import foundry_lib
 
 from ..console import say
 from ..errors import Notice
@@ -21,9 +26,9 @@ from .questions import read_questions
 
 FILE = Path(
     os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json")
-)  # the variable lets the course's own tools run a lesson as one that nobody has begun
+)  # with the variable, the course's own tools run a lesson as for a new learner
 KINDS = ("predictions", "answers", "work")
-PARTS = {  # of a model, built anew in lesson 05 from the source that is kept: name of the check → its lesson
+PARTS = {  # name of a check → its lesson; lesson 05 builds these parts of a model from their stored source
     "rms_norm": "01",
     "rotary": "02",
     "gqa": "03",
@@ -33,31 +38,33 @@ PARTS = {  # of a model, built anew in lesson 05 from the source that is kept: n
 
 
 def read() -> dict[str, dict]:
-    """All that is kept: kind → name → value. A file that cannot be read is put aside, with a notice."""
+    """The whole file: kind → name → value. A file that cannot be read is renamed, with a Notice."""
     try:
-        kept = json.loads(FILE.read_text(encoding="utf-8"))
-        return {kind: dict(kept.get(kind, {})) for kind in KINDS}
+        stored = json.loads(FILE.read_text(encoding="utf-8"))
+        return {kind: dict(stored.get(kind, {})) for kind in KINDS}
     except FileNotFoundError:
         pass
     except (ValueError, AttributeError, TypeError):
-        taken = len(list(FILE.parent.glob("progress.damaged*.json")))
-        aside = FILE.with_suffix(f".damaged{taken or ''}.json")
-        os.replace(FILE, aside)
-        warnings.warn(f"{FILE.name} could not be read; it is now {aside.name}, and a new one begins.", Notice, 2)
+        earlier = len(list(FILE.parent.glob("progress.damaged*.json")))
+        renamed = FILE.with_suffix(f".damaged{earlier or ''}.json")
+        os.replace(FILE, renamed)
+        warnings.warn(f"{FILE.name} could not be read. It is now {renamed.name}, and a new file begins.", Notice, 2)
     return {kind: {} for kind in KINDS}
 
 
 def keep(kind: str, name: str, value):
-    """Write one thing down; the file is replaced as a whole, so that it is never half written. Where the folder does
-    not take it, a Notice says so: a pass is a pass."""
-    kept = read()
-    kept[kind][name] = value
+    """Store one value. The file is replaced in one step, so that it is never half written.
+
+    If the folder cannot be written to, a Notice tells so, and the lesson goes on: a pass is a pass.
+    """
+    stored = read()
+    stored[kind][name] = value
     try:
         FILE.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(FILE, json.dumps(kept, ensure_ascii=False, indent=1) + "\n", sync=False)
+        write_whole(FILE, json.dumps(stored, ensure_ascii=False, indent=1) + "\n", sync=False)
     except OSError as error:
         warnings.warn(
-            f"This was not written down: {FILE} cannot be written ({error.strerror or error}). Set the environment "
+            f"This was not stored: {FILE} cannot be written ({error.strerror or error}). Set the environment "
             f"variable FOUNDRY_PROGRESS to a file in a folder that you may write to.",
             Notice,
             stacklevel=2,
@@ -65,12 +72,12 @@ def keep(kind: str, name: str, value):
 
 
 def keep_work(name: str, work):
-    """Keep the source of work that passed its check; None where Python keeps no text, and the pass still counts."""
+    """Store the source of work that passed its check. Where Python has no source, None is stored: the pass counts."""
     keep("work", name, source_of(work))
 
 
 def source_of(work) -> str | None:
-    """The text of a function or class. A class of a notebook does not know its cell; its methods do."""
+    """The source of a function or class. Python cannot find the cell of a notebook's class, but that of its methods."""
     with suppress(OSError, TypeError):
         return inspect.getsource(work)
     for method in filter(inspect.isfunction, vars(work).values()):
@@ -83,44 +90,43 @@ def source_of(work) -> str | None:
 
 
 def own_work(name: str):
-    """The learner's own function or class that passed the check `name`, built again from its source; None without one.
+    """The learner's function or class that passed the check `name`, built from its stored source; None without one.
 
-    It sees torch, nn, F, math, Tensor, what foundry_lib exports, and the learner's other kept work, as in the lessons.
+    The source can use torch, nn, F, math, Tensor, the public names of foundry_lib and the learner's other work, as in
+    the lessons.
     """
-    kept = read()["work"]
-    if not kept.get(name):
+    sources = read()["work"]
+    if not sources.get(name):
         return None
-    import math
-
-    import torch
-
-    import foundry_lib
-
-    known = {n: getattr(foundry_lib, n) for n in foundry_lib.__all__}
-    known |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
-    for other in [*(other for other in kept if other != name and kept[other]), name]:
+    names = {n: getattr(foundry_lib, n) for n in foundry_lib.__all__}
+    names |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
+    for other in [*(other for other in sources if other != name and sources[other]), name]:
+        source, file = sources[other], f"<your {other}>"
+        linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # shown in error messages
         try:
-            file = f"<your {other}>"
-            linecache.cache[file] = len(kept[other]), None, kept[other].splitlines(keepends=True), file  # for messages
-            exec(compile(kept[other], file, "exec"), known)  # the learner's own text, from their own file
+            exec(compile(source, file, "exec"), names)  # the learner's own text, from the learner's own file
         except Exception as error:  # noqa: BLE001
             if other == name:
                 warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
                 return None
-    return known[defined_name(kept[name])]
+    return names[defined_name(sources[name])]
 
 
 def defined_name(source: str) -> str:
-    """The name that the first def or class of a source gives."""
+    """The name of the first function or class in a source.
+
+    >>> defined_name("import math\\n\\ndef my_silu(x):\\n    return x")
+    'my_silu'
+    """
     return next(node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
 
 
 def tick(lesson: str):
-    """Print the guide's checklist item of a lesson, ticked only where the file holds the evidence for it: each exercise
-    of the lesson passed its check, and each exit question was answered right."""
-    item, kept = read_questions(lesson)["checklist"], read()
-    done = {f"check {name}" for name in kept["work"]}
-    done |= {name for name, answer in kept["answers"].items() if isinstance(answer, dict) and answer.get("right")}
+    """Print the checklist item of a lesson. It is ticked if every exercise of the lesson has passed its check and every
+    exit question has a right answer."""
+    item, stored = read_questions(lesson)["checklist"], read()
+    done = {f"check {name}" for name in stored["work"]}
+    done |= {name for name, answer in stored["answers"].items() if isinstance(answer, dict) and answer.get("right")}
     missing = [need for need in item["needs"] if need not in done]
     say(f"{'☐' if missing else '☑'} {item['says']} ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
     if missing:

@@ -1,10 +1,10 @@
 """Predictions, recall and exit questions. The questions, with a reason for every choice, are in questions/.
 
     predict("01-gain", "?")      # shows the question; put your letter where the ? is and run the cell again
-    confront("01-gain")          # after the measurement: what is right, and why each other choice is not
-    ask("01-exit-1", "?")        # a question with instant feedback
+    confront("01-gain")          # after the measurement: which choice is right, and why the others are wrong
+    ask("01-exit-1", "?")        # a question with an answer at once
 
-Answers are plain text in the cell, so that they work without any widget and stay in your own notebook.
+An answer is plain text in the cell: it needs no widget and stays in the learner's notebook.
 """
 
 from ..console import say
@@ -12,31 +12,34 @@ from ..errors import ConfigError
 from . import progress
 from .questions import read_questions
 
-given: dict[str, dict] = {}  # the answers of this session
+given: dict[str, dict] = {}  # key of a question → the answer of this session
 
 
 def question(key: str) -> dict:
-    found = read_questions(key.split("-")[0]).get(key)
-    if found is None:
+    """The question with this key, such as "01-exit-1". Raises ConfigError if there is none."""
+    entry = read_questions(key.split("-")[0]).get(key)
+    if entry is None:
         raise ConfigError(f"There is no question {key!r}.")
-    return found
+    return entry
 
 
-def choices(asked: dict) -> list[str]:
-    return [name for name in asked if len(name) == 1]
+def choices(entry: dict) -> list[str]:
+    """The letters of the choices of a question."""
+    return [name for name in entry if len(name) == 1]
 
 
-def show(asked: dict):
-    say(asked["question"])
-    for letter in choices(asked):
-        say(asked[letter], f"  {letter}) ")
+def show(entry: dict):
+    """Print a question and its choices."""
+    say(entry["question"])
+    for letter in choices(entry):
+        say(entry[letter], f"  {letter}) ")
 
 
 def read_answer(key: str, answer) -> str | None:
-    """The letter of a choice; None while it is unanswered, with a sentence about anything else."""
+    """The letter of a choice; None for an unanswered question, and, with a sentence, for anything else."""
     if answer in ("?", "", None, ...):
         return None
-    letter = str(answer).strip().removesuffix(")").lower()  # "b)" as well, as it is printed
+    letter = str(answer).strip().removesuffix(")").lower()  # "b)" counts too: so it is printed
     if letter not in choices(question(key)):
         print(f"There is no choice {answer!r}; write one of {', '.join(choices(question(key)))}.")
         return None
@@ -44,9 +47,8 @@ def read_answer(key: str, answer) -> str | None:
 
 
 def predict(key: str, answer="?", sure: int | None = None):
-    """Show a question before the measurement, and keep the prediction. sure: 1 a guess, 2 likely, 3 certain."""
-    asked = question(key)
-    show(asked)
+    """Show a question before the measurement and store the prediction. sure: 1 a guess, 2 likely, 3 certain."""
+    show(question(key))
     letter = read_answer(key, answer)
     if letter is None:
         print(f'No prediction yet: put a letter where the ? is, for example predict("{key}", "a", sure=2).')
@@ -60,31 +62,31 @@ def predict(key: str, answer="?", sure: int | None = None):
 
 
 def confront(key: str):
-    """After the measurement: the right choice, and why each of the others is wrong; your own is marked."""
-    asked, mine = question(key), given.get(key)
-    say(asked["question"])
-    if mine is None:
+    """After the measurement, print which choice is right and why the others are wrong; the prediction is marked."""
+    entry, prediction = question(key), given.get(key)
+    say(entry["question"])
+    if prediction is None:
         print("You made no prediction.")
-    elif mine["answer"] == asked["right"]:
-        print(f"You predicted {mine['answer']}, and that is what was measured.")
+    elif prediction["answer"] == entry["right"]:
+        print(f"You predicted {prediction['answer']}, and that is what was measured.")
     else:
-        sure = " and were certain: read the next lines twice" if mine["sure"] == 3 else ""
-        print(f"You predicted {mine['answer']}{sure}.")
-    for letter in choices(asked):
-        mark = "✓" if letter == asked["right"] else "✗"
-        you = "  ← you" if mine and mine["answer"] == letter else ""
-        say(f"{asked[letter]}{you}", f"  {mark} {letter}) ")
-        say(asked["why"][letter], " " * 7)
+        sure = " and were certain: read the next lines twice" if prediction["sure"] == 3 else ""
+        print(f"You predicted {prediction['answer']}{sure}.")
+    for letter in choices(entry):
+        mark = "✓" if letter == entry["right"] else "✗"
+        you = "  ← you" if prediction and prediction["answer"] == letter else ""
+        say(f"{entry[letter]}{you}", f"  {mark} {letter}) ")
+        say(entry["why"][letter], " " * 7)
 
 
 def ask(key: str, answer="?"):
-    """Show a question; with an answer, say whether it is right and why."""
-    asked = question(key)
-    show(asked)
+    """Show a question. With an answer, print whether it is right and why, and store it."""
+    entry = question(key)
+    show(entry)
     letter = read_answer(key, answer)
     if letter is None:
         return print("Not yet: put a letter where the ? is.")
-    right = letter == asked["right"]
+    right = letter == entry["right"]
     given[key] = {"answer": letter, "right": right}
     progress.keep("answers", key, given[key])
-    say(asked["why"][letter], f"{'✓' if right else '✗'} {letter}: ")
+    say(entry["why"][letter], f"{'✓' if right else '✗'} {letter}: ")

@@ -1,6 +1,4 @@
-"""Causal self-attention with grouped queries (GQA): each token mixes the values of itself and of those before it."""
-
-from collections.abc import Callable
+"""Causal self-attention with grouped queries (GQA): each token mixes its value with those before it."""
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +11,24 @@ from .rope import apply_rotary_emb
 
 
 def causal_mask(n_queries: int, n_keys: int, device=None) -> Tensor:
-    """True where a query may look: (n_queries, n_keys), the queries being the last of the keys' positions."""
+    """True where a query may attend, (n_queries, n_keys). The queries are the last of the keys' positions.
+    >>> causal_mask(2, 2).tolist()
+    [[True, False], [True, True]]
+    """
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention written out step by step; it returns its weights too.
+    """softmax(q kᵀ / √d) v, where a query attends to its own position and those before it.
 
-    Shapes: q (B, H, T, d); k, v (B, K, S, d) with S ≥ T, the queries being the last T of the S
+    Shapes: q (B, H, T, d); k, v (B, K, S, d) with S ≥ T. The queries are the last T of the S
     positions.
     Returns the mixed values (B, H, T, d) and the weights (B, H, T, S), whose rows sum to 1.
     Source: Vaswani et al. 2017, equation 1; grouped queries: Ainslie et al. 2023.
     """
-    group = q.shape[1] // k.shape[1]  # query heads of one kv head: head h uses kv head h // group
-    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    group = q.shape[1] // k.shape[1]  # query heads per kv head: head h uses kv head h // group
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, d)
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5  # (B, H, T, S)
     scores = scores.masked_fill(~causal_mask(q.shape[2], k.shape[2], q.device), -torch.inf)
     weights = scores.softmax(dim=-1)
     return weights @ v, weights
@@ -36,15 +37,14 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """`causal_attention` on PyTorch's fused kernel: same shapes, same result, no weights, less time and memory."""
     n_queries, n_keys = q.shape[2], k.shape[2]
-    if n_queries == 1 and q.device.type != "cpu":  # it sees all keys, so the heads of a group can be its queries
+    if n_queries == 1 and q.device.type != "cpu":  # one query attends to all keys: a group's heads can be its queries
         grouped = q.reshape(q.shape[0], k.shape[1], -1, q.shape[3])  # 42 us on an H200, where enable_gqa took 160
         return F.scaled_dot_product_attention(grouped, k, v).reshape(q.shape)
-    if q.device.type == "mps":  # enable_gqa has aborted the process there (pytorch#149132), so the heads are expanded
+    if q.device.type == "mps":  # enable_gqa has aborted the process there (pytorch#149132), so we repeat the heads
         group = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    mask = None
-    if 1 < n_queries < n_keys:  # the kernel's own causal mask starts at key 0, not at the first new token
-        mask = causal_mask(n_queries, n_keys, q.device)
+    # a mask of our own, because the kernel's starts at key 0, not at the first new token
+    mask = causal_mask(n_queries, n_keys, q.device) if 1 < n_queries < n_keys else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=1 < n_queries == n_keys, enable_gqa=q.shape[1] != k.shape[1]
     )
@@ -54,22 +54,14 @@ class CausalSelfAttention(nn.Module):
     """Project to queries, keys and values, rotate by position, attend, project back. (B, T, D) → (B, T, D).
 
     H query heads share K key/value heads; K = H is ordinary multi-head attention, K = 1 multi-query attention.
-
-    rotary: how queries and keys get their positions, called as `apply_rotary_emb` is. attend: how queries, keys and
-    values become mixed values, called as `fused_causal_attention` is. A learner's own functions go here.
+    Your own functions can stand for `rotary` (called as `apply_rotary_emb`) and `attend` (as `fused_causal_attention`).
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        layer: int = 0,
-        rotary: Callable = apply_rotary_emb,
-        attend: Callable = fused_causal_attention,
-    ):
+    def __init__(self, config: ModelConfig, layer: int = 0, rotary=apply_rotary_emb, attend=fused_causal_attention):
         super().__init__()
         self.rotary, self.attend = rotary, attend
         self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
-        self.layer = layer  # which rows of a cache are ours
+        self.layer = layer  # which tensors of a cache are ours
         kv_dim = config.n_kv_heads * config.head_dim
         self.wq = Linear(config.dim, config.dim)
         self.wk = Linear(config.dim, kv_dim)
@@ -85,5 +77,5 @@ class CausalSelfAttention(nn.Module):
         q, k = self.rotary(q, k, freqs_cis)
         if cache is not None:
             k, v = cache.store(self.layer, k, v)  # (B, K, S, d), S = tokens read before + T
-        out = self.attend(q, k, v)
+        out = self.attend(q, k, v)  # (B, H, T, d)
         return self.wo(out.transpose(1, 2).reshape(B, T, D))

@@ -1,28 +1,25 @@
 """MiniLLM: token ids in, a score for every possible next token out. A small Llama."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..errors import ConfigError
+from ..inputs import checked_start, embedded
 from .attention import CausalSelfAttention
 from .feed_forward import MLP
 from .kv_cache import KVCache
-from .linear import Linear
+from .linear import Linear, draw_weight
 from .loss import next_token_loss
 from .norm import RMSNorm
 from .rope import rope_table
 
 
 class Block(nn.Module):
-    """One layer: attention, then feed-forward, each reading a normalised copy of the stream and
-    adding its result to it.
-
-    norm, attention, feed_forward: what to build the parts with, called as `norm(dim, eps)`,
-    `attention(config, layer)` and `feed_forward(config)`. Each may be a learner's own class or
-    function.
+    """One layer: attention, then the feed-forward part. Each reads a normalised copy of the
+    residual stream and adds its result to the stream. The arguments build the parts, called as
+    `norm(dim, eps)`, `attention(config, layer)` and `feed_forward(config)`; yours can stand there.
     """
 
     def __init__(
@@ -40,7 +37,7 @@ class Block(nn.Module):
         self.feed_forward = feed_forward(config)
 
     def forward(self, x: Tensor, freqs_cis: Tensor, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D) → (B, T, D)."""
+        """x (B, T, D) → (B, T, D). freqs_cis (2, T, d/2): the angles at x's positions."""
         h = x + self.attention(self.attention_norm(x), freqs_cis, cache)
         return h + self.feed_forward(self.ffn_norm(h))
 
@@ -49,107 +46,104 @@ class MiniLLM(nn.Module):
     """A decoder-only transformer in the manner of Llama (Touvron et al. 2023): RMSNorm, RoPE, GQA, SwiGLU, no biases.
 
         model = MiniLLM(ModelConfig.preset("tiny"))
-        logits, loss = model(x, y)     # training: x, y (B, T) token ids, y is x moved on by one
+        logits, loss = model(x, y)     # training: x, y (B, T) token ids; y is x shifted by one
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
-    `seed` draws the first weights: the same seed gives the same model, and torch's own generator stays as it was.
-
-    Parts of one's own plug in, by the names that Block gives them; `block` replaces the whole layer:
+    The same `seed` gives the same first weights; torch's own generator stays as it was.
+    Your own parts plug in by the names that Block gives them, and `block` replaces the whole layer:
 
         model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
+
+    Three functions change what passes between the parts. Without them the model is Llama's.
+    residual(x, x0, layer): what enters a layer, (B, T, D), from the residual stream x and the embeddings x0. It may be
+        an nn.Module with weights of its own. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
+    logits(scores): the logits from the head's scores, in the loss too. Each number by itself, without weights: a scale
+        or a softcap. logits=lambda scores: 15 * torch.tanh(scores / 15)
+    positions(layer): the layer's own `rope_table`; cosines 1 and sines 0 are a layer without RoPE.
+        positions=lambda layer: rope_table(config.head_dim, config.max_seq_len, theta=1e4 if layer % 2 else 5e5)
     """
 
     def __init__(
-        self, config: ModelConfig, seed: int = 1337, *, block: Callable = Block, norm: Callable = RMSNorm, **parts
+        self, config: ModelConfig, seed: int = 1337, *, block=Block, residual=None, logits=None, positions=None, **parts
     ):
         super().__init__()
-        self.config = config
+        self.config, self.residual, self.logits = config, residual, logits
+        norm = parts.setdefault("norm", RMSNorm)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # for what parts of one's own draw; a GPU's stays as it was
+            torch.default_generator.manual_seed(seed)  # for what your own parts draw; a GPU's generator stays as it was
             self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
-            self.layers = nn.ModuleList(block(config, layer, norm=norm, **parts) for layer in range(config.n_layers))
+            self.layers = nn.ModuleList(block(config, layer, **parts) for layer in range(config.n_layers))
             self.norm = norm(config.dim, config.norm_eps)
             self.output = Linear(config.dim, config.vocab_size)
         if config.tie_embeddings:
             self.output.weight = self.tok_embeddings.weight
-        table = rope_table(config.head_dim, config.max_seq_len, config.rope_theta)
+        table = rope_table(config.head_dim, config.max_seq_len, config.rope_theta)  # (2, max_seq_len, d/2)
+        if positions is not None:
+            table = torch.stack([positions(layer) for layer in range(config.n_layers)])  # (L, 2, max_seq_len, d/2)
         self.register_buffer("freqs_cis", table, persistent=False)
         self.init_weights(seed)
 
     @torch.no_grad()
     def init_weights(self, seed: int = 1337):
-        """Draw every matrix anew, and put the library's norms back to 1; the configuration's docstring says how wide.
-
-        Biases, and parts of one's own that are no `nn.Linear`, keep what they have.
-        """
+        """Draw the matrices with the configuration's standard deviations and set the norms' weights to 1. Biases, and
+        your own parts that are no `nn.Linear` or `RMSNorm`, keep what they have."""
         c, generator = self.config, torch.Generator().manual_seed(seed)
         self.tok_embeddings.weight.normal_(0, c.embedding_std or c.dim**-0.5, generator=generator)
         for module in (*self.layers.modules(), self.norm):
             if isinstance(module, nn.Linear):
-                std = c.matrix_std or module.in_features**-0.5
-                rows = torch.empty_like(module.weight, memory_format=torch.contiguous_format)
-                module.weight.copy_(rows.normal_(0, std, generator=generator))  # however it lies, the same draws
+                draw_weight(module, c.matrix_std or module.in_features**-0.5, generator)
             elif isinstance(module, RMSNorm):
                 module.weight.fill_(1.0)
         if not c.tie_embeddings:
             self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
 
-    def stream(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """What the output head reads: the normalised stream behind the last layer.
-
-        Token ids (B, T) → (B, T, D). Raises ConfigError as `forward` does.
+    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The residual stream after the last norm, which the output head reads. idx (B, T) → (B, T, D).
+        Raises ConfigError as `forward` does.
         """
-        if idx.dim() != 2:
-            raise ConfigError(
-                f"Token ids are rows, (B, T); found shape {tuple(idx.shape)}. idx[None] makes one row of them."
-            )
-        B, T = idx.shape
-        start = 0 if cache is None else cache.length
-        if start + T > self.config.max_seq_len:
-            raise ConfigError(
-                f"The model reads at most max_seq_len={self.config.max_seq_len} tokens, found "
-                f"{start + T}. Crop the text, for example idx[:, -{self.config.max_seq_len}:]."
-            )
+        start = checked_start(self.config, self.tok_embeddings.weight, idx, cache)
+        tables = self.tables(start, idx.shape[1])  # for each layer (2, T, d/2)
+        x = x0 = embedded(self.tok_embeddings, idx)  # (B, T, D)
+        for i, layer in enumerate(self.layers):
+            if self.residual is not None:
+                x = self.residual(x, x0, i)
+            x = layer(x, tables[i], cache)  # (B, T, D)
         if cache is not None:
-            cache.check_room(B, T)
-        freqs_cis = self.freqs_cis[:, start : start + T]
-        try:
-            x = self.tok_embeddings(idx)
-        except IndexError:
-            last = self.config.vocab_size - 1
-            found = f"{idx.min()} to {idx.max()}"
-            raise ConfigError(f"Token ids go from 0 to {last}, found {found}.") from None
-        for layer in self.layers:
-            x = layer(x, freqs_cis, cache)
-        if cache is not None:
-            cache.advance(T)
+            cache.advance(idx.shape[1])
         return self.norm(x)
 
-    def forward(
-        self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Scores of every next token, and the loss where `targets` are given.
+    def tables(self, start: int, n: int) -> Sequence[Tensor]:
+        """The angles of n positions from `start` on, (2, n, d/2) for each layer."""
+        rows = self.freqs_cis.narrow(-2, start, n)
+        return rows if rows.dim() == 4 else [rows] * len(self.layers)
 
-        idx: (B, T) token ids. targets: (B, T) the right next tokens; −100 is left out of the loss.
-        cache: the tokens read before; idx continues behind them.
-        Returns logits (B, T, V), and the mean cross-entropy in nats a token, or None without
-        targets.
-        Raises ConfigError when the tokens do not fit into max_seq_len or the cache.
+    def forward(self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None):
+        """Logits of every next token, and the loss if `targets` are given.
+
+        idx (B, T): token ids. targets (B, T): the right next tokens; −100 does not count. cache:
+        the tokens read before; idx continues after them. Returns logits (B, T, V), and the mean
+        cross-entropy in nats per token, or None. Raises ConfigError for tokens that do not fit.
         """
-        x = self.stream(idx, cache)
+        x = self.hidden(idx, cache)  # (B, T, D)
+        scores = self.output(x)  # (B, T, V)
+        logits = scores if self.logits is None else self.logits(scores)
         if targets is None:
-            return self.output(x), None
-        return self.output(x), next_token_loss(x, self.output.weight, targets)
+            return logits, None
+        return logits, next_token_loss(x, self.output.weight, targets, self.logits)
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """The loss of `forward` alone, for a training: it needs no logits, the largest tensor there is."""
-        return next_token_loss(self.stream(idx), self.output.weight, targets)
+        """Only the loss of `forward`, for training: it never holds the logits, the largest tensor there is."""
+        return next_token_loss(self.hidden(idx), self.output.weight, targets, self.logits)
 
     def new_cache(self, batch_size: int = 1) -> KVCache:
-        """Room for the keys and values of `batch_size` texts of max_seq_len tokens, in the weights' precision."""
-        weight = self.tok_embeddings.weight
-        return KVCache(self.config, batch_size, device=weight.device, dtype=weight.dtype)
+        """Room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
+        return KVCache(self.config, batch_size, device=self.device, dtype=self.tok_embeddings.weight.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where token ids must be."""
+        return self.tok_embeddings.weight.device
 
     @property
     def n_params(self) -> int:

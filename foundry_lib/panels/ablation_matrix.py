@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import plots
+from ..analysis.statistics import beyond_noise, noise_border, spread
 from ..experiments import ablations
-from ..experiments.runs import beyond_noise
 from .panel import Choice, Panel, Picture
 
 BASE, ALL = "whole model", "all, %"
@@ -20,9 +20,8 @@ BASE, ALL = "whole model", "all, %"
 def cells() -> dict[str, dict[str, list[float]]]:
     """Row → column → one value a seed: nats a word above the floor by rule, and all together in per cent of it."""
     return {
-        row: {ALL: [100 * run["share"] for run in runs]}
-        | {rule: [run["by rule"][rule] for run in runs] for rule in runs[0]["by rule"] if rule != "free"}
-        for row, runs in ablations.measured().items()
+        row: {ALL if column == "all" else column: values for column, values in columns.items()}
+        for row, columns in ablations.by_row().items()
     }
 
 
@@ -44,7 +43,7 @@ def draw_matrix(ax: Axes):
     for y, row in enumerate(table.values()):
         for x, rule in enumerate(rules):
             values, beyond = row[rule], beyond_noise(table[BASE][rule], row[rule])
-            half = (max(values) - min(values)) / 2
+            half = spread(values) / 2
             text = f"{written(fmean(values), rule)}{'★' if beyond else ''}\n± {written(half, rule)}"
             colour = "black" if height[y, x] > 0.55 else "white"
             ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=7.5)
@@ -84,7 +83,7 @@ class Matrix(Picture):
     def move(self, row: str = "no RoPE", column: str = "mirror") -> str:
         table = cells()
         base, other = table[BASE][column], table[row][column]
-        border = fmean(base) + 3 * (max(base) - min(base))
+        border = noise_border(base)
         largest = max(*base, *other, border)
         self.frame.set_xy((columns().index(column) - 0.5, list(table).index(row) - 0.5))
         for x, (values, seeds, mean) in enumerate(zip((base, other), self.seeds, self.means, strict=True)):
@@ -107,7 +106,7 @@ def compared(row: str, column: str) -> str:
         return reading + ". It is the row that all others are compared with."
     seeds = ", ".join(written(value, column) for value in sorted(other))
     reading += f"; {row} owes {written(fmean(other), column)} (seeds {seeds}). The means are "
-    apart = abs(fmean(other) - fmean(base)) / (max(base) - min(base))
+    apart = abs(fmean(other) - fmean(base)) / spread(base)
     reading += f"{apart:.1f} spreads of the whole model apart: "
     if beyond_noise(base, other):
         return reading + "more than 3, a difference."

@@ -22,7 +22,7 @@ def cache_bytes(kv_heads: int, tokens: int) -> int:
 @cache
 def seeds(kv_heads: int) -> list[float]:
     """Loss above the floor in per cent, one number a seed."""
-    return [100 * run["share"] for run in ablations.measured()[ROWS[kv_heads]]]
+    return ablations.by_row()[ROWS[kv_heads]]["all"]
 
 
 def inside_the_noise() -> bool:

@@ -119,7 +119,7 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     try:
         for text in texts:
             ids = tokenizer.encode(text, bos=True)[: model.config.max_seq_len]
-            model(torch.tensor([ids], device=model.tok_embeddings.weight.device))
+            model(torch.tensor([ids], device=model.device))
             words += [tokenizer.decode([i]).strip() for i in ids[1:]]  # the begin sign is no word
     finally:
         for hook in hooks:

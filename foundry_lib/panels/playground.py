@@ -40,7 +40,7 @@ class Playground(Picture):
         distribution and the probabilities before the filters, in the same order; and the order, token ids (V,). Kept
         until the prompt changes."""
         if self.read is None or self.read[0] != prompt:
-            device = self.model.tok_embeddings.weight.device
+            device = self.model.device
             ids = torch.tensor(self.tokenizer.encode(prompt, bos=True))[-self.model.config.max_seq_len :]
             logits = self.model(ids[None].to(device))[0][0, -1].float().cpu()
             logits, order = logits.sort(descending=True, stable=True)

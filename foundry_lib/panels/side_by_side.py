@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
-from ..inference.sampling import stream
+from ..inference.generation import stream
 
 WIDTH = 88
 PARTS = "‖"  # stands where a text first differs from the first column's

@@ -5,7 +5,7 @@
     voice.speak(temperature=0.5)           # by code: the same text in this cell, printed
 
 Speak starts a thread, so that the sliders keep answering while the text runs; the settings are read at every token.
-The draws come from `sample.stream`, with a generator of its own, on the model's device.
+The draws come from `generation.stream`, with a generator of its own, on the model's device.
 """
 
 import html
@@ -18,7 +18,7 @@ import ipywidgets
 from .. import tales
 from ..config import SampleConfig
 from ..console import say
-from ..inference.sampling import stream
+from ..inference.generation import stream
 from .panel import Slider, Words, place
 
 KNOBS = dict(

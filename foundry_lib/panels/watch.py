@@ -19,7 +19,7 @@ from IPython.display import display
 
 from .. import plots, tales
 from ..config import SampleConfig
-from ..inference.sampling import sample_text
+from ..inference.generation import sample_text
 from ..tales.floor import FREE
 from ..training.trainer import learning_rate
 from .live_figure import LiveFigure

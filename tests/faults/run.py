@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 from table import FAULTS, Fault  # noqa: E402
 
-from foundry_lib.instructor.check import end, first_fault, read_records  # noqa: E402
+from foundry_lib.instructor.check import all_faults, end, read_records  # noqa: E402
 
 FOUND, TABLE = ROOT / "benchmarks" / "faults.jsonl", ROOT / "benchmarks" / "faults.md"
 # Not about the library, or slow.
@@ -145,8 +145,7 @@ def by_lessons(course: Path, fault: Fault) -> str | None:
         for lesson in sorted(course.glob(f"notebooks/{number}*.ipynb")):
             record = course / f"{lesson.stem}.jsonl"
             code, output = pytest(course, "--record", record, lesson.relative_to(course))
-            cell = first_fault(read_records(record))
-            if cell:
+            for cell in all_faults(read_records(record)):
                 return f"{lesson.stem}, cell {cell['cell']} {cell['verdict']}"
             if code not in (0, 1):
                 raise RuntimeError(f"{fault.name}: pytest ended with {code}:\n{output[-2000:]}")

@@ -32,7 +32,8 @@ MLP, MODEL, DATA, TRAINER = (
     LIB + "text/loader.py",
     LIB + "training/trainer.py",
 )
-SAMPLE, TOKENIZER, QUALITY = LIB + "inference/sampling.py", LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
+SAMPLE, GENERATE = LIB + "inference/sampling.py", LIB + "inference/generation.py"
+TOKENIZER, QUALITY = LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
 LOSS, BASELINES = LIB + "models/loss.py", LIB + "text/baselines.py"
 SPLIT, VOCABULARY, WORDS = LIB + "text/split.py", LIB + "text/vocabulary.py", LIB + "text/words.py"
@@ -209,8 +210,8 @@ fault(
     "03",
     (
         ATTENTION,
-        "    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)\n    scores",
-        "    k, v = k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)\n    scores",
+        "k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)  # (B, H, S, d)",
+        "k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1)",
     ),
 )
 fault(
@@ -286,7 +287,7 @@ fault(
     "KV positions off by one",
     "model sample",
     "08 05",
-    (MODEL, "self.freqs_cis[:, start : start + T]", "self.freqs_cis[:, max(0, start - 1) : max(0, start - 1) + T]"),
+    (MODEL, "self.tables(start, idx.shape[1])", "self.tables(max(0, start - 1), idx.shape[1])"),
 )
 fault(
     "model",
@@ -449,7 +450,7 @@ fault(
     "gradient of ignored targets too",
     "loss trainer",
     "07",
-    (LOSS, "grad_stream[part] = (grad @ head) * count", "grad_stream[part] = grad @ head"),
+    (LOSS, "grad_hidden[part] = (grad @ head) * count", "grad_hidden[part] = grad @ head"),
 )
 fault(
     "training",
@@ -538,13 +539,13 @@ fault(
     "08",
     (SAMPLE, "best = logits.argmax(-1, keepdim=True)", "best = logits.topk(2, -1).indices"),
 )
-fault("sampling", "cache not cropped", "sample", "08", (SAMPLE, "            cache.reset()\n", ""))
+fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "            cache.reset()\n", ""))
 fault(
     "sampling",
     "window starts at the wrong token",
     "sample",
     "08",
-    (SAMPLE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"),
+    (GENERATE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"),
 )
 fault(
     "sampling",
@@ -565,7 +566,7 @@ fault(
     "the end sign is spoken over",
     "sample quality",
     "08",
-    (SAMPLE, "if stop_at_end and token.item() == EOS_ID", "if False"),
+    (GENERATE, "if stop_at_end and token.item() == EOS_ID", "if False"),
 )
 
 # ---- Tales and what is measured on them

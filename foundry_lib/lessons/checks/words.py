@@ -8,10 +8,16 @@ import math
 
 
 def within(name: str, value: float, expected: float, tolerance: float, unit: str = ""):
-    """Print "name expected ± tolerance unit ✓"; raise AssertionError when |value − expected| > tolerance or NaN."""
+    """Print "name expected ± tolerance unit ✓"; raise AssertionError when |value − expected| > tolerance or NaN.
+
+    A training that is run twice goes on with the model of the first run, so the error says which cell to run again.
+    """
     unit = f" {unit}" if unit else ""
     if not (math.isfinite(value) and abs(value - expected) <= tolerance):
-        raise AssertionError(f"{name}: found {value:.6g}{unit}, expected {expected:g} ± {tolerance:g}{unit}")
+        raise AssertionError(
+            f"{name}: found {value:.6g}{unit}, expected {expected:g} ± {tolerance:g}{unit}. If you ran a cell twice or "
+            f"stopped it, run the cell that makes the model again, then the cells after it."
+        )
     print(f"{name} {expected:g} ± {tolerance:g}{unit} ✓")
 
 
