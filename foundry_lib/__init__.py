@@ -24,7 +24,7 @@ from .models.model import Block, MiniLLM  # noqa: E402
 from .models.norm import RMSNorm, rms_norm  # noqa: E402
 from .models.rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
 from .text.corpus import Corpus, read_corpus  # noqa: E402
-from .text.data import DataLoader  # noqa: E402
+from .text.loader import DataLoader  # noqa: E402
 from .text.tokenizer import Tokenizer  # noqa: E402
 from .training.record import Record  # noqa: E402
 from .training.trainer import Trainer  # noqa: E402

@@ -12,7 +12,7 @@ from jupyter_client.manager import KernelManager
 import foundry_lib
 from foundry_lib import MiniLLM, ModelConfig
 from foundry_lib.config import TrainConfig
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.text.tokenizer import Tokenizer
 from foundry_lib.training.trainer import Trainer
 

@@ -16,7 +16,7 @@ from foundry_lib.inference.cuda_graphs import Recorded
 from foundry_lib.inference.generation import generate, generate_tokens, sample_text
 from foundry_lib.models.loss import next_token_loss
 from foundry_lib.models.model import MiniLLM
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.checkpoint import load_checkpoint, newest_checkpoint
 from foundry_lib.training.recipes import new_trainer
 from foundry_lib.training.trainer import Trainer

@@ -1,6 +1,7 @@
 """Batches: what is in a row, what is kept apart, and what a short or large text does."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, Notice, TokenizerError
+from foundry_lib import ConfigError, Corpus, CorpusError, DataLoader, Notice, TokenizerError, tales
 from foundry_lib.text import corpus, textfile
-from foundry_lib.text import data as module
-from foundry_lib.text.data import IGNORED, split_documents
+from foundry_lib.text import loader as module
+from foundry_lib.text.corpus import told
+from foundry_lib.text.loader import IGNORED
+from foundry_lib.text.split import split_documents
 from foundry_lib.text.tokenizer import BOS_ID, EOS_ID
+from foundry_lib.text.tokens import cache_folder
 
 
 def numbered(lines: int) -> str:
@@ -82,6 +86,24 @@ def test_the_tokenizer_learns_from_the_training_part_only(tmp_path):
     assert loader.tokenizer.corpus_sha256 == loader.corpus.sha256
 
 
+def test_the_tokenizer_of_tales_learns_from_the_training_tales_only():
+    """A word that only the last tales have is no token."""
+    moods = tales.grammar("en").lists["moods"]
+    corpus = told(tales.grammar("en").with_(lists={"moods": [*moods, "zyzzyvan"]}), 400)
+    order = sorted(range(400), key=lambda number: "zyzzyvan" in corpus.documents[number])
+    documents, words = ([values[number] for number in order] for values in (corpus.documents, corpus.words))
+    loader = DataLoader(Corpus("ordered", documents, corpus.grammar, tuple(words)), block_size=200)
+    assert "zyzzyvan" in loader.tokenizer.decode(loader.val_tokens)
+    assert "▁zyzzyvan" not in loader.tokenizer.pieces and f"▁{moods[0]}" in loader.tokenizer.pieces
+
+
+def test_a_loader_of_some_tales_is_made_again_from_its_note():
+    loader = DataLoader(told("zh", 60, seed=2), block_size=200)
+    again = DataLoader(**loader.spec(), tokenizer=loader.tokenizer)
+    assert again.corpus.name == "60 tales-zh, seed 2" and again.floor.nats == loader.floor.nats
+    assert torch.equal(again.get_batch("train")[0], loader.get_batch("train")[0])
+
+
 def test_validation_is_the_same_each_time_and_complete(path):
     loader = make(path)
     x, y = (torch.cat([part.flatten() for part in parts]) for parts in zip(*loader.val_batches(), strict=True))
@@ -103,22 +125,47 @@ def test_the_seed_and_the_state_decide_the_batches(path):
     assert all(torch.equal(x, b.get_batch("train")[0]) for x in first)
     b.get_batch("val")
     state, following = b.state(), b.get_batch("train")[0]
+    assert torch.equal(following, a.get_batch("train")[0]), "a validation batch changes no training batch"
     assert not torch.equal(c.get_batch("train")[0], first[0])
     c.load_state(state)
     assert torch.equal(c.get_batch("train")[0], following)
 
 
-def test_too_short_says_what_would_fit(path):
-    with pytest.raises(CorpusError, match=r"characters for training.*block_size \+ 1 = 5001 tokens. Use more text"):
-        make(path, block_size=5000)
-    with pytest.raises(CorpusError, match="tokens for training.*at most") as refused:
+def values_named(error) -> list[dict[str, int]]:
+    """The settings of block_size and vocab_size that the advice of a refusal names, each way a dict."""
+    ways = str(error.value).split("Use more text")[1].split(", or ")[1:]
+    return [{name: int(value) for name, value in re.findall(r"(block_size|vocab_size)=(\d+)", way)} for way in ways]
+
+
+@pytest.mark.parametrize("text", ["ab", "猫头鹰", numbered(2), numbered(60), "三百首唐诗，一字一句。\n" * 9])
+@pytest.mark.parametrize("vocab_size", [None, 300])
+def test_too_short_names_both_knobs_with_values_that_work(path, text, vocab_size):
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"(bytes|tokens) for training.*block_size \+ 1 = [\d,]+ tokens") as refused:
+        make(path, block_size=2 * len(text.encode()), vocab_size=vocab_size)
+    ways = values_named(refused)
+    assert {"block_size", "vocab_size"} == set().union(*ways)
+    for way in ways:
+        loader = make(path, **{"block_size": 2 * len(text.encode()), "vocab_size": vocab_size, **way})
+        assert loader.get_batch("val")[0].shape[1] == loader.block_size
+        if "block_size" in way:
+            with pytest.raises(CorpusError, match=f"block_size={way['block_size']}"):
+                make(path, **{"vocab_size": vocab_size, **way, "block_size": way["block_size"] + 1})
+
+
+def test_too_short_in_tokens_names_a_vocabulary_that_fits(path):
+    with pytest.raises(CorpusError, match="tokens for training") as refused:
         make(path, block_size=600)
-    fits = int(str(refused.value).split("at most ")[1].split(",")[0])
-    make(path, block_size=fits)
-    with pytest.raises(CorpusError, match=f"at most {fits},"):
-        make(path, block_size=fits + 1)
-    path.write_text("ab", encoding="utf-8")
-    with pytest.raises(CorpusError, match="Use more text"):
+    block, vocabulary = values_named(refused)
+    assert make(path, **block).block_size == block["block_size"] < 600
+    assert make(path, block_size=600, **vocabulary).vocab_size == 261
+    with pytest.raises(CorpusError, match="is too short.*Use more text, or block_size=[0-9]+[.]$"):
+        make(path, block_size=600, tokenizer=make(path).tokenizer)  # that one is given
+
+
+def test_a_text_of_one_character_is_too_short(path):
+    path.write_text("猫", encoding="utf-8")
+    with pytest.raises(CorpusError, match="is too short.*Use more text[.]$"):
         make(path)
 
 
@@ -148,7 +195,7 @@ def test_a_large_text_gives_the_tokens_of_a_small_one(path, tmp_path, monkeypatc
     with pytest.warns(Notice, match="mark at the start|line ends of another"):
         small = make(path, vocab_size=400)
     monkeypatch.setattr(corpus, "LARGE_TEXT", 1000)
-    monkeypatch.setattr(textfile, "PIECE", piece)
+    monkeypatch.setattr(textfile, "BLOCK", piece)
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache"))
     with pytest.warns(Notice, match="mark at the start|line ends of another"):
         large = make(path, vocab_size=400)
@@ -174,7 +221,7 @@ def test_the_tokens_of_a_large_text_are_kept_in_a_file(path, tmp_path, monkeypat
     path.write_text(numbered(500), encoding="utf-8")
     make(path)
     assert len(list(cache.iterdir())) == 4  # another text has files of its own
-    with pytest.raises(CorpusError, match="not as it was when it was read first"):
+    with pytest.raises(CorpusError, match="has changed since it was first read"):
         make(loader.corpus, val_fraction=0.2)
     assert len(list(cache.iterdir())) == 4
     monkeypatch.setenv("FOUNDRY_CACHE", str(path))  # a file where a folder should be
@@ -197,7 +244,7 @@ def test_tokens_of_a_process_that_was_killed_are_removed(path, tmp_path, monkeyp
 def test_a_chinese_text_needs_no_setting(tmp_path):
     """A novel has more characters than the default vocabulary has pieces; the default grows with them."""
     file = tmp_path / "小说.txt"
-    file.write_text("".join(chr(0x4E00 + n % 900) + "，\n" * (n % 7 == 0) for n in range(4000)), encoding="utf-8")
+    file.write_text("".join(chr(0x4E00 + n % 900) + "，\n" * (n % 7 == 0) for n in range(40_000)), encoding="utf-8")
     loader = DataLoader(file, block_size=16)
     assert 261 + 900 < loader.vocab_size <= 261 + 901 + 512
     assert loader.tokenizer.decode(loader.train_tokens).startswith("一，\n丁")
@@ -286,9 +333,9 @@ def test_a_document_of_many_rows_among_short_ones_is_cut():
 
 def test_the_cache_folder_is_the_variable_s_or_the_system_s(tmp_path, monkeypatch):
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path))
-    assert module.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("FOUNDRY_CACHE")
-    assert module.cache_folder().name == "llm-foundry" and module.cache_folder().is_absolute()
+    assert cache_folder().name == "llm-foundry" and cache_folder().is_absolute()
     if sys.platform == "linux":
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert module.cache_folder() == tmp_path / "llm-foundry"
+        assert cache_folder() == tmp_path / "llm-foundry"

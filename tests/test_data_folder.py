@@ -1,7 +1,10 @@
 """What data/README.md says is what is there: facts of the tales, the starter models' figures, checksums."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,20 @@ def test_the_command_judges(tmp_path, capsys):
     assert main(["judge", str(file), "--language", "zh"]) == 1
     said = capsys.readouterr().out
     assert "   1  valid" in said and "1 of 2 are tales" in said and "第" in said
+    assert main(["judge", str(file)]) == 1 and capsys.readouterr().out == said, "the language is recognised"
+    assert main(["judge", str(file), "--language", "en"]) == 1 and "0 of 2 are tales" in capsys.readouterr().out
+    mixed = tmp_path / "mixed.txt"
+    mixed.write_text(f"{good[0].text}\n{tales.generate('en', 4)[0].text}\n", encoding="utf-8")
+    assert main(["judge", str(mixed)]) == 0 and "2 of 2 are tales" in capsys.readouterr().out
     assert main(["judge", str(tmp_path / "none.txt")]) == 2 and "no file" in capsys.readouterr().err
     assert main(["write", "en", "2", "--seed", "4"]) == 0
     assert capsys.readouterr().out.splitlines() == [tale.text for tale in tales.generate("en", 4, 2)]
+
+
+def test_redirected_output_is_utf8(tmp_path):
+    """In a code page, as on Windows, `> file` would end in a UnicodeEncodeError."""
+    command = [sys.executable, "-m", "foundry_lib", "tales", "write", "zh", "2"]
+    environment = dict(os.environ, PYTHONIOENCODING="cp1252")
+    done = subprocess.run(command, cwd=DATA.parent, env=environment, capture_output=True, check=True)
+    expected = [tale.text for tale in tales.generate("zh", 0, 2)]
+    assert done.stdout.decode("utf-8").splitlines() == expected and not done.stderr

@@ -36,7 +36,7 @@ def test_a_run_is_a_folder_that_tells_all(tmp_path, capsys):
     assert run.folder == tmp_path / "one" / "a-seed3" and run.done
     config = json.loads((run.folder / "run.json").read_text("utf-8"))
     assert config["train"]["learning_rate"] == 1e-3 and config["train"]["seed"] == 3 and config["model"]["dim"] == 16
-    assert config["text"] == {"name": "tales-en", "sha256": TEXT.sha256, "bytes": TEXT.n_bytes}
+    assert config["text"] == {"name": "200 tales-en", "sha256": TEXT.sha256, "bytes": TEXT.n_bytes}
     assert {"hash", "tokenizer", "where", "threads", "when"} <= set(config)
     assert [record["step"] for record in run.log] == list(range(7))
     assert run.log[-1]["val_loss"] == run.result["val_loss"] and run.result["steps"] == 6

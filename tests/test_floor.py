@@ -7,10 +7,11 @@ import pytest
 
 from foundry_lib import DataLoader, ModelConfig, read_corpus, tales
 from foundry_lib.models.model import MiniLLM
-from foundry_lib.tales.floor import FREE, Floor, token_words
+from foundry_lib.tales.floor import FREE
 from foundry_lib.text.baselines import reference_lines
 from foundry_lib.text.corpus import told
 from foundry_lib.text.tokenizer import EOS_ID, Tokenizer
+from foundry_lib.text.words import token_floor, token_words
 from foundry_lib.training.trainer import Trainer
 
 LANGUAGES = ["en", "zh"]
@@ -81,7 +82,7 @@ def test_a_tokenizer_that_does_not_know_the_words_gives_the_same_totals():
     told_here = tales.generate("zh", 3, 40)
     text = "\n".join(tale.text for tale in told_here)
     pieces, letters = Tokenizer.train(text, 1024), Tokenizer.train(text, 720)
-    a, b = Floor(told_here, pieces), Floor(told_here, letters)
+    a, b = token_floor(told_here, pieces), token_floor(told_here, letters)
     assert a.nats_per_tale == pytest.approx(b.nats_per_tale) and len(a.token_rules) < len(b.token_rules)
     for tokenizer in (pieces, letters):
         for tale in told_here:

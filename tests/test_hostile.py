@@ -16,7 +16,7 @@ from helpers import TOKENIZER, small_model
 from foundry_lib import CheckpointError, FoundryError, next_token_distribution
 from foundry_lib.config import ModelConfig, SampleConfig, TrainConfig
 from foundry_lib.text.corpus import read_corpus
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.text.tokenizer import Tokenizer
 from foundry_lib.training import checkpoint as module
 from foundry_lib.training.checkpoint import load_checkpoint

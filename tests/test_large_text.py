@@ -20,8 +20,9 @@ from foundry_lib.text import corpus
 MIB = 2**20
 TRAIN = """
 import sys
-from foundry_lib import corpus, tokenizer, train
-corpus.LARGE_TEXT = tokenizer.LARGEST_LESSON = {large}
+from foundry_lib.commands import train
+from foundry_lib.text import corpus, vocabulary
+corpus.LARGE_TEXT = vocabulary.LARGEST_LESSON = {large}
 sys.exit(train.main(sys.argv[1:]))
 """
 signals = pytest.mark.skipif(os.name == "nt", reason="this system cannot send another process Ctrl-C alone")
@@ -110,7 +111,7 @@ def test_a_stop_at_any_moment_leaves_nothing_half_written(tmp_path, how, request
     assert not (tmp_path / "run").exists()
     monkeypatch.setenv("FOUNDRY_CACHE", str(cache))
     monkeypatch.setattr(corpus, "LARGE_TEXT", MIB)
-    monkeypatch.setattr("foundry_lib.text.tokenizer.LARGEST_LESSON", MIB)
+    monkeypatch.setattr("foundry_lib.text.vocabulary.LARGEST_LESSON", MIB)
     after = DataLoader(path, block_size=32)
     assert len(list(cache.iterdir())) == 2, "what was half-written is gone"
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "another cache"))
@@ -124,7 +125,8 @@ def test_the_stop_button_is_one_sentence_in_a_notebook(tmp_path, monkeypatch):
     path = write_text(tmp_path / "text.txt", 12)
     monkeypatch.setenv("FOUNDRY_CACHE", str(tmp_path / "cache"))
     with kernel() as (manager, client):
-        run_cell(client, f"from foundry_lib import DataLoader, corpus; corpus.LARGE_TEXT = {MIB}")
+        run_cell(client, f"from foundry_lib.text import corpus; corpus.LARGE_TEXT = {MIB}")
+        run_cell(client, "from foundry_lib import DataLoader")
         cell = client.execute(f"loader = DataLoader({str(path)!r})")
         said, pressed, error, state = "", False, None, "busy"
         while state != "idle":

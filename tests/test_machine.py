@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 
 from foundry_lib.lessons import machine
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 
 
 @pytest.fixture(scope="module")

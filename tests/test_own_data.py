@@ -26,11 +26,11 @@ def bad_files() -> dict[str, bytes]:
 REFUSED = {
     "empty": ("is empty (0 bytes)", "Put the text to learn into it"),
     "blanks only": ("all of them blank", "Put the text to learn into it"),
-    "too short": ("is too short", "Use more text, or a smaller block_size"),
+    "too short": ("is too short", "Use more text, or block_size="),
     "in GBK": ("looks like GB18030 (or GBK)", "convert it to a new file"),
     "in UTF-16": ("looks like UTF-16", "convert it to a new file"),
-    "binary": ("is not UTF-8: byte 128", "save it as plain text in UTF-8"),
-    "with NUL": ("NUL character in line", "Remove it, or export the text anew"),
+    "binary": ("looks binary", "Export it as plain text in UTF-8"),
+    "with NUL": ("NUL character in line", "Remove it, or export the text again"),
     "missing": ("There is no file", "Check the path"),
     "a folder": ("is a folder", "Name one text file in it"),
 }

@@ -21,7 +21,7 @@ from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.inference.generation import generate_tokens, sample_text
 from foundry_lib.inference.sampling import apply_top_k, apply_top_p
 from foundry_lib.panels.playground import playground
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.checkpoint import load_checkpoint
 from foundry_lib.training.memory import out_of_memory
 from foundry_lib.training.recipes import new_trainer

@@ -18,7 +18,7 @@ from foundry_lib.config import ModelConfig, TrainConfig
 from foundry_lib.models.feed_forward import MLP
 from foundry_lib.models.model import MiniLLM
 from foundry_lib.text.corpus import told
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.checkpoint import newest_checkpoint
 from foundry_lib.training.optimizer import learning_rate
 from foundry_lib.training.recipes import new_trainer

@@ -12,6 +12,7 @@ from foundry_lib import tales
 from foundry_lib.errors import CorpusError, FoundryError
 from foundry_lib.tales import plot
 from foundry_lib.tales.hands import Lost, Reader
+from foundry_lib.tales.verdict import STOPS
 from foundry_lib.tales.walk import Tale, walk
 
 RULES = {"agreement", "pronoun", "recall", "binding", "spell", "mirror", "sum", "gift", "fact"}
@@ -88,7 +89,7 @@ def test_what_the_tales_say_is_true():
 
 
 @languages
-def test_the_forgetful_reader_pays_more_but_only_where_the_story_decides(language):
+def test_the_no_memory_baseline_is_worse_but_only_where_the_story_decides(language):
     for tale in tales.generate(language, seed=4, n=50):
         for word, rule, exact, forgetful in zip(
             tale.words, tale.rules, tale.word_log_probs, tale.forgetful_log_probs, strict=True
@@ -100,7 +101,7 @@ def test_the_forgetful_reader_pays_more_but_only_where_the_story_decides(languag
 
 
 @languages
-def test_the_forgetful_reader_is_a_distribution(language):
+def test_the_no_memory_baseline_is_a_distribution(language):
     """At every branching of the first scenes its probabilities sum to one."""
     grammar = tales.grammar(language)
 
@@ -210,6 +211,29 @@ def test_texts_that_are_no_tales(language):
     assert "“”" not in strange.message, "there is no word before the first"
     with pytest.raises(CorpusError, match="not one of the tales"):
         tales.log_prob("Hello.", language)
+
+
+@languages
+def test_a_tale_without_its_last_sentences_is_unfinished(language):
+    """Every proper beginning that ends with a sentence: it breaks no rule, and has no probability."""
+    unfinished = tales.grammar(language).messages["unfinished"].split("{")[0]
+    for tale in tales.generate(language, seed=12, n=20):
+        parts, ends = tale.parts, [i + 1 for i, word in enumerate(tale.words) if word in STOPS]
+        assert len(ends) >= 7 and ends[-1] == len(parts)
+        for end in ends[:-1]:
+            text = "".join(parts[:end])
+            verdict = tales.parse(text, language)
+            assert not verdict.valid and verdict.rule == "grammar" and verdict.tale is None, text
+            assert verdict.message.startswith(unfinished) and verdict.word <= end and verdict.kept == verdict.asked
+            with pytest.raises(CorpusError, match="not one of the tales"):
+                tales.log_prob(text, language)
+
+
+@pytest.mark.parametrize("language", tales.LANGUAGES)
+def test_the_language_of_a_text_is_recognised(language):
+    for tale in tales.generate(language, seed=13, n=20):
+        assert tales.language_of(tale.text) == tales.language_of(tale.text[:9]) == language
+    assert tales.language_of("") == tales.language_of("123 ...") == "en"
 
 
 def test_a_word_half_written_narrows_the_distribution():

@@ -11,17 +11,16 @@ import torch
 
 from foundry_lib import Notice, TokenizerError
 from foundry_lib.text import tokenizer as module
+from foundry_lib.text import vocabulary
 from foundry_lib.text.corpus import Corpus
+from foundry_lib.text.textfile import document
 from foundry_lib.text.tokenizer import (
     BOS_ID,
     EOS_ID,
-    SMALLEST_VOCAB,
     TextStream,
     Tokenizer,
-    line_starts,
-    segments,
-    training_lines,
 )
+from foundry_lib.text.vocabulary import SMALLEST_VOCAB, line_starts, segments, training_lines
 
 TEXT = "The owl said: “满纸荒唐言”, and    slept.\n\n    if owl:\n        sleep()\n" * 40
 
@@ -47,11 +46,11 @@ def random_text(rng: random.Random) -> str:
 
 def test_every_string_comes_back(tokenizer):
     rng = random.Random(0)
-    for text in ["", " ", "\n", "a b", " a", "a ", "▅", *(random_text(rng) for _ in range(3000))]:
+    special = ["", " ", "\n", "a b", " a", "a ", "▅", "▁", " ▁", "a▁▁ b▁\n"]
+    for text in [*special, *(random_text(rng) for _ in range(3000))]:
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
         assert not set(ids) & {0, BOS_ID, EOS_ID}  # a typed "<s>" is text, and nothing is unknown
-    assert tokenizer.decode(tokenizer.encode("a▁b")) == "a b"  # the one exception, U+2581
 
 
 def test_a_text_without_spaces_or_newlines_still_teaches_both():
@@ -87,7 +86,7 @@ def test_begin_and_end(tokenizer):
 def test_long_lines_are_learned_from():
     """SentencePiece alone drops a line over 4,192 bytes; half of this text stands in one."""
     text = "xylophone quartz " * 2000 + "\n" + "owl\n" * 100
-    lines = training_lines([text])
+    lines = training_lines([document(text)])
     assert "".join(lines) == text and max(len(line.encode()) for line in lines) <= 4192
     assert any("quartz" in piece for piece in Tokenizer.train(text, 290).pieces)
     assert "".join(segments([TEXT])) == TEXT
@@ -107,9 +106,9 @@ def test_segments_do_not_depend_on_the_pieces():
 
 def test_a_very_large_text_teaches_by_some_of_its_lines(monkeypatch):
     text = "".join(f"line number {n} of many\n" for n in range(2000))
-    monkeypatch.setattr(module, "LARGEST_LESSON", len(text) // 4)
+    monkeypatch.setattr(vocabulary, "LARGEST_LESSON", len(text) // 4)
     with pytest.warns(Notice, match="one line in 5|one line in 4"):
-        lines = training_lines([text])
+        lines = training_lines([document(text)])
     taught = "".join(lines)
     assert len(taught) <= len(text) // 4 and "number 0 " in taught and "number 199" in taught  # from all parts of it
 
@@ -135,7 +134,7 @@ CODE = "def owl(x):\n    if x:\n        return x\n    y = x\n\n    return y\n\n"
 
 
 def test_a_line_and_its_indentation_begin_with_one_piece():
-    code = Tokenizer.train(CODE)
+    code = Tokenizer.train(CODE, 1024)
     assert [code.pieces[i] for i in code.encode("\n        return x")] == ["\n▁▁▁▁▁▁▁", "▁return", "▁x"]
     for spaces in range(20):  # seen or not
         text = "a:\n" + " " * spaces + "b\n\n" + " " * spaces + "b"
@@ -150,26 +149,52 @@ def test_line_starts_are_those_of_at_least_one_line_in_a_hundred_and_few_where_p
     assert smallest.decode(smallest.encode(CODE)) == CODE
 
 
-def test_a_line_that_sentencepiece_skips_is_said():
-    with pytest.warns(Notice, match="1 lines with the character U\\+2585"):
-        Tokenizer.train(TEXT + "▅ bar\n", 360)
+@pytest.mark.parametrize("sign", ["\u2581", "\u2585"], ids=["U+2581", "U+2585"])
+def test_a_line_with_a_sign_of_sentencepiece_teaches_and_comes_back(sign):
+    """SentencePiece takes U+2581 for a space, and skips training lines with U+2585; progress bars have both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bars = Tokenizer.train(f"quartz {sign}{sign} load\n" * 200, 290)
+    assert any("quartz" in piece for piece in bars.pieces)
+    for text in (sign, f"{sign} ", f" {sign}\n", f"quartz{sign}load", f"{sign}{sign}a{sign}"):
+        assert bars.decode(bars.encode(text)) == text
+        (ids,) = bars.encode_documents([text])
+        assert ids == bars.encode(text, bos=True, eos=True)
+
+
+def test_every_character_of_unicode_comes_back(tokenizer):
+    characters = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(characters), 100_000):
+        text = " ".join(characters[start : start + 100_000])
+        assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_too_large_a_vocabulary_is_lowered_and_said():
-    with pytest.warns(Notice, match="supports .* pieces, so the vocabulary is .* and not 5000"):
+    with pytest.warns(Notice, match="supports .* tokens, so the vocabulary is .* and not 5000"):
         small = Tokenizer.train("ababab\n" * 50, 5000)
     assert SMALLEST_VOCAB < small.vocab_size < 300 and small.decode(small.encode("abc")) == "abc"
 
 
 def test_too_small_a_vocabulary_is_refused():
-    with pytest.raises(TokenizerError, match="at least 261.*found 100"):
-        Tokenizer.train(TEXT, 100)
-    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
-    with pytest.raises(TokenizerError, match="300 different characters.*at least 561, found 400"):
-        Tokenizer.train(many, 400)
+    for bad in (100, 260, 300.0, "many"):
+        with pytest.raises(TokenizerError, match=f"at least 261.*found {bad!r}"):
+            Tokenizer.train(TEXT, bad)
+    assert Tokenizer.train("owl " * 90, 264).vocab_size == 264  # what the message names, and the three letters
+
+
+@pytest.mark.parametrize("size", [261, 262, 300, 560])
+def test_a_vocabulary_smaller_than_the_alphabet_spells_the_rare_characters_in_bytes(size):
+    many = "".join(chr(0x4E00 + n) * (3 if n < 30 else 1) for n in range(300))
+    with pytest.warns(Notice, match=f"{561 - size} characters of text have no token.*vocab_size=561 or more"):
+        small = Tokenizer.train(many, size)
+    assert small.vocab_size == size and small.decode(small.encode(many + " a▁b\n")) == many + " a▁b\n"
+    tokens = small.pieces[259:]
+    assert sum(chr(0x4E00 + n) in tokens for n in range(30)) == min(30, size - 261), "the frequent ones have tokens"
+    if size == SMALLEST_VOCAB:
+        assert len(small.encode(many)) == len(many.encode()), "a token per byte"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Tokenizer.train(many, 561)  # what the message names works
+        warnings.simplefilter("error")
+        Tokenizer.train(many, 561)  # what the notice names
 
 
 def test_training_is_repeatable(tokenizer):
@@ -177,7 +202,7 @@ def test_training_is_repeatable(tokenizer):
 
 
 def test_threads_change_nothing(tokenizer, monkeypatch):
-    monkeypatch.setitem(module.RECIPE, "num_threads", 4)
+    monkeypatch.setitem(vocabulary.RECIPE, "num_threads", 4)
     assert Tokenizer.train(TEXT, 360).fingerprint == tokenizer.fingerprint
 
 
@@ -242,24 +267,44 @@ def test_damaged_files_are_refused(tokenizer, tmp_path):
 
 
 def test_a_very_large_text_is_learned_from_in_part_and_said(monkeypatch):
-    import foundry_lib.text.tokenizer as module
-
-    monkeypatch.setattr(module, "LARGEST_LESSON", 1000)
+    monkeypatch.setattr(vocabulary, "LARGEST_LESSON", 1000)
     with pytest.warns(Notice, match="learns from one line in 3"):
-        lines = training_lines(["a line of text\n" * 150])
+        lines = training_lines([document("a line of text\n" * 150)])
     assert len(lines) == 51  # 150 lines and the last line end make 151 segments, of which every third
 
 
-def test_the_vocabulary_fits_the_text_when_none_is_asked_for():
-    many = "".join(map(chr, range(0x4E00, 0x4E00 + 900))) * 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert Tokenizer.train(many).vocab_size > SMALLEST_VOCAB + 900  # each character is a piece
+def test_the_vocabulary_follows_the_amount_of_text():
+    """A token for each 20 characters, down to bytes. In a long text every character has one, and 512 are left."""
+    rng = random.Random(6)
+    letters = [chr(0x4E00 + n) for n in range(900)]
+    text = "".join(rng.choices(letters, k=40_000))
+    sizes = [Tokenizer.train(text[:n]).vocab_size for n in (5, 2000, 40_000)]
+    assert sizes == [261, 361, 261 + 900 + 512]
+    small = Tokenizer.train(text[:2000])
+    assert small.decode(small.encode(text)) == text
+    frequent = [c for c in letters if text[:2000].count(c) >= 3]
+    assert 100 < len(frequent) and sum(c in small.pieces for c in frequent) == 100
+
+
+def test_the_vocabulary_of_a_small_text_has_no_characters_that_are_hardly_seen():
+    text = "an owl sat in an oak.\n" * 30 + "quartz"
+    tokens = Tokenizer.train(text).pieces[259:]
+    assert "o" in tokens and any(len(token) > 1 for token in tokens) and "z" not in tokens
+
+
+@pytest.mark.parametrize("nothing", ["", [], ["", ""]])
+def test_no_text_is_a_sentence(nothing):
+    with pytest.raises(TokenizerError, match="text is empty, so there is nothing to learn from"):
+        Tokenizer.train(nothing)
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t", "   \n\n  "])
+def test_blank_text_makes_a_tokenizer_of_bytes(blank):
+    bare = Tokenizer.train(blank)
+    assert bare.decode(bare.encode(f"a{blank}b的")) == f"a{blank}b的"
 
 
 def test_documents_in_blocks_are_the_documents_one_by_one(tokenizer, monkeypatch):
-    import foundry_lib.text.tokenizer as module
-
     documents = [TEXT[:700], "one line", "\n\ntwo\n", TEXT[300:900]]
     expected = [i for d in documents for i in tokenizer.encode(d, bos=True, eos=True)]
     for size in (1, 70, 2**20):

@@ -19,7 +19,7 @@ import torch
 from foundry_lib import CheckpointError, ConfigError, CorpusError, FoundryError, MiniLLM, ModelConfig, TrainConfig
 from foundry_lib.commands.train import verdict
 from foundry_lib.paths import LESSONS
-from foundry_lib.text.data import DataLoader
+from foundry_lib.text.loader import DataLoader
 from foundry_lib.training.optimizer import learning_rate, make_optimizer
 from foundry_lib.training.record import Record
 from foundry_lib.training.trainer import Trainer

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..models.attention import causal_attention
-from ..tales.floor import token_words
+from ..text.words import token_words
 from .quality import excess
 
 CLEAR = 0.5  # a head whose largest mean weight on any relation is below this is called spread

@@ -12,8 +12,9 @@ from .. import tales
 from ..config import SampleConfig
 from ..errors import ConfigError
 from ..inference.generation import generate_tokens
-from ..text.data import EVAL_ROWS, padded
+from ..text.loader import EVAL_ROWS, padded
 from ..text.tokenizer import EOS_ID, Tokenizer
+from ..text.words import token_floor
 from ..training.evaluate import token_losses
 from .statistics import wilson
 
@@ -170,7 +171,7 @@ def excess(model, tokenizer: Tokenizer, stories: list) -> Excess:
     """
     if not stories:
         raise ConfigError("There are no tales to compare on; tales.generate gives some.")
-    losses, floor = tale_losses(model, tokenizer, stories), tales.Floor(stories, tokenizer)
+    losses, floor = tale_losses(model, tokenizer, stories), token_floor(stories, tokenizer)
     above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, stories, strict=True)])
     return Excess(
         float(above.mean()),

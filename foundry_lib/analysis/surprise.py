@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import ConfigError, CorpusError
 from ..tales import grammar, prefix_distribution
 from ..tales.walk import MARKS
-from ..text.data import padded
+from ..text.loader import padded
 from ..text.tokenizer import EOS_ID, Tokenizer
 from ..training.evaluate import token_losses
 

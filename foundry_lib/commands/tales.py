@@ -1,34 +1,36 @@
 """The tales from the command line.
 
 python -m foundry_lib tales write en 3            # three tales
-python -m foundry_lib tales judge my_tales.txt    # a tale a line: valid, or which rule breaks where
+python -m foundry_lib tales judge my_tales.txt    # one tale per line: valid, or which rule breaks where
 python -m foundry_lib tales facts                 # what data/README.md says of the two languages
 """
 
 import argparse
 import math
-import sys
 
-from ..errors import FoundryError
-from ..tales import Floor, generate, parse
+from ..console import run_command
+from ..tales import LANGUAGES, generate, language_of, parse
 from ..text.corpus import MANY_TALES, read_corpus, told
 from ..text.tokenizer import Tokenizer
+from ..text.words import token_floor
+
+N_FACTS = 2000  # tales that the facts are counted over
 
 
 def facts(language: str) -> dict[str, str]:
-    """Counts and floor of a language, over 2,000 tales; the floor of the text itself is exact for each tale."""
-    found = generate(language, 0, 2000)
-    words = [word for tale in found for word in tale.words if word.isalnum()]
-    ruled = sum(rule is not None for tale in found for rule in tale.rules)
-    nats = -math.fsum(tale.log_prob for tale in found)
-    tokenizer = Tokenizer.train(told(language, 2000), None)
-    floor = Floor(found, tokenizer)
-    characters = sum(len(tale.text) for tale in found)
+    """Counts and floor of a language, over 2,000 tales. The probability of each tale is exact."""
+    tales = generate(language, 0, N_FACTS)
+    words = [word for tale in tales for word in tale.words if word.isalnum()]
+    ruled = sum(rule is not None for tale in tales for rule in tale.rules)
+    nats = -math.fsum(tale.log_prob for tale in tales)
+    tokenizer = Tokenizer.train(told(language, N_FACTS))
+    floor = token_floor(tales, tokenizer)
+    characters = sum(len(tale.text) for tale in tales)
     return {
-        "words a tale": f"{len(words) / len(found):.0f}",
+        "words a tale": f"{len(words) / len(tales):.0f}",
         "different words": f"{len(set(words)):,}",
         "words that a rule fixes": f"{ruled / len(words):.0%}",
-        "floor, nats a tale": f"{nats / len(found):.1f}",
+        "floor, nats a tale": f"{nats / len(tales):.1f}",
         "floor, bits a character": f"{nats / math.log(2) / characters:.3f}",
         "floor, nats a token": f"{floor.nats:.3f}",
         "forgets the story, nats a token": f"{floor.forgetful:.3f}",
@@ -44,33 +46,42 @@ def facts_table() -> str:
     return "\n".join(["| | tales-en | tales-zh |", "| --- | --- | --- |", *rows])
 
 
+def judge(file: str, language: str | None) -> int:
+    """Print a verdict on each line of a file; the exit code is 0 if all are tales.
+
+    language: None recognises it, line by line.
+    """
+    text = str(read_corpus(file).documents[0])
+    lines = [line for line in text.splitlines() if line.strip()]
+    verdicts = [parse(line, language or language_of(line)) for line in lines]
+    for number, verdict in enumerate(verdicts, 1):
+        print(f"{number:4d}  {'valid' if verdict.valid else verdict.message}")
+    print(f"{sum(verdict.valid for verdict in verdicts)} of {len(verdicts)} are tales")
+    return 0 if all(verdict.valid for verdict in verdicts) else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m foundry_lib tales", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     actions = parser.add_subparsers(dest="action", required=True)
     write = actions.add_parser("write", help="print tales")
-    write.add_argument("language", choices=["en", "zh"])
+    write.add_argument("language", choices=LANGUAGES)
     write.add_argument("n", type=int, nargs="?", default=1)
     write.add_argument("--seed", type=int, default=0)
-    judge = actions.add_parser("judge", help="judge a file, a tale a line")
-    judge.add_argument("file")
-    judge.add_argument("--language", choices=["en", "zh"], default="en")
+    judging = actions.add_parser("judge", help="judge a file, one tale per line")
+    judging.add_argument("file")
+    judging.add_argument("--language", choices=LANGUAGES, help="by default the language of each line")
     actions.add_parser("facts", help="counts and floors of both languages")
     args = parser.parse_args(arguments)
-    try:
-        if args.action == "write":
-            print("\n".join(tale.text for tale in generate(args.language, args.seed, args.n)))
-        elif args.action == "facts":
+
+    def act() -> int | None:
+        if args.action == "judge":
+            return judge(args.file, args.language)
+        if args.action == "facts":
             print(facts_table())
         else:
-            lines = [line for line in str(read_corpus(args.file).documents[0]).splitlines() if line.strip()]
-            verdicts = [parse(line, args.language) for line in lines]
-            for number, verdict in enumerate(verdicts, 1):
-                print(f"{number:4d}  {'valid' if verdict.valid else verdict.message}")
-            print(f"{sum(verdict.valid for verdict in verdicts)} of {len(verdicts)} are tales")
-            return 0 if all(verdict.valid for verdict in verdicts) else 1
-    except FoundryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+            print("\n".join(tale.text for tale in generate(args.language, args.seed, args.n)))
+        return None
+
+    return run_command(act)

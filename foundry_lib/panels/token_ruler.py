@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..errors import TokenizerError
 from ..text.corpus import Corpus, read_corpus
-from ..text.tokenizer import SMALLEST_VOCAB, Tokenizer
+from ..text.tokenizer import Tokenizer
+from ..text.vocabulary import SMALLEST_VOCAB
 from .controls import Choice, Words
 from .panel import Panel
 from .picture import Boxes, Picture

@@ -13,7 +13,11 @@ PHRASE = re.compile(r"<([^<>{}]+)>")
 
 
 def words(text) -> list[str]:
-    """The entries of a list: a string is parted at | where it has one, else at spaces."""
+    """The entries of a list. A string is cut at | where it has one, else at spaces.
+
+    >>> words("red blue"), words("By the sea | Above a bakery")
+    (['red', 'blue'], ['By the sea', 'Above a bakery'])
+    """
     if not isinstance(text, str):
         return list(text)
     return [" ".join(entry.split()) for entry in text.split("|")] if "|" in text else text.split()
@@ -23,11 +27,11 @@ def words(text) -> list[str]:
 class Grammar:
     """One language of the tales.
 
-    lists: name → words, the commonest first; of an entry of several words the first must say which it is.
+    lists: name → words, the most common first. The first word of an entry of several words must identify it.
     tables: name → {word: word}.
-    scenes: name → sentences, the commonest first; `<X>` in them stands for the phrase of that name.
+    scenes: name → sentences, the most common first; `<X>` in them is replaced by the phrase of that name.
     rules: rule → the variables and tables it governs.
-    messages: rule → what to say of a broken one. spaced: whether words are parted by spaces.
+    messages: rule → the sentence for a broken one. spaced: whether there are spaces between words.
     """
 
     language: str
@@ -52,7 +56,7 @@ class Grammar:
                 first, *rest = entry.split()
                 if self.tails.setdefault(first, tuple(rest)) != tuple(rest):
                     raise FoundryError(f"Two entries begin with {first!r}, one of them in {name!r}; reword one.")
-        scenes = {name: [self.spelled_out(one) for one in told] for name, told in self.scenes.items()}
+        scenes = {name: [self.spelled_out(one) for one in sentences] for name, sentences in self.scenes.items()}
         object.__setattr__(self, "scenes", scenes)
         for sentences in scenes.values():
             for token in " ".join(sentences).split():
@@ -60,34 +64,36 @@ class Grammar:
                     self.declare(slot(self, token[1:-1]))
 
     def spelled_out(self, sentence: str) -> str:
+        """A sentence with its phrases filled in."""
         return PHRASE.sub(lambda match: self.phrases[match[1]], sentence)
 
-    def declare(self, found):
-        if isinstance(found, Someone):
-            first, second = found.arg.split("|")
-            self.shares[found.var] = {first: FAVOUR, second: 1 - FAVOUR}
-        elif isinstance(found, Other):
-            first, second = self.shares[found.arg]
-            self.shares[found.var] = {first: 1 - FAVOUR, second: FAVOUR}
-        elif isinstance(found, (Choose, Dependent)):
-            self.sources.setdefault(found.var, found)
+    def declare(self, filler):
+        """Note what fills a variable, for `marginal`."""
+        if isinstance(filler, Someone):
+            first, second = filler.arg.split("|")
+            self.shares[filler.var] = {first: FAVOUR, second: 1 - FAVOUR}
+        elif isinstance(filler, Other):
+            first, second = self.shares[filler.arg]
+            self.shares[filler.var] = {first: 1 - FAVOUR, second: FAVOUR}
+        elif isinstance(filler, (Choose, Dependent)):
+            self.sources.setdefault(filler.var, filler)
 
     @property
     def numbers(self) -> list:
         return self.lists["numbers"]
 
     def rule_of(self, name: str) -> str | None:
-        """The rule that governs a variable or a table: by its last part, without a final digit."""
+        """The rule that governs a variable or a table, by its last part without a final digit."""
         name = name.rpartition(".")[2].rstrip("0123456789")
         return next((rule for rule, names in self.rules.items() if name in names.split()), None)
 
     def marginal(self, var: str) -> dict:
-        """How probable each word is as the value of `var`, to someone who has forgotten the story."""
+        """The probability of each word as the value of `var`, for the no-memory baseline."""
         root, dot, rest = var.partition(".")
         if root in self.shares:
             return mixed((p, self.marginal(who + dot + rest)) for who, p in self.shares[root].items())
         if var not in self.sources:
-            raise FoundryError(f"No sentence fills {{{var}}}; write {{{var}=a list}} where it is first told.")
+            raise FoundryError(f"No sentence fills {{{var}}}; write {{{var}=a list}} where the word comes first.")
         return self.sources[var].marginal()
 
     def is_held_out(self, owner: str, thing: str) -> bool:
@@ -106,7 +112,7 @@ class Grammar:
         return held_out is None or held_out == self.is_held_out(owner, word)
 
     def next_words(self, done: tuple) -> Node | None:
-        """The tree of everything that may follow the scenes already told; None when the tale is over."""
+        """The tree of everything that may follow the scenes so far; None when the tale is over."""
         if done not in self.nodes:
             items = [
                 (share * weight, tuple(sentence.split()), scene)
@@ -117,5 +123,5 @@ class Grammar:
         return self.nodes[done]
 
     def with_(self, **changes) -> "Grammar":
-        """A copy with each dict given laid over the old one: `with_(lists={"colours": "red blue"})`."""
+        """A copy, with some entries of its dicts replaced or added: `with_(lists={"colours": "red blue"})`."""
         return replace(self, **{name: {**getattr(self, name), **new} for name, new in changes.items()})

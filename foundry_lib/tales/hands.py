@@ -1,4 +1,4 @@
-"""What leads a walk through the grammar: a Writer draws the next word, a Reader finds it in a text."""
+"""Who picks the words of a walk through the grammar: a Writer draws the next word, a Reader reads it in a text."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ WORD = re.compile(r"[^\W\d_]+|\S")
 
 
 class Lost(Exception):
-    """The text cannot be read on: only `options` were possible, words with their probabilities."""
+    """The text does not go on like a tale. options: the words that were possible, with their probabilities."""
 
     def __init__(self, options):
         self.options = options
@@ -16,7 +16,7 @@ class Lost(Exception):
 
 @dataclass
 class Break:
-    """One broken rule: at word `index`, `found` stands where the story implies `expected`."""
+    """One broken rule: word `index` of the text is `found`, where the story implies `expected`."""
 
     rule: str
     index: int
@@ -25,13 +25,13 @@ class Break:
 
 
 class Writer:
-    """Draws each word, by `random.random` alone: its numbers are the same in every Python."""
+    """Draws each word. It only uses `random.random`, whose numbers are the same in every Python."""
 
     def __init__(self, seed: Random):
         self.random = seed.random
 
     def run(self, words):
-        """The certain words need no drawing."""
+        """Nothing: certain words are not drawn."""
 
     def pick(self, options, node, index):
         point = self.random()
@@ -43,13 +43,17 @@ class Writer:
 
 
 class Reader:
-    """Finds each word in a text. A wrong word after which the sentence can go on is noted in `breaks`."""
+    """Reads each word in a text. A wrong word after which the sentence can go on is added to `breaks`.
+
+    text: words, or the characters of a language without spaces. at: position of the next word in it.
+    """
 
     def __init__(self, text, spaced):
         self.text = WORD.findall(text) if spaced else "".join(text.split())
         self.spaced, self.at, self.breaks = spaced, 0, []
 
     def run(self, words):
+        """Read words that are certain. Raises Lost at the first that differs."""
         text, at = self.text, self.at
         if self.spaced:
             self.at = at + len(words)
@@ -61,13 +65,13 @@ class Reader:
             if text.startswith(joined, at):
                 return
         self.at = at
-        for word in words:  # go to the first that differs
+        for word in words:  # up to the first that differs
             if self.next_in((word,)) is None:
                 raise Lost({word: 1.0})
             self.step(word)
 
     def next_in(self, words):
-        """The word of `words` that comes next in the text; None when there is none."""
+        """The word of `words` that comes next in the text; None if none of them does."""
         if self.spaced:
             word = self.text[self.at] if self.at < len(self.text) else None
             return word if word in words else None
@@ -81,21 +85,23 @@ class Reader:
         self.at += 1 if self.spaced else len(word)
 
     def pick(self, options, node, index):
+        """The next word. For a word that breaks a rule, the word that the rule asks for, if there is only one."""
         word = self.next_in(options)
-        if word is None:
-            found = self.next_in(node.edges)
-            rule = node.rule_of(found)
-            if rule is None:
-                raise Lost(options)
-            expected = [possible for possible in options if node.rule_of(possible) == rule]
-            self.breaks.append(Break(rule, index, "/".join(expected), found))
-            if len(options) > 1:  # which of them was meant? what follows depends on it
-                raise Lost(options)
-            self.step(found)
-            return expected[0]
-        self.step(word)
-        return word
+        if word is not None:
+            self.step(word)
+            return word
+        wrong = self.next_in(node.edges)
+        rule = node.rule_of(wrong)
+        if rule is None:
+            raise Lost(options)
+        expected = [possible for possible in options if node.rule_of(possible) == rule]
+        self.breaks.append(Break(rule, index, "/".join(expected), wrong))
+        if len(options) > 1:  # which of them was meant? The rest of the tale depends on it
+            raise Lost(options)
+        self.step(wrong)
+        return expected[0]
 
     @property
     def rest(self):
+        """What was not read yet."""
         return self.text[self.at :]

@@ -1,8 +1,7 @@
-"""Which scene may follow, and how probably: the plot, the same in both languages.
+"""The plot: which scene may follow, with its probability. It is the same in both languages.
 
-Two friends, each with a thing, want something and set out. They learn a spell, or give a present away, or
-both. Things happen, with a falling chance of one more. Then the present comes back, the spell is needed, and
-the tale ends.
+Two friends, each with a thing, want something and set out. They learn a spell, or give a present away, or both. Things
+happen; the chance of one more falls each time. Then the present comes back, the spell is needed, and the tale ends.
 """
 
 OPENING = ("hero", "friend", "quest", "pack")
@@ -14,7 +13,11 @@ PAYOFFS = {"gift": "ask", "spell": "chant"}  # what each setup leads to, in this
 
 
 def next_scenes(done: tuple) -> dict[str, float]:
-    """Scene → probability, after the scenes told so far (every event counts as "event"). Empty at the end."""
+    """Scene → probability, after the scenes so far, in which every event is called "event". Empty at the end.
+
+    >>> next_scenes(("hero",)), next_scenes(("hero", "friend", "quest", "pack"))
+    ({'friend': 1.0}, {'spell': 0.6, 'gift': 0.4})
+    """
     if len(done) < len(OPENING):
         return {OPENING[len(done)]: 1.0}
     last = done[-1]

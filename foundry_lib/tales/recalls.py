@@ -1,4 +1,4 @@
-"""The slots that ask for what the story has said, and the reading of `{...}`. `slots` lists all kinds."""
+"""The slots that ask for an earlier word of the story, and the reading of `{...}`. `slots` lists all kinds."""
 
 import re
 
@@ -6,7 +6,7 @@ from ..errors import FoundryError
 from .slots import Choose, Next, Slot, Smaller, mixed
 
 SLOT = re.compile(r"(?P<var>[\w.]+)((?P<op>[=~<>!+-])(?P<arg>[\w.|]+)(/(?P<owner>[\w.]+))?)?$")
-FAVOUR = 0.55  # how likely `{X=A|B}` is A
+FAVOUR = 0.55  # the probability that `{X=A|B}` is A
 
 
 class Someone(Slot):

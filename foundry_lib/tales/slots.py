@@ -1,27 +1,28 @@
-"""The holes of a sentence: `{A=heroes}` fills one, `{A}` asks for what filled it.
+"""The slots of a sentence: `{A=heroes}` fills one, `{A}` asks for the word that filled it.
 
 | written           | the word that comes next                                                       |
 |-------------------|--------------------------------------------------------------------------------|
-| `{A=heroes}`      | any word of the list `heroes`; from here on the tale remembers it as `A`       |
+| `{A=heroes}`      | any word of the list `heroes`; the tale then remembers it as `A`               |
 | `{t=things/A}`    | any word of `things` that may go with `A`: see `Grammar.may_pair`              |
-| `{q>p}`           | nearly always one of the five that follow `p` in its list, which is a ring     |
+| `{q>p}`           | nearly always one of the five words after `p` in its list, which is a ring     |
 | `{m<n}`           | a number smaller than `n`                                                      |
 | `{X=A|B}`         | the name of `A` or of `B`; `X` then means that one (`{X.colour}`, `{X~he}`)    |
 | `{Y!X}`           | the other one                                                                  |
 | `{A}` `{A.thing}` | the word remembered                                                            |
-| `{A~he}`          | what the table `he` says about it                                              |
+| `{A~he}`          | the entry of the table `he` for it                                             |
 | `{n+m}` `{n-m}`   | the sum, the difference                                                        |
 
-Every slot says three things. `options`: the words that the story so far allows, with their probabilities.
-`marginal`: the probabilities for someone who knows the grammar and has forgotten the story. `bind`: what to
-remember of the choice.
+Every slot has three methods. `options`: the words that the story so far allows, with their probabilities. `marginal`:
+the probabilities for the no-memory baseline, a reader who knows the grammar and remembers nothing of the story. `bind`:
+remember the choice.
 """
 
-RING = (0.36, 0.25, 0.17, 0.13, 0.09)  # how likely each of the next five of a ring is
-STRAY = 0.02  # how likely the choice ignores the ring
+RING = (0.36, 0.25, 0.17, 0.13, 0.09)  # the probability of each of the next five of a ring
+STRAY = 0.02  # the probability that the choice ignores the ring
 
 
 def normalised(weights: dict) -> dict:
+    """The weights, divided by their sum."""
     total = sum(weights.values())
     return {word: weight / total for word, weight in weights.items()}
 
@@ -53,12 +54,12 @@ class Slot:
         self.cache = {}
 
     def meant(self, memory):
-        """The word remembered; `X.colour` is `A.colour` once X means A."""
+        """The word remembered. `X.colour` is `A.colour` where X means A."""
         root = memory.get("@" + self.root)
         return memory[self.var if root is None else root + self.rest]
 
     def bind(self, memory, word):
-        """Remember nothing: a word that was asked for is known already."""
+        """Remember nothing: the word is remembered already."""
 
 
 class Choose(Slot):
@@ -71,7 +72,7 @@ class Choose(Slot):
         return self.cache[key]
 
     def allowed(self, owner, held_out):
-        """What may go with this word; of things the trained (False), the held-out (True) or all (None)."""
+        """The words that may go with this owner. held_out: of things False gives those of training tales, None all."""
         weights, may_pair = self.grammar.weights[self.arg], self.grammar.may_pair
         return normalised({word: w for word, w in weights.items() if may_pair(owner, word, held_out)})
 
@@ -90,30 +91,30 @@ class Dependent(Slot):
     """A free choice whose possibilities depend on one earlier word."""
 
     def options(self, memory):
-        known = memory[self.arg]
-        if known not in self.cache:
-            self.cache[known] = self.given(known)
-        return self.cache[known]
+        earlier = memory[self.arg]
+        if earlier not in self.cache:
+            self.cache[earlier] = self.given(earlier)
+        return self.cache[earlier]
 
     def marginal(self):
-        return mixed((p, self.given(known)) for known, p in self.grammar.marginal(self.arg).items())
+        return mixed((p, self.given(earlier)) for earlier, p in self.grammar.marginal(self.arg).items())
 
     def bind(self, memory, word):
         memory[self.var] = word
 
 
 class Next(Dependent):
-    def given(self, known):
+    def given(self, earlier):
         source = self.grammar.sources[self.arg]
         while isinstance(source, Next):
             source = self.grammar.sources[source.arg]
         ring = self.grammar.lists[source.arg]
-        start = ring.index(known) + 1
-        rare = STRAY / len(ring)  # any other may follow too, so that a small leak of probability breaks no rule
+        start = ring.index(earlier) + 1
+        rare = STRAY / len(ring)  # any other word may follow too, so that a model with a small error breaks no rule
         near = {ring[(start + step) % len(ring)]: (1 - STRAY) * p for step, p in enumerate(RING)}
         return {word: rare + near.get(word, 0.0) for word in ring}
 
 
 class Smaller(Dependent):
-    def given(self, known):
-        return skewed(self.grammar.numbers[: self.grammar.numbers.index(known)])
+    def given(self, earlier):
+        return skewed(self.grammar.numbers[: self.grammar.numbers.index(earlier)])

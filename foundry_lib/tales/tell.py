@@ -1,4 +1,4 @@
-"""What others use: generate tales, judge a text, weigh it word by word, ask what may come next."""
+"""What others use: generate tales, judge a text, its exact probability, the true distribution of the next word."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -15,12 +15,12 @@ LANGUAGES = {"en": "english", "zh": "chinese"}
 
 
 @cache
-def _built_in(language):
+def _built_in(language: str) -> Grammar:
     return import_module(f".{LANGUAGES[language]}", __package__).GRAMMAR
 
 
-def grammar(language="en") -> Grammar:
-    """The grammar of a language, "en" or "zh"; a Grammar of your own is returned as it is."""
+def grammar(language: str | Grammar = "en") -> Grammar:
+    """The grammar of a language, "en" or "zh". A Grammar of your own is returned as it is."""
     if isinstance(language, Grammar):
         return language
     if language not in LANGUAGES:
@@ -28,63 +28,75 @@ def grammar(language="en") -> Grammar:
     return _built_in(language)
 
 
-def generate(language="en", seed: int = 0, n: int = 1, held_out: bool = False) -> list[Tale]:
-    """n tales. The same seed gives the same tales on every platform, and a larger n only adds to them.
+def language_of(text: str) -> str:
+    """The language of a text, "en" or "zh": "zh" where more characters are Chinese than Latin letters.
 
-    held_out: False tells training tales. True tells tales in which each friend has a thing that this friend
-    has in no training tale; otherwise they are the same.
+    >>> language_of("从前有个勇敢的小明"), language_of("Once there was Brave Ann")
+    ('zh', 'en')
+    """
+    chinese = sum("\u4e00" <= character <= "\u9fff" for character in text)
+    return "zh" if chinese > sum(character.isascii() and character.isalpha() for character in text) else "en"
+
+
+def generate(language: str | Grammar = "en", seed: int = 0, n: int = 1, held_out: bool = False) -> list[Tale]:
+    """n tales. The same seed gives the same tales on every platform, and a larger n adds to them.
+
+    held_out: False gives training tales. True gives tales in which each friend has a thing that this friend has in no
+    training tale. Everything else is the same.
     """
     return list(tell(language, seed, n, held_out))
 
 
-def tell(language="en", seed: int = 0, n: int = 1, held_out: bool = False) -> Iterator[Tale]:
+def tell(language: str | Grammar = "en", seed: int = 0, n: int = 1, held_out: bool = False) -> Iterator[Tale]:
     """The tales of `generate`, one after the other."""
-    told, hand = grammar(language), Writer(Random(seed))
+    rules, writer = grammar(language), Writer(Random(seed))
     for _ in range(n):
-        yield walk(told, hand, held_out)
+        yield walk(rules, writer, held_out)
 
 
-def parse(text: str, language="en") -> Verdict:
+def parse(text: str, language: str | Grammar = "en") -> Verdict:
     """Judge a text: whether it is a tale, and if not, which rule it breaks first, and where."""
     return judge(text, grammar(language))
 
 
-def _tale(text, language) -> Tale:
+def _tale(text: str, language: str | Grammar) -> Tale:
     verdict = parse(text, language)
     if not verdict.valid:
         raise CorpusError(f"This is not one of the tales, so it has no probability: {verdict.message}.")
     return verdict.tale
 
 
-def log_prob(text: str, language="en") -> float:
+def log_prob(text: str, language: str | Grammar = "en") -> float:
     """The exact natural logarithm of a tale's probability. Raises CorpusError for any other text."""
     return _tale(text, language).log_prob
 
 
-def forgetful_log_probs(text: str, language="en") -> list[float]:
-    """Per word, the log-probability for a reader who knows the grammar but forgets the story."""
+def forgetful_log_probs(text: str, language: str | Grammar = "en") -> list[float]:
+    """For each word, the log-probability by the no-memory baseline: it knows the grammar and remembers no story."""
     return _tale(text, language).forgetful_log_probs
 
 
-def prefix_distribution(text: str, language="en") -> dict[str, float]:
+def prefix_distribution(text: str, language: str | Grammar = "en") -> dict[str, float]:
     """The true distribution of the next word after `text`, the beginning of a tale; {"": 1.0} after its end.
 
-    An unfinished last word narrows it to the words that begin so.
-    Raises CorpusError if no tale begins like this.
+    An unfinished last word leaves only the words that begin with it. Raises CorpusError if no tale begins like this.
+
+    >>> prefix_distribution("Once there was Brave Ann with")
+    {'her': 1.0}
     """
-    told = grammar(language)
+    rules = grammar(language)
     for held_out in (False, True, None):
-        reader = Reader(text, told.spaced)
+        reader = Reader(text, rules.spaced)
         try:
-            walk(told, reader, held_out)
+            walk(rules, reader, held_out)
             options = {"": 1.0}
         except Lost as lost:
             options = lost.options
         rest = reader.rest if isinstance(reader.rest, str) else " ".join(reader.rest)
-        if rest and told.spaced and text[-1:].isspace():
+        if rest and rules.spaced and text[-1:].isspace():
             rest += " "
-        begun = {word: p for word, p in options.items() if word.startswith(rest)}
-        if begun and not reader.breaks:
-            total = sum(begun.values())
-            return {word: p / total for word, p in begun.items()}
+        possible = {word: p for word, p in options.items() if word.startswith(rest)}
+        if possible and not reader.breaks:
+            total = sum(possible.values())
+            return {word: p / total for word, p in possible.items()}
     raise CorpusError(f"No tale begins like this; it goes wrong at {rest[:20]!r}. parse(text) tells why.")

@@ -1,7 +1,7 @@
 """All sentences that may come next, merged into a tree of words.
 
-Where two sentences part, the next word tells which one it is. So a text has one derivation, and the probability
-of each word is known when that word is read. A grammar for which this is not so is refused.
+Where two sentences differ, the next word tells which one it is. So a text has one derivation, and the probability of
+each word is known as soon as it is read. A grammar that is ambiguous is refused.
 """
 
 from ..errors import FoundryError
@@ -9,7 +9,10 @@ from .recalls import slot
 
 
 class Node:
-    """A place in the tree: first `run`, words that are certain, then a choice, or the end of `scene`."""
+    """A node of the tree: first `run`, words that are certain, then a choice, or the end of `scene`.
+
+    edges: word → its slot or None, the next node, and the probability for the no-memory baseline.
+    """
 
     def __init__(self, grammar, items):
         run = []
@@ -34,40 +37,40 @@ class Node:
                 raise FoundryError(f"In {scene!r} one sentence is the beginning of another; reword one.")
             share, child = sum(weight for weight, *_ in group) / total, Node(grammar, group)
             if token.startswith("{"):
-                found = slot(grammar, token[1:-1])
-                marginal = found.marginal()
-                self.slots.append((share, found))
+                filler = slot(grammar, token[1:-1])
+                marginal = filler.marginal()
+                self.slots.append((share, filler))
             else:
-                found, marginal = None, {token: 1.0}
+                filler, marginal = None, {token: 1.0}
                 self.fixed[token] = share
             for word, p in marginal.items():
                 if word in self.edges:
                     raise FoundryError(f"In {group[0][2]!r} two sentences go on with {word!r}; reword one.")
-                self.edges[word] = found, child, share * p
+                self.edges[word] = filler, child, share * p
         if not grammar.spaced:
             self.refuse_beginnings()
         self.only = self.slots[0][1] if len(self.slots) == 1 and not self.fixed else None
 
     def rule_of(self, word) -> str | None:
         """The rule that may forbid this word here; None for a free choice and for an unknown word."""
-        found = self.edges.get(word, (None,))[0]
-        return found and found.rule
+        filler = self.edges.get(word, (None,))[0]
+        return filler and filler.rule
 
     def refuse_beginnings(self):
-        """Without spaces a text can be cut into words in one way only if no possible word begins another."""
+        """Refuse two possible words of which one begins the other: without spaces a text could be cut in two ways."""
         for word in self.edges:
             for length in range(1, len(word)):
                 if word[:length] in self.edges:
                     raise FoundryError(f"{word[:length]!r} begins {word!r}, and both may follow; rename one.")
 
     def options(self, memory) -> dict:
-        """Every possible next word with its probability, given what the tale has said so far."""
+        """Every possible next word with its probability, given the story so far."""
         if self.only is not None:
             return self.only.options(memory)
         if not self.slots:
             return self.fixed
         possible = dict(self.fixed)
-        for share, found in self.slots:
-            for word, p in found.options(memory).items():
+        for share, filler in self.slots:
+            for word, p in filler.options(memory).items():
                 possible[word] = share * p
         return possible

@@ -1,4 +1,4 @@
-"""The parser's judgement of a text, in a sentence that names the rule and the place."""
+"""The parser's judgement of a text, in a sentence that names the rule and the sentence of the text."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ STOPS = set(".!?。！？")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `parse` says of a text.
+    """The judgement of `parse`.
 
-    valid: whether it is a tale. If not: `rule` is the first broken rule ("grammar" where no sentence goes on
-    like this), `sentence` (from 1) and `word` (its index) say where, and `message` says it in words.
-    tale: the tale, if it is one.
-    asked, kept: per rule, how often the text had to keep it and how often it did, as far as it could be read.
+    valid: whether the text is a tale. rule: the first broken rule, "grammar" where no sentence goes on like this, None
+    for a tale. message: the same as a sentence. sentence, word: where the rule is broken, the number of the sentence,
+    from 1, and the index of the word.
+    tale: the tale, if the text is one.
+    asked, kept: for each rule, how often the text had to keep it and how often it did, as far as it could be read.
     """
 
     valid: bool
@@ -29,7 +30,8 @@ class Verdict:
     kept: Counter
 
 
-def judge(text, grammar) -> Verdict:
+def judge(text: str, grammar) -> Verdict:
+    """Read a text as a training tale, then as one with held-out pairs, then with any pairs."""
     for held_out in (False, True, None):
         tale = Tale(grammar.language, held_out, grammar.spaced)
         reader, lost = Reader(text, grammar.spaced), None
@@ -41,37 +43,39 @@ def judge(text, grammar) -> Verdict:
                 continue
         break
     words, asked = tale.words, Counter(rule for rule in tale.rules if rule)
-    asked.update(broken.rule for broken in reader.breaks if broken.index == len(words))  # the one that ended it
+    asked.update(broken.rule for broken in reader.breaks if broken.index == len(words))  # the one that ended the walk
     kept = asked - Counter(broken.rule for broken in reader.breaks)
     if reader.breaks:
         first = reader.breaks[0]
-        place = sentence(words, first.index)
+        number = sentence(words, first.index)
         message = grammar.messages.get(first.rule, grammar.messages["rule"]).format(
-            expected=first.expected, found=first.found, sentence=place, rule=first.rule
+            expected=first.expected, found=first.found, sentence=number, rule=first.rule
         )
-        return Verdict(False, first.rule, message, place, first.index, None, asked, kept)
-    place = sentence(words, len(words))
+        return Verdict(False, first.rule, message, number, first.index, None, asked, kept)
+    number = sentence(words, len(words))
     if lost is not None:
         found = next_word(reader)
         kind = "unfinished" if not found else "grammar" if words else "begin"
         message = grammar.messages[kind].format(
-            found=found, sentence=place, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
+            found=found, sentence=number, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
         )
-        return Verdict(False, "grammar", message, place, len(words), None, asked, kept)
+        return Verdict(False, "grammar", message, number, len(words), None, asked, kept)
     if reader.rest:
-        message = grammar.messages["more"].format(found=next_word(reader), sentence=place)
-        return Verdict(False, "grammar", message, place, len(words), None, asked, kept)
-    return Verdict(True, None, grammar.messages["valid"], place, len(words), tale, asked, kept)
+        message = grammar.messages["more"].format(found=next_word(reader), sentence=number)
+        return Verdict(False, "grammar", message, number, len(words), None, asked, kept)
+    return Verdict(True, None, grammar.messages["valid"], number, len(words), tale, asked, kept)
 
 
-def sentence(words, index):
+def sentence(words, index) -> int:
+    """The number of the sentence, from 1, that word `index` is in."""
     return 1 + sum(word in STOPS for word in words[:index])
 
 
-def next_word(reader):
+def next_word(reader) -> str:
+    """The first word that was not read, or four characters of a language without spaces."""
     return "".join(reader.rest[:1] if reader.spaced else reader.rest[:4])
 
 
 def stopped_at_a_pair(reader, lost, grammar):
-    """Whether the reader was lost at a thing that this owner may have in tales of the other kind."""
+    """Whether the text goes wrong at a thing that this owner may have in tales of the other kind."""
     return bool(set(lost.options) & set(grammar.lists["things"])) and reader.next_in(grammar.lists["things"])

@@ -1,4 +1,4 @@
-"""One walk through the grammar serves all; who chooses the words, a Writer or a Reader, is in `hands`."""
+"""Generation and parsing share one walk. A Writer draws the next word, a Reader reads it from a text."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,10 +10,13 @@ MARKS = set(".,!?:;")
 
 @dataclass
 class Tale:
-    """One tale. Probabilities are natural logarithms; the lists run along `words`; `log_prob` is the sum.
+    """One tale. Probabilities are natural logarithms; each list has one entry per word.
 
-    rules: the rule that fixes each word, None where the word was free or certain ("glue").
-    forgetful_log_probs: what a reader pays who knows the grammar but has forgotten the story.
+    word_log_probs: of each word, given the story so far; `log_prob` is their sum.
+    forgetful_log_probs: of each word, for the no-memory baseline, which knows the grammar and not the story.
+    rules: the rule that fixes each word; None where the word was a free choice or certain.
+    scenes: name of each scene and the index of its first word. memory: what each slot holds, by its name.
+    held_out: whether the friends have things that they have in no training tale.
     """
 
     language: str
@@ -32,7 +35,7 @@ class Tale:
 
     @property
     def parts(self) -> list[str]:
-        """The text cut after each word; a space belongs to the word behind it."""
+        """The text cut after each word. A space belongs to the word after it."""
         return parts(self.words, self.spaced)
 
     @property
@@ -41,7 +44,7 @@ class Tale:
 
     @property
     def derivation(self) -> str:
-        """Scene by scene, each with its words; a retrieved word is followed by its rule."""
+        """Line by line, a scene and its words. A word that a rule fixes has the rule in brackets."""
         lines, ends = [], [start for _, start in self.scenes[1:]] + [len(self.words)]
         for (scene, start), end in zip(self.scenes, ends, strict=True):
             pairs = zip(self.words[start:end], self.rules[start:end], strict=True)
@@ -51,14 +54,21 @@ class Tale:
 
 
 def parts(words, spaced: bool) -> list[str]:
-    """The words as they stand in running text: where words are spaced, each but the first and a mark has a space."""
+    """The words as running text has them: with `spaced`, each has a space before it, except the first and marks.
+
+    >>> parts(["They", "met", "a", "duck", "."], spaced=True)
+    ['They', ' met', ' a', ' duck', '.']
+    """
     if not spaced:
         return list(words)
     return [word if index == 0 or word in MARKS else " " + word for index, word in enumerate(words)]
 
 
 def walk(grammar, hand, held_out=False, tale=None) -> Tale:
-    """Tell one tale with `hand`, a Writer or a Reader; a `tale` given is filled as far as the walk comes."""
+    """One tale. `hand`, a Writer or a Reader, picks each word; a Reader raises Lost where its text goes wrong.
+
+    tale: an empty tale to fill, for a caller who wants what was read before the text went wrong.
+    """
     tale = Tale(grammar.language, held_out, grammar.spaced) if tale is None else tale
     memory, words, rules = tale.memory, tale.words, tale.rules
     logs, forgetful, done, log = tale.word_log_probs, tale.forgetful_log_probs, (), math.log

@@ -1,1 +1,1 @@
-"""Text to batches. Read corpus, tokenizer, then data; baselines are losses to compare with."""
+"""Text to batches. Read corpus, split, tokenizer, tokens, loader; baselines are losses to compare with."""

@@ -1,19 +1,13 @@
-"""Text ↔ token ids, without loss: SentencePiece's byte-pair encoding with every setting that would lose text undone.
+"""Text ↔ token ids, without loss: every string comes back as it went in.
 
-Its defaults are made for translation: they fold full-width letters, drop newlines and double spaces, put a space in
-front, and silently skip training lines of more than 4,192 bytes. Here every string comes back as it went in.
-(One exception: SentencePiece writes a space as U+2581, so a U+2581 in the text comes back as a space.)
+What the vocabulary does not hold is spelled in bytes, one token each.
 """
 
 import codecs
 import hashlib
-import io
 import json
-import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import sentencepiece
@@ -21,91 +15,58 @@ import sentencepiece
 from ..errors import Notice, TokenizerError
 from ..files import write_whole
 from .corpus import Corpus
-from .textfile import TextFile, pieces
-
-UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
-SMALLEST_VOCAB = 3 + 256 + 2  # the three control ids, the 256 bytes, space and newline
-DEFAULT_VOCAB = 1024  # on python-docs no other size gave fewer bits per byte in equal time
-KNOWN_WORDS_VOCAB = 1536  # enough for each of the 500 words of the tales to be one piece
-LONGEST_LINE = 4000  # bytes; SentencePiece drops training lines over 4,192
-LARGEST_LESSON = 8 * 2**20  # bytes to learn pieces from, some seconds; with four times as many, on 64 MiB of program
-# text, the pieces were longer by less than 0.1 %, and learning them took up to 700 MiB of memory and not 260
-LINE_START = re.compile(r"\n+ +(?= )")  # newlines, and an indentation of at least two spaces but for its last
-BLOCK = 2**20  # characters encoded at a time
-SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")  # bounded: encoding takes 40 bytes of memory a character
-RECIPE = dict(
-    model_type="bpe",
-    byte_fallback=True,
-    character_coverage=1.0,
-    normalization_rule_name="identity",
-    add_dummy_prefix=False,
-    remove_extra_whitespaces=False,
-    required_chars="▁\n",
-    allow_whitespace_only_pieces=True,  # a run of spaces may be one piece, as in indented code
-    split_by_unicode_script=False,  # "__init__" and "don't" may be one piece: 4 to 10 % fewer tokens
-    unk_id=UNK_ID,
-    bos_id=BOS_ID,
-    eos_id=EOS_ID,
-    pad_id=-1,
-    hard_vocab_limit=False,
-    num_threads=1,
-    minloglevel=2,
+from .textfile import Document, document
+from .vocabulary import (
+    BOS_ID,
+    EOS_ID,
+    NOT_COUNTED,
+    SMALLEST_VOCAB,
+    SPACE,
+    UNK_ID,
+    choose_size,
+    learn,
+    require_unicode,
+    segments,
+    training_lines,
 )
 
-
-def segments(text: Iterable[str]) -> Iterator[str]:
-    """A text, given in pieces, cut at line ends, newlines in front of the line that they begin, and within a line after
-    65,536 characters at most. Each segment is encoded by itself: training sees the same segments, and a list of lines
-    is encoded several times faster than one long string."""
-    rest = ""
-    for piece in text:
-        found = SEGMENT.findall(rest + piece)
-        yield from found[:-1]
-        rest = found[-1] if found else ""  # which may go on in the next piece
-    if rest:
-        yield rest
+BLOCK = 2**20  # characters encoded at a time
 
 
-def training_lines(documents: Sequence[str | TextFile]) -> list[str]:
-    """Segments cut to what SentencePiece accepts, so that none is dropped in silence; of a very large text, every
-    second, third, … segment, which is said. Raises TokenizerError for text that is not valid Unicode."""
-
-    def text() -> Iterator[str]:
-        for number, document in enumerate(documents):
-            yield "\n" * (number > 0)
-            yield from map(_require_unicode, pieces(document))
-
-    every = -(-sum(len(piece.encode("utf-8")) for piece in text()) // LARGEST_LESSON)
-    if every > 1:
-        warnings.warn(f"The text is large: the tokenizer learns from one line in {every}.", Notice, stacklevel=3)
-    lines = []
-    for segment in islice(segments(text()), 0, None, max(1, every)):
-        while len(segment.encode("utf-8")) > LONGEST_LINE:
-            lines.append(segment[: LONGEST_LINE // 4])  # a character has at most four bytes
-            segment = segment[LONGEST_LINE // 4 :]
-        lines.append(segment)
-    skipped = sum("\u2585" in line for line in lines)  # SentencePiece's own sign for "unknown"; it skips such lines
-    if skipped:
-        warnings.warn(f"{skipped} lines with the character U+2585 taught the tokenizer nothing.", Notice, stacklevel=3)
-    return lines
+def say_changes(tokenizer: "Tokenizer", vocab_size: int, left_out: set[str]):
+    """A Notice where the vocabulary is smaller than asked for, or too small for all characters of the text."""
+    name, size = tokenizer.corpus_name, tokenizer.vocab_size
+    if size < vocab_size:
+        sentence = f"{name} supports {size} tokens, so the vocabulary is {size} and not {vocab_size}."
+        warnings.warn(sentence, Notice, stacklevel=3)
+    if left_out:
+        enough = f"With vocab_size={vocab_size + len(left_out)} or more each would have a token."
+        sentence = f"{len(left_out):,} characters of {name} have no token and are spelled in bytes. {enough}"
+        warnings.warn(sentence, Notice, stacklevel=3)
 
 
-def line_starts(lines: Sequence[str], most: int) -> list[str]:
-    """The commonest beginnings of indented lines, newlines and spaces, each to be one piece: at most `most`, and each
-    of at least one line in a hundred.
+def spell_signs(segments: Iterable[str], spelling: list[int]) -> Iterator[str | int]:
+    """The segments, with the ids of its three bytes for each U+2581, which SentencePiece would take for a space.
 
-    SentencePiece begins a new word with a run of spaces, so that no piece of its own holds a newline and spaces behind
-    it. In program text (Python's own library) this saves 5 tokens of 100 with 1,024 pieces, and 9 with 8,192. The last
-    space of an indentation is left to the word behind it, which begins with a space wherever else it stands.
+    >>> list(spell_signs(["one", "a▁b"], spelling=[7, 8, 9]))
+    ['one', 'a', 7, 8, 9, 'b']
     """
-    found = Counter(start[0] for start in map(LINE_START.match, lines) if start)
-    return [start.replace(" ", "▁") for start, n in found.most_common(most) if n >= len(lines) / 100]
+    for segment in segments:
+        if SPACE not in segment:
+            yield segment
+            continue
+        for number, part in enumerate(segment.split(SPACE)):
+            if number:
+                yield from spelling
+            if part:
+                yield part
 
 
 class Tokenizer:
-    """A trained tokenizer, bound to the text that it was trained on.
+    """A trained tokenizer. It belongs to one text.
 
-    vocab_size: number of pieces. fingerprint: sha256 over pieces and scores. corpus_sha256, corpus_name: its text.
+    vocab_size: number of tokens. pieces: the spelling of each, with ▁ for a space. fingerprint: sha256 over spellings
+    and scores. corpus_sha256, corpus_name: its text.
     """
 
     def __init__(self, proto: bytes, corpus_name: str = "", corpus_sha256: str = ""):
@@ -119,6 +80,7 @@ class Tokenizer:
         ids = range(self.vocab_size)
         self.pieces: list[str] = [self._model.id_to_piece(i) for i in ids]
         self._bytes = [self._spell(i) for i in ids]
+        self._space_sign = [self._model.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode("utf-8")]
         scored = "\n".join(
             f"{piece!r} {self._model.get_score(i):.6g}" for i, piece in zip(ids, self.pieces, strict=True)
         )
@@ -134,99 +96,85 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls,
-        corpus: Corpus | str,
-        vocab_size: int | None = None,
-        documents: Sequence[str | TextFile] | None = None,
+        cls, documents: Corpus | str | Sequence[str], vocab_size: int | None = None, corpus: Corpus | None = None
     ) -> "Tokenizer":
-        """Learn up to `vocab_size` pieces.
+        """Learn a vocabulary from the documents, and from nothing else.
 
-        corpus: the text that the tokenizer belongs to. documents: those to learn from; None means all. Where the
-        words of a text are known (`Corpus.words`), it learns from those instead, so that no piece crosses a word.
-        vocab_size: None means 1024, or for a text of many characters, such as a Chinese novel, 773 more than those, or
-        where the words are known as many pieces as they support up to 1536.
-        More pieces than the text supports are lowered to what it does, with a Notice where you gave the number.
-        Raises TokenizerError for fewer than the 261 that any text may need, and for text that is not valid Unicode.
+        documents: a Corpus, the part of one that is for training, a string, or strings. Where the words of a text are
+        known (`Corpus.words`), it learns from these, so that no token crosses a word.
+        vocab_size: tokens in the vocabulary; None lets the text decide, see `vocabulary.choose_size`. A size that the
+        text does not support is lowered, and characters that find no room are spelled in bytes, both with a Notice.
+        corpus: the whole text, to which the tokenizer belongs; None means the documents.
+        Raises TokenizerError for a vocab_size below 261, for no text, and for text that is not valid Unicode.
         """
-        if isinstance(corpus, str):
-            corpus = Corpus("text", (corpus,))
-        lines = corpus.words or training_lines(corpus.documents if documents is None else documents)
-        alphabet = SMALLEST_VOCAB + len(set().union(*lines) - set(" \n\u2581"))
-        given = vocab_size is not None
-        if not given:
-            vocab_size = KNOWN_WORDS_VOCAB if corpus.words else max(DEFAULT_VOCAB, alphabet + 512)
-        if not isinstance(vocab_size, int) or vocab_size < SMALLEST_VOCAB:
+        if not isinstance(documents, Corpus):
+            documents = Corpus("text", documents)
+        corpus = documents if corpus is None else corpus
+        if vocab_size is not None and (not isinstance(vocab_size, int) or vocab_size < SMALLEST_VOCAB):
             raise TokenizerError(
                 f"vocab_size must be a whole number of at least {SMALLEST_VOCAB} (256 bytes, 3 control ids, space and "
                 f"newline), found {vocab_size!r}."
             )
-        if vocab_size < alphabet:
-            raise TokenizerError(
-                f"{corpus.name} has {alphabet - SMALLEST_VOCAB} different characters, each a piece: vocab_size must "
-                f"be at least {alphabet}, found {vocab_size}."
-            )
-        file = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines),
-                model_writer=file,
-                vocab_size=vocab_size,
-                user_defined_symbols=line_starts(lines, (vocab_size - alphabet) // 64),  # few, where pieces are few
-                **RECIPE,
-            )
-        except RuntimeError as error:
-            raise TokenizerError(f"SentencePiece found nothing to learn in {corpus.name} ({error}).") from error
-        tokenizer = cls(file.getvalue(), corpus.name, corpus.sha256)
-        if given and tokenizer.vocab_size < vocab_size:
-            warnings.warn(
-                f"{corpus.name} supports {tokenizer.vocab_size} pieces, so the vocabulary is {tokenizer.vocab_size} "
-                f"and not {vocab_size}.",
-                Notice,
-                stacklevel=2,
-            )
+        if not any(map(len, documents.documents)):
+            raise TokenizerError(f"{corpus.name} is empty, so there is nothing to learn from. Give some text.")
+        lines = [word for words in documents.words for word in words] or training_lines(documents.documents)
+        size, characters = choose_size(lines, vocab_size, words_known=bool(documents.words))
+        tokenizer = cls(learn(lines, size, characters), corpus.name, corpus.sha256)
+        if vocab_size is not None:
+            say_changes(tokenizer, vocab_size, set("".join(lines)) - characters - NOT_COUNTED)
         return tokenizer
 
     def encode(self, text: str, bos: bool = False, eos: bool = False) -> list[int]:
         """Token ids of a text, with the begin or end sign where asked. Typed signs such as "<s>" stay plain text."""
-        _require_unicode(text)
-        ids = [i for part in self._model.encode(list(segments([text]))) for i in part]
+        require_unicode(text)
+        ids = self._encode_parts(spell_signs(segments([text]), self._space_sign))
         return [BOS_ID] * bos + ids + [EOS_ID] * eos
 
-    def encode_documents(self, documents: Iterable[str | TextFile]) -> Iterator[list[int]]:
-        """`encode(document, bos=True, eos=True)` of all documents, one behind the other, as a stream of blocks:
-        faster than document by document, and a large text never stands in memory as Python integers."""
+    def encode_documents(self, documents: Iterable[str | Document]) -> Iterator[list[int]]:
+        """`encode(text, bos=True, eos=True)` of all documents, one after the other, in blocks of ids.
+
+        This is faster than document by document, and a large text is never in memory as Python integers.
+        """
         block, size = [], 0
-        for part in _signed(documents):
+        for part in self._parts(map(document, documents)):
             block.append(part)
             size += len(part) if isinstance(part, str) else 0
             if size >= BLOCK:
-                yield self._encode_block(block)
+                yield self._encode_parts(block)
                 block, size = [], 0
         if block:
-            yield self._encode_block(block)
+            yield self._encode_parts(block)
 
-    def _encode_block(self, block: list[str | int]) -> list[int]:
-        """Segments are encoded, all in one call; signs, which are ids already, stay in their places."""
-        parts, ids = iter(self._model.encode([part for part in block if isinstance(part, str)])), []
-        for part in block:
-            ids += next(parts) if isinstance(part, str) else [part]
+    def _parts(self, documents: Iterable[Document]) -> Iterator[str | int]:
+        """The segments of each document, between the ids of its begin and end sign."""
+        for text in documents:
+            yield BOS_ID
+            yield from spell_signs(segments(map(require_unicode, text.blocks("tokenizing"))), self._space_sign)
+            yield EOS_ID
+
+    def _encode_parts(self, parts: Iterable[str | int]) -> list[int]:
+        """The ids of strings, all encoded in one call, and of ids, which stay where they are."""
+        parts, ids = list(parts), []
+        encoded = iter(self._model.encode([part for part in parts if isinstance(part, str)]))
+        for part in parts:
+            ids += next(encoded) if isinstance(part, str) else [part]
         return ids
 
     def decode(self, ids) -> str:
-        """The text of token ids (a list, an array or a 1-D tensor); begin and end signs are left out."""
+        """The text of token ids (a list, an array or a 1-D tensor). Begin and end signs have no text."""
         if getattr(ids, "ndim", 1) != 1:
             raise TokenizerError(f"decode takes one row of ids, found the shape {tuple(ids.shape)}; decode row by row.")
         ids = ids.tolist() if hasattr(ids, "tolist") else ids
         return b"".join(self.token_bytes(int(i)) for i in ids).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """The UTF-8 bytes of one token: a piece's text, one byte of a spelled-out character, nothing for a sign."""
+        """The UTF-8 bytes of one token. A begin or end sign has none; a token for a byte has that one."""
         if not 0 <= token < self.vocab_size:
-            raise TokenizerError(f"Token id {token} is outside the vocabulary of {self.vocab_size} pieces.")
+            raise TokenizerError(f"Token id {token} is outside the vocabulary of {self.vocab_size} tokens.")
         return self._bytes[token]
 
     def spelled(self, text: str) -> list[str]:
-        """The text of each token of `text`; one byte of a character that is no token of its own is written <E5>."""
+        """The text of each token of `text`. A single byte of a character is written <E5>."""
         spellings = []
         for token in self.encode(text):
             data = self.token_bytes(token)
@@ -244,7 +192,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path | str, corpus: Corpus | None = None) -> "Tokenizer":
-        """Read a saved tokenizer; with `corpus`, only if it was trained on that very text. Raises TokenizerError."""
+        """Read a saved tokenizer. Raises TokenizerError when it is damaged or, with `corpus`, of another text."""
         folder = Path(folder)
         try:
             note = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -259,7 +207,7 @@ class Tokenizer:
         return tokenizer
 
     def require_corpus(self, corpus: Corpus):
-        """Raise TokenizerError unless this tokenizer was trained on `corpus`."""
+        """Raise TokenizerError unless this tokenizer belongs to `corpus`."""
         if self.corpus_sha256 != corpus.sha256:
             raise TokenizerError(
                 f"The tokenizer belongs to another text: it was trained on {self.corpus_name} with sha256 "
@@ -268,9 +216,9 @@ class Tokenizer:
 
 
 class TextStream:
-    """Decode token by token: `push` returns the characters that are now complete, `finish` what is left.
+    """Decode token by token: `push` returns the characters that are now complete, `finish` the rest.
 
-    A rare character is spelled in bytes, one token each; half a character is never returned.
+    A rare character has a token for each of its bytes. `push` returns it after the last of them.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -282,26 +230,3 @@ class TextStream:
 
     def finish(self) -> str:
         return self._decoder.decode(b"", final=True)
-
-
-def _signed(documents: Iterable[str | TextFile]) -> Iterator[str | int]:
-    """The segments of each document, between its begin and end sign."""
-    for document in documents:
-        yield BOS_ID
-        yield from segments(map(_require_unicode, pieces(document, "tokenizing")))
-        yield EOS_ID
-
-
-def _require_unicode(text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise TokenizerError(
-            f"The text is not valid Unicode: character {error.start} is half of a surrogate pair. "
-            f"Read the file again with encoding='utf-8'."
-        ) from None
-    if "\0" in text:
-        raise TokenizerError(
-            f"The text holds a NUL character at {text.index(chr(0))}, which SentencePiece cannot keep."
-        )
-    return text

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import IGNORED
 from ..models.model import MiniLLM
-from ..text.data import DataLoader
+from ..text.loader import DataLoader
 
 
 def mixed_precision(device: str) -> torch.autocast:

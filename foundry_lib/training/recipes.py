@@ -10,7 +10,7 @@ from ..config import PRESETS, ModelConfig, TrainConfig
 from ..errors import ConfigError, Notice
 from ..models.model import MiniLLM
 from ..text.corpus import Corpus, read_corpus
-from ..text.data import DataLoader
+from ..text.loader import DataLoader
 from .trainer import Trainer
 
 # Defaults of config.py that a preset, a recipe or the text replaces. One that was edited there would have no effect in

@@ -13,7 +13,7 @@ from ..config import ModelConfig, TrainConfig
 from ..errors import CheckpointError, CorpusError, FoundryError, Notice
 from ..files import writing
 from ..text.corpus import Corpus, read_corpus
-from ..text.data import DataLoader
+from ..text.loader import DataLoader
 from ..text.tokenizer import Tokenizer
 from .checkpoint import Checkpoint, clear_unfinished, save_checkpoint, steps_in
 from .pieces import name_of

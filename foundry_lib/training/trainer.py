@@ -9,7 +9,7 @@ import torch
 from ..config import TrainConfig
 from ..errors import ConfigError, DivergedError
 from ..models.model import MiniLLM
-from ..text.data import DataLoader
+from ..text.loader import DataLoader
 from . import saving, sentences
 from .evaluate import Evaluation, evaluate, mixed_precision
 from .interrupt import stop_request

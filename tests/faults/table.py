@@ -29,7 +29,7 @@ NORM, ROPE, ATTENTION, CACHE = (
 MLP, MODEL, DATA, TRAINER = (
     LIB + "models/feed_forward.py",
     LIB + "models/model.py",
-    LIB + "text/data.py",
+    LIB + "text/loader.py",
     LIB + "training/trainer.py",
 )
 OPTIMIZER, SAVING = LIB + "training/optimizer.py", LIB + "training/saving.py"
@@ -37,6 +37,7 @@ SAMPLE, GENERATE = LIB + "inference/sampling.py", LIB + "inference/generation.py
 TOKENIZER, QUALITY = LIB + "text/tokenizer.py", LIB + "analysis/quality.py"
 VERDICT, FLOOR, WALK = LIB + "tales/verdict.py", LIB + "tales/floor.py", LIB + "tales/walk.py"
 LOSS, BASELINES = LIB + "models/loss.py", LIB + "text/baselines.py"
+SPLIT, VOCABULARY, WORDS = LIB + "text/split.py", LIB + "text/vocabulary.py", LIB + "text/words.py"
 LOOK, ABLATIONS = LIB + "analysis/heads.py", LIB + "experiments/ablations.py"
 
 FAULTS: list[Fault] = []
@@ -333,9 +334,9 @@ fault(
     "data trainer",
     "06 07",
     (
-        DATA,
-        "return list(documents[:index]), list(documents[index:])",
-        "return list(documents[:index]), list(documents[: len(documents) - index])",
+        SPLIT,
+        "return documents[:index], documents[index:]",
+        "return documents[:index], documents[: len(documents) - index]",
     ),
 )
 fault(
@@ -609,7 +610,7 @@ fault(
     "rules one token late",
     "floor look",
     "03 06",
-    (FLOOR, "return [*owners, len(ends)]", "return [owners[0], *owners]"),
+    (WORDS, "return [*owners, len(ends)]", "return [owners[0], *owners]"),
 )
 fault(
     "tales",
@@ -650,7 +651,7 @@ fault(
     "tokenizer",
     "06",
     (
-        TOKENIZER,
+        VOCABULARY,
         r'SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")',
         r'SEGMENT = re.compile(r"[^\n]{1,65536}")',
     ),
@@ -660,9 +661,9 @@ fault(
     "full-width letters folded",
     "tokenizer",
     "06",
-    (TOKENIZER, 'normalization_rule_name="identity"', 'normalization_rule_name="nmt_nfkc"'),
+    (VOCABULARY, 'normalization_rule_name="identity"', 'normalization_rule_name="nmt_nfkc"'),
 )
-fault("tokenizer", "no byte fallback", "tokenizer", "06", (TOKENIZER, "byte_fallback=True", "byte_fallback=False"))
+fault("tokenizer", "no byte fallback", "tokenizer", "06", (VOCABULARY, "byte_fallback=True", "byte_fallback=False"))
 fault(
     "tokenizer",
     "begin and end signs swapped",
