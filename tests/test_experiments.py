@@ -228,6 +228,7 @@ def test_an_interrupt_while_the_steps_are_measured_is_a_stop(tmp_path, monkeypat
 
 
 NOT_IN_THE_HASH = {
+    "inputs": "refusals of what a caller gives",
     "errors": "sentences",
     "files": "how a file is written",
     "paths": "where files lie",
