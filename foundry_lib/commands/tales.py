@@ -7,9 +7,8 @@ python -m foundry_lib tales facts                 # what data/README.md says of 
 
 import argparse
 import math
-import sys
 
-from ..errors import FoundryError
+from ..console import run_command
 from ..tales import Floor, generate, parse
 from ..text.corpus import MANY_TALES, read_corpus, told
 from ..text.tokenizer import Tokenizer
@@ -44,6 +43,21 @@ def facts_table() -> str:
     return "\n".join(["| | tales-en | tales-zh |", "| --- | --- | --- |", *rows])
 
 
+def write_tales(language: str, seed: int, n: int) -> str:
+    """n tales, one per line."""
+    return "\n".join(tale.text for tale in generate(language, seed, n))
+
+
+def judge(file: str, language: str) -> int:
+    """Print a verdict on each line of a file; the exit code is 0 if all are tales."""
+    lines = [line for line in str(read_corpus(file).documents[0]).splitlines() if line.strip()]
+    verdicts = [parse(line, language) for line in lines]
+    for number, verdict in enumerate(verdicts, 1):
+        print(f"{number:4d}  {'valid' if verdict.valid else verdict.message}")
+    print(f"{sum(verdict.valid for verdict in verdicts)} of {len(verdicts)} are tales")
+    return 0 if all(verdict.valid for verdict in verdicts) else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m foundry_lib tales", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,24 +67,16 @@ def main(arguments: list[str] | None = None) -> int:
     write.add_argument("language", choices=["en", "zh"])
     write.add_argument("n", type=int, nargs="?", default=1)
     write.add_argument("--seed", type=int, default=0)
-    judge = actions.add_parser("judge", help="judge a file, a tale a line")
-    judge.add_argument("file")
-    judge.add_argument("--language", choices=["en", "zh"], default="en")
+    judging = actions.add_parser("judge", help="judge a file, a tale a line")
+    judging.add_argument("file")
+    judging.add_argument("--language", choices=["en", "zh"], default="en")
     actions.add_parser("facts", help="counts and floors of both languages")
     args = parser.parse_args(arguments)
-    try:
-        if args.action == "write":
-            print("\n".join(tale.text for tale in generate(args.language, args.seed, args.n)))
-        elif args.action == "facts":
-            print(facts_table())
-        else:
-            lines = [line for line in str(read_corpus(args.file).documents[0]).splitlines() if line.strip()]
-            verdicts = [parse(line, args.language) for line in lines]
-            for number, verdict in enumerate(verdicts, 1):
-                print(f"{number:4d}  {'valid' if verdict.valid else verdict.message}")
-            print(f"{sum(verdict.valid for verdict in verdicts)} of {len(verdicts)} are tales")
-            return 0 if all(verdict.valid for verdict in verdicts) else 1
-    except FoundryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    def act() -> int:
+        if args.action == "judge":
+            return judge(args.file, args.language)
+        print(facts_table() if args.action == "facts" else write_tales(args.language, args.seed, args.n))
+        return 0
+
+    return run_command(act)
