@@ -6,8 +6,8 @@ set_wait_policy()  # before anything below imports torch
 keep_freed_memory()
 import_torch()
 
-from .config import ModelConfig, SampleConfig, TrainConfig  # noqa: E402
-from .errors import (  # noqa: E402
+from .config import ModelConfig, SampleConfig, TrainConfig
+from .errors import (
     CheckpointError,
     ConfigError,
     CorpusError,
@@ -15,19 +15,19 @@ from .errors import (  # noqa: E402
     Notice,
     TokenizerError,
 )
-from .inference.generation import generate, sample_text, stream  # noqa: E402
-from .inference.sampling import next_token_distribution  # noqa: E402
-from .models.attention import CausalSelfAttention, causal_attention, fused_causal_attention  # noqa: E402
-from .models.feed_forward import MLP  # noqa: E402
-from .models.kv_cache import KVCache  # noqa: E402
-from .models.model import Block, MiniLLM  # noqa: E402
-from .models.norm import RMSNorm, rms_norm  # noqa: E402
-from .models.rope import apply_rotary_emb, rope_table, rotate  # noqa: E402
-from .text.corpus import Corpus, read_corpus  # noqa: E402
-from .text.loader import DataLoader  # noqa: E402
-from .text.tokenizer import Tokenizer  # noqa: E402
-from .training.record import Record  # noqa: E402
-from .training.trainer import Trainer  # noqa: E402
+from .inference.generation import generate, sample_text, stream
+from .inference.sampling import next_token_distribution
+from .models.attention import CausalSelfAttention, causal_attention, fused_causal_attention
+from .models.feed_forward import MLP
+from .models.kv_cache import KVCache
+from .models.model import Block, MiniLLM
+from .models.norm import RMSNorm, rms_norm
+from .models.rope import apply_rotary_emb, rope_table, rotate
+from .text.corpus import Corpus, read_corpus
+from .text.loader import DataLoader
+from .text.tokenizer import Tokenizer
+from .training.record import Record
+from .training.trainer import Trainer
 
 __all__ = [
     "MLP",
