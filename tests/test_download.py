@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_to(server, tmp_path, monkeypatch):
 
 
 def test_a_novel_is_simplified_and_its_original_kept(server, tmp_path):
-    with pytest.warns(Notice, match="a-novel.txt has A Novel in simplified characters; a-novel-traditional.txt has the"):
+    with pytest.warns(Notice, match="a-novel.txt has A Novel in simplified characters; a-novel-traditional.txt has"):
         path = download.fetch(novel(server), tmp_path)
     assert files(tmp_path)["a-novel-traditional.txt"] == CHINESE and path == tmp_path / "a-novel.txt"
     assert "满纸荒唐言，一把辛酸泪。\n都云作者痴，谁解其中味？" in path.read_text(encoding="utf-8")

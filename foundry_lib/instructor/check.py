@@ -69,7 +69,7 @@ class LessonRun:
 
     @property
     def faults(self) -> list[dict]:
-        """The cells that differ from the stored ones. If the run ended early and no cell explains it, pytest's last lines."""
+        """The cells that differ from the stored ones. If a run ended early and no cell explains it, pytest's log."""
         faults = all_faults(self.records)
         if self.missing:
             faults.insert(0, {"verdict": "missing", "cell": 1, "source": "", "message": self.missing})

@@ -31,9 +31,7 @@ LARGEST_LESSON = 8 * 2**20  # bytes to learn a vocabulary from, in some seconds.
 SPACE = "\u2581"  # SentencePiece's own sign for a space
 NOT_COUNTED = set(" \n" + SPACE + "\u2585")  # among the 261, or never in a token: SentencePiece skips lines with U+2585
 LINE_START = re.compile(r"\n+ +(?= )")  # newlines and an indentation of two spaces or more, without its last space
-SEGMENT = re.compile(
-    r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}"
-)  # bounded: encoding takes 40 bytes of memory per character
+SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")  # bounded: encoding takes 40 bytes per character
 BLANK = ["\n ", " "]  # lines that give the smallest vocabulary; without any characters SentencePiece fails
 RECIPE = dict(
     model_type="bpe",
