@@ -160,9 +160,7 @@ class Stretch:
     def words(self) -> str:
         """Some characters of the line around the wrong byte, which is written \\x92."""
         begin = max(self.data.rfind(b"\n", 0, self.wrong) + 1, self.wrong - 30)
-        before = self.data[begin : self.wrong].decode(
-            "utf-8", "ignore"
-        )  # a character that is cut at the beginning is left out
+        before = self.data[begin : self.wrong].decode("utf-8", "ignore")  # without a character that is cut
         after = self.data[self.wrong : self.wrong + 30].split(b"\n")[0]
         return (before + codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(after)).strip()
 
