@@ -1,4 +1,4 @@
-"""LLM Foundry: a small Llama-style language model, from text to sampling, each part in a file of its own."""
+"""LLM Foundry: a small Llama-style language model, from text to sampling, with one file per part."""
 
 from .runtime import import_torch, keep_freed_memory, set_wait_policy
 

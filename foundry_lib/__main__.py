@@ -1,4 +1,4 @@
-"""The library from the command line: `python -m foundry_lib train`, and so on."""
+"""The library on the command line: `python -m foundry_lib train`, and the other commands."""
 
 import importlib
 import sys

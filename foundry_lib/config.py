@@ -51,7 +51,7 @@ class _Config:
         >>> TrainConfig().with_(grad_clip=0.5).grad_clip
         0.5
         """
-        _known_fields(type(self), changes)
+        _require_fields(type(self), changes)
         return replace(self, **changes)
 
     def to_dict(self) -> dict:
@@ -59,15 +59,15 @@ class _Config:
 
     @classmethod
     def from_dict(cls, values: dict):
-        _known_fields(cls, values)
+        _require_fields(cls, values)
         return cls(**values)
 
 
-def _known_fields(cls, values):
-    known = [field.name for field in fields(cls)]
-    unknown = sorted(set(values) - set(known))
+def _require_fields(cls, values):
+    names = [field.name for field in fields(cls)]
+    unknown = sorted(set(values) - set(names))
     if unknown:
-        raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(known)}.")
+        raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(names)}.")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class ModelConfig(_Config):
     def flops_per_token(self) -> int:
         """Floating-point operations of one forward pass over a full context, divided by its tokens.
 
-        Each weight of a matrix takes 2 (a multiplication and an addition). The embedding is a look-up and takes none.
+        Each weight of a matrix takes 2 (a multiplication and an addition). The embedding, a table, takes none.
         Attention adds the scores q·k and the mix w·v: 2 × 2 × T × D per layer, counted over the whole T × T square.
         Norms, rotation, softmax and SiLU are left out, as is usual. A training step takes three times this.
         """

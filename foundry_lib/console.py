@@ -1,4 +1,4 @@
-"""Text for a terminal or a lesson's output: folded lines, and how a command begins and ends."""
+"""Text for a terminal or a lesson's output: folded lines, and the beginning and end of a command."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import FoundryError
 
-WIDTH = 88  # characters that a line of a lesson's output holds at 1366 pixels
+WIDTH = 88  # characters per line of a lesson's output, on a screen of 1366 pixels
 
 
 def folded(text: str, width: int = WIDTH, indent: str = "") -> str:
@@ -25,7 +25,7 @@ def folded(text: str, width: int = WIDTH, indent: str = "") -> str:
 
 
 def folded_lines(text: str, width: int = WIDTH) -> str:
-    """Text whose line ends stay; only longer lines are cut, between words, and go on after two spaces."""
+    """The text with its line ends. Longer lines are cut between words; the next line begins with two spaces."""
     lines = text.splitlines()
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False) for line in lines)
 
@@ -61,7 +61,7 @@ def use_utf8_when_redirected():
 
 
 def run_command(command: Callable[[], int | None]) -> int:
-    """Run a command and return its exit code: 2 after a FoundryError, 130 after Ctrl-C, each with its sentence."""
+    """Run a command and return its exit code: 2 after a FoundryError, 130 after Ctrl-C. Both print a sentence."""
     use_utf8_when_redirected()
     try:
         code = command() or 0

@@ -10,10 +10,10 @@ from .paths import PACKAGE
 
 
 class FoundryError(ValueError):
-    """Something the library refuses. The message says what was wrong, what was found and what to do."""
+    """An input that the library refuses. The message says what was wrong, what was found and what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the sentence and the caller's own line, not forty lines of the library's code.
+        """What a notebook shows: the sentence and the caller's line, without the lines of the library's code.
 
         IPython calls this method. Outside a notebook Python shows its usual traceback.
         """
@@ -50,13 +50,13 @@ class CheckpointError(FoundryError):
 
 
 class Stopped(KeyboardInterrupt):
-    """■ or Ctrl-C, with a sentence that says what became of the work. It is no FoundryError: nothing was refused."""
+    """■ or Ctrl-C, with a sentence about the state of the work. It is not a FoundryError: nothing was refused."""
 
     _render_traceback_ = FoundryError._render_traceback_
 
 
 @contextmanager
-def said_when_stopped(sentence: str) -> Iterator[None]:
+def explain_interrupt(sentence: str) -> Iterator[None]:
     """Turn ■ or Ctrl-C inside the block into Stopped, with this sentence."""
     try:
         yield

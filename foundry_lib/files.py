@@ -66,8 +66,8 @@ def writing(folder: Path | str, advice: str = "Choose another folder.") -> Itera
     """Hold the folder's lock: no other process can enter `writing(folder)`. Nested calls are allowed.
 
     A missing folder is made, and removed again if nothing was written into it. The lock ends with its process.
-    Raises CheckpointError when the folder cannot be written to (the message then ends with `advice`), or when another
-    process holds the lock (the message names the process).
+    Raises CheckpointError when the folder cannot be written to, with `advice`, or when another process holds the lock;
+    the message names the process.
     """
     folder = Path(folder).resolve()
     made = not folder.exists()
@@ -95,7 +95,7 @@ def writing(folder: Path | str, advice: str = "Choose another folder.") -> Itera
                     (folder / LOCK).unlink()  # before the release, or it might be another process's; Windows removes it
         lock.release()
         if made:
-            with suppress(OSError):  # it holds something
+            with suppress(OSError):  # the folder is not empty
                 folder.rmdir()
 
 

@@ -46,7 +46,7 @@ def checked_start(config, weight: Tensor, idx: Tensor, cache) -> int:
 
 
 def check_cache(cache, config, weight: Tensor, batch_size: int, n_new: int):
-    """Raise ConfigError unless the model can store `n_new` more tokens of `batch_size` sequences in the cache."""
+    """Raise ConfigError unless the cache can store `n_new` more tokens of `batch_size` sequences of the model."""
     k = cache.k[0]
     B, K, _, d = k.shape
     cache_form = B, len(cache.k), K, d, k.dtype, k.device
@@ -68,8 +68,8 @@ def check_cache(cache, config, weight: Tensor, batch_size: int, n_new: int):
 
 
 def embedded(embeddings: nn.Embedding, idx: Tensor) -> Tensor:
-    """The embeddings (B, T, D) of idx (B, T). Raises ConfigError for an id outside the vocabulary; a GPU looks up
-    without waiting and fails later, in PyTorch's words."""
+    """The embeddings (B, T, D) of idx (B, T). Raises ConfigError for an id outside the vocabulary. A GPU reports
+    such an id later, with an error of PyTorch."""
     try:
         return embeddings(idx)
     except IndexError:

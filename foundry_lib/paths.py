@@ -1,7 +1,7 @@
-"""Every folder that the package reads from or writes to, in one place.
+"""Every folder that the package reads from or writes to.
 
-In a checkout of the course `data` and `notebooks` lie beside the package. A wheel carries `data` inside the package and
-no notebooks, so what a learner makes then lies in the folder that they work in.
+In a checkout of the course `data` and `notebooks` lie beside the package. A wheel has `data` inside the package and
+has no notebooks; the learner's files are then written into the working folder.
 """
 
 from pathlib import Path

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 
 from .errors import ConfigError
 
-came_first = True  # whether `set_wait_policy` ran before torch read the settings
+came_first = True  # whether `set_wait_policy` ran before torch was imported
 
 
 def set_wait_policy():
     """Make idle threads sleep soon instead of spinning.
 
-    OpenMP's threads spin while they wait. On a machine that is busy with something else (thirty learners on one
-    server, a browser beside the notebook) two spinning threads have been measured 25 times slower than one. But waking
-    a thread takes longer than many a product of a small model. So GNU's OpenMP spins for 1,000 turns first: of the
-    numbers tried, the fastest that does not slow a busy machine much (`benchmarks/waiting_speed.py`). torch reads the
-    settings when it starts, so they must come first. A policy that the user has set stays, and nothing is added to it.
+    OpenMP's threads spin while they wait. On a busy machine (thirty learners on one server, a browser beside
+    the notebook) two spinning threads were 25 times slower than one. But waking a thread takes longer than many
+    products of a small model. So GNU's OpenMP spins for 1,000 turns first. Of the numbers tried, this is the fastest
+    that does not slow a busy machine much (`benchmarks/waiting_speed.py`). torch reads the settings when it starts, so
+    they must come first. A policy that the user has set stays, and nothing is added to it.
     """
     global came_first
     came_first = "torch" not in sys.modules or "OMP_WAIT_POLICY" in os.environ
@@ -33,7 +33,7 @@ def set_wait_policy():
 
 @contextmanager
 def hold_interrupts(deliver: bool = True) -> Iterator[None]:
-    """Hold Ctrl-C and the notebook's ■ back until the block has ended, then deliver them; or drop them.
+    """Delay Ctrl-C and the notebook's ■ until the block has ended. deliver: False drops them.
 
     torch cannot be imported again after an import that was cut off: Python then dies or misses half of torch's names.
     Only the main thread receives the signal, so the block runs unchanged in any other thread.
@@ -68,8 +68,8 @@ def keep_freed_memory():
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
-    mallopt(-3, 8 * 2**20)  # M_MMAP_THRESHOLD: smaller pieces come from the heap; larger ones would leave holes in it
-    mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD: this much may lie free at the heap's end
+    mallopt(-3, 8 * 2**20)  # M_MMAP_THRESHOLD: smaller blocks come from the heap; larger ones would leave holes in it
+    mallopt(-1, 512 * 2**20)  # M_TRIM_THRESHOLD: this much may stay free at the heap's end
 
 
 def best_device() -> str:

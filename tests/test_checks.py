@@ -462,7 +462,7 @@ def test_work_that_fails_alone_leaves_what_passed_before(capsys, monkeypatch, tm
     monkeypatch.setattr(progress, "source_of", lambda work: good.replace("rms_norm(x, w", "elsewhere(x, w"))
     checks.rms_norm(my_rms_norm)
     out = " ".join(capsys.readouterr().out.split())
-    assert "✓ rms_norm" in out and "there it fails" in out and "What passed before stays kept." in out
+    assert "✓ rms_norm" in out and "there it fails" in out and "The work that passed before stays stored." in out
     assert "line 2: return elsewhere(x, weight, eps)" in out
     assert progress.read()["work"]["rms_norm"] == good
 

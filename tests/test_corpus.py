@@ -216,7 +216,7 @@ def test_markup_is_learned_with_a_notice(tmp_path, text):
     with warnings.catch_warnings(record=True) as notices:
         warnings.simplefilter("always")
         assert read_corpus(file(tmp_path, text.encode())).documents == (text,)
-    said = [f"文本.txt looks like {MARKUP[text]} and is learned as it stands." in str(n.message) for n in notices]
+    said = [f"文本.txt looks like {MARKUP[text]} and is learned without a change." in str(n.message) for n in notices]
     assert said == [True] * (MARKUP[text] is not None)
 
 

@@ -225,7 +225,7 @@ def test_the_tokens_of_a_large_text_are_kept_in_a_file(path, tmp_path, monkeypat
         make(loader.corpus, val_fraction=0.2)
     assert len(list(cache.iterdir())) == 4
     monkeypatch.setenv("FOUNDRY_CACHE", str(path))  # a file where a folder should be
-    with pytest.raises(CorpusError, match="could not be kept in .*FOUNDRY_CACHE"):
+    with pytest.raises(CorpusError, match="could not be stored in .*FOUNDRY_CACHE"):
         make(path, val_fraction=0.3)
 
 

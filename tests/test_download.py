@@ -177,7 +177,7 @@ def test_ctrl_c_keeps_nothing(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download.pooch.HTTPDownloader, "__call__", stopped)
     monkeypatch.setattr(command, "find", lambda name: entry(server))
     assert command.main(["a-text", "--folder", str(tmp_path)]) == 130
-    assert "Stopped while A Text was fetched; nothing was kept" in capsys.readouterr().err
+    assert "Stopped while A Text was fetched; nothing was stored" in capsys.readouterr().err
     assert files(tmp_path) == {}
 
 
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_to(server, tmp_path, monkeypatch):
 
 
 def test_a_novel_is_simplified_and_its_original_kept(server, tmp_path):
-    with pytest.warns(Notice, match="a-novel.txt has A Novel in simplified characters; a-novel-traditional.txt keeps"):
+    with pytest.warns(Notice, match="a-novel.txt has A Novel in simplified characters; a-novel-traditional.txt has"):
         path = download.fetch(novel(server), tmp_path)
     assert files(tmp_path)["a-novel-traditional.txt"] == CHINESE and path == tmp_path / "a-novel.txt"
     assert "满纸荒唐言，一把辛酸泪。\n都云作者痴，谁解其中味？" in path.read_text(encoding="utf-8")
@@ -250,7 +250,7 @@ def test_the_command_line(server, tmp_path, monkeypatch, capsys):
     code, said = say("a-text")
     assert code == 0 and "already there" in said.out and server.requests == 1
     (folder / "a-text.txt").write_bytes(b"my own notes")
-    assert "another file is in its place" in say()[1].out
+    assert "another file has its name" in say()[1].out
     code, said = say("a-text")
     assert code == 2 and said.err.startswith("error: ") and "Traceback" not in said.err
     code, said = say("nothing")

@@ -35,7 +35,7 @@ REFUSED = {
     "a folder": ("is a folder", "Name one text file in it"),
 }
 TAKEN = {
-    "byte-order mark": "a byte-order mark at the start was taken off",
+    "byte-order mark": "a byte-order mark at the start was removed",
     "Windows line ends": "400 line ends of another system became",
     "old Mac line ends": "400 line ends of another system became",
     "one giant line": None,

@@ -1,1 +1,1 @@
-"""What a trained model writes, where its heads attend, what each token costs it."""
+"""What a trained model writes, where its heads attend, its loss at each token."""

@@ -1,7 +1,7 @@
 """Inside a model: what its heads attend to, and what it loses when one of them is silenced.
 
-The weights shown here are the weights that mixed the values, not a second computation beside the model's own: inside
-`looking` every layer attends with `causal_attention`, which returns both.
+Inside `looking` every layer attends with `causal_attention`, which returns the mixed values and the weights. So the
+weights shown here are those that mixed the values.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Watched:
 
 @contextmanager
 def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Watched]]:
-    """Inside the `with`, every layer attends through a `Watched`; it gives their list, one per layer.
+    """Inside the `with`, every layer attends through a `Watched`. Yields their list, one per layer.
 
     silent: pairs (layer, head), counted from 0. Nested calls add up. Raises ConfigError for a layer or a head that the
     model lacks.
@@ -46,7 +46,7 @@ def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Wa
                 f"{model.config.n_heads - 1}; there is no head {head} of layer {layer}."
             )
     for number, layer in enumerate(model.layers):
-        heads = {head for where, head in silent if where == number}
+        heads = {head for index, head in silent if index == number}
         layer.attention.attend = Watched(heads | getattr(before[number], "silent", set()))
     try:
         yield [layer.attention.attend for layer in model.layers]
@@ -109,7 +109,7 @@ def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
         rules = [[*tale.rules, None][word] for word in token_words(tale, tokenizer)]
         on = {name: (weights * where).sum(-1) for name, where in relations(ids).items()}  # (layers, H, T) each
         for rule in {rule for rule in rules if rule}:
-            chosen = torch.tensor([position for position, own in enumerate(rules) if own == rule])
+            chosen = torch.tensor([position for position, its_rule in enumerate(rules) if its_rule == rule])
             counts[rule] = counts.get(rule, 0) + len(chosen)
             for name, weight in on.items():
                 of_rule = sums.setdefault(rule, {})
@@ -129,7 +129,7 @@ def label(weights: dict[str, dict[str, Tensor]], layer: int, head: int) -> str:
 
 
 def silencing(model, tokenizer, stories: list) -> dict[tuple[int, int], dict[str, float]]:
-    """The loss that each head saves: (layer, head) → rule → nats per word that are lost when only it is silent.
+    """The loss that each head saves: (layer, head) → rule → nats per word, lost when only this head is silent.
 
     stories: tales (`tales.generate`).
     """

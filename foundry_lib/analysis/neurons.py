@@ -1,4 +1,4 @@
-"""The hidden channels ("neurons") of a feed-forward: what they compute at every word, and which words open them."""
+"""The hidden channels ("neurons") of a feed-forward: their values at every word, and the words that open them."""
 
 import operator
 from contextlib import suppress
@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..tales import grammar
 
 GATES = {"SiLU": F.silu, "GELU": F.gelu, "ReLU": F.relu}
-OFTEN = 5  # a word is ranked when the texts have it at least this often
+OFTEN = 5  # a word is ranked if the texts have it at least this often
 
 
 def product(gate: Tensor, up: Tensor, activation: str = "SiLU") -> Tensor:
@@ -99,7 +99,7 @@ class Neurons:
 
 @torch.no_grad()
 def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, set[str]] | None = None) -> Neurons:
-    """Let the model read each text, and note gate and up projection of one layer's feed-forward part.
+    """Let the model read each text, and collect gate and up projection of one layer's feed-forward part.
 
     layer: −1 is the last. kinds: kind → words, `word_kinds()` unless given; a kind that no text has is left out.
     Raises ConfigError for a layer that the model lacks, and when the texts have no word of any kind.
@@ -117,7 +117,7 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
         for text in texts:
             ids = tokenizer.encode(text, bos=True)[: model.config.max_seq_len]
             model(torch.tensor([ids], device=model.device))
-            words += [tokenizer.decode([i]).strip() for i in ids[1:]]  # the begin token is no word
+            words += [tokenizer.decode([i]).strip() for i in ids[1:]]  # the begin token is not a word
     finally:
         for hook in hooks:
             hook.remove()
@@ -134,7 +134,7 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
 def judge_neuron(neurons: Neurons, neuron: int | None, kind: str, bar: float = 0.9) -> str:
     """Judge a learner's choice: a sentence on how selective this neuron is for a kind of words.
 
-    neuron: None means that nothing was chosen yet. bar: the share of pairs that is asked.
+    neuron: None means that nothing was chosen yet. bar: the required share of pairs.
     """
     if neuron is None:
         return "not yet"

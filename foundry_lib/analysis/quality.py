@@ -18,7 +18,7 @@ from ..text.words import token_floor
 from ..training.evaluate import token_losses
 from .statistics import wilson
 
-BATCH = 250  # tales written side by side
+BATCH = 250  # tales per batch
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Quality:
     """Counts over n tales of a model, made by `measure`.
 
     valid: whole tales that break no rule. distinct: different texts. copied: texts that are in the training text word
-    for word, None where that was not given. asked[rule]: occasions to keep a rule. kept[rule]: of these, kept.
+    for word, None where that was not given. asked[rule]: occasions to follow a rule. kept[rule]: those in which the
+    text followed it.
     broken[rule]: invalid tales that broke this rule first. examples: some of the parser's messages.
     """
 
@@ -41,17 +42,17 @@ class Quality:
 
     @property
     def kept_share(self) -> dict[str, float]:
-        """Rule → the share of occasions in which it was kept."""
+        """Rule → the share of occasions in which the texts followed it."""
         return {rule: self.kept[rule] / asked for rule, asked in sorted(self.asked.items())}
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The ends of the 95 % interval of the valid share, so that chance is not read as skill."""
+        """The ends of the 95 % interval of the valid share, because the n tales are a sample."""
         return wilson(self.valid, self.n)
 
     @property
     def margin(self) -> float:
-        """Half the width of that interval. Its middle lies nearer to one half than the share does."""
+        """Half the width of that interval. The middle of the interval is nearer to one half than the share is."""
         low, high = self.interval
         return (high - low) / 2
 
@@ -68,7 +69,7 @@ class Quality:
 def write_texts(
     model, tokenizer: Tokenizer, n: int, settings: SampleConfig = SampleConfig(), seed: int = 0, prompt: str = ""
 ) -> Iterator[str]:
-    """n texts, each begun with `prompt` and ended by the model or by its context; sampled side by side in batches.
+    """n texts that begin with `prompt`. The model or its context length ends each; they are sampled in batches.
 
     Raises ConfigError for a prompt that fills the context.
     """
@@ -166,8 +167,8 @@ class Excess:
 def excess(model, tokenizer: Tokenizer, stories: list) -> Excess:
     """Compare a model with the exact floor on the same tales (`tales.generate`).
 
-    A model is below the floor by chance only. If it is below by several errors, it has read these tales in training.
-    Raises ConfigError for no tales.
+    A model is below the floor by chance only. If it is below by several standard errors, it has read these tales in
+    training. Raises ConfigError for no tales.
     """
     if not stories:
         raise ConfigError("There are no tales to compare on; tales.generate gives some.")

@@ -20,8 +20,8 @@ MARK = "‖"  # before the first difference from the first column
 
 @dataclass(frozen=True)
 class Column:
-    """One text. pieces: the text after the prompt, as `stream` gave it. differs_at: the index of the first piece that
-    differs from the first column's, None where all are the same. verdict: the parser's sentence, "" without a grammar.
+    """One text. pieces: the strings that `stream` gave after the prompt. differs_at: the index of the first one that
+    differs from the first column's, None if all are equal. verdict: the parser's sentence, "" without a grammar.
     """
 
     name: str
@@ -68,7 +68,7 @@ class SideBySide:
         return "\n".join("  ".join(padded_to(line, wide) for line in row).rstrip() for row in rows)
 
     def _repr_html_(self) -> str:
-        wrapping = "white-space:pre-wrap; overflow-wrap:anywhere"  # a text may have a line of eighty equal signs
+        wrapping = "white-space:pre-wrap; overflow-wrap:anywhere"  # a text may have a long line without a space
         cell = f'style="text-align:left; vertical-align:top; padding:4px 10px; {wrapping}"'
         names = "".join(f"<th {cell}>{html.escape(column.name)}</th>" for column in self.columns)
         texts = verdicts = ""
@@ -121,7 +121,7 @@ def first_difference(one: list[str], other: list[str]) -> int | None:
 
 
 def columns_of(text: str) -> int:
-    """The columns that a text takes where letters have one width; a Chinese character takes two.
+    """The width of a text in a font of fixed width; a Chinese character takes two columns.
 
     >>> columns_of("从a")
     3

@@ -3,7 +3,7 @@
 welch(base, other)            # two settings, some seeds each: the difference, its interval, p
 holm([0.01, 0.04, 0.03])      # many comparisons: p-values that may be read one by one
 wilson(97, 100)               # a share: its interval
-beyond_noise(base, other)     # the course's own rule, in which a learner can check every step by hand
+beyond_noise(base, other)     # the course's rule; a learner can check each step by hand
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from ..errors import ConfigError
 
 CONFIDENCE = 0.95
 FEWEST_SEEDS = 3  # the noise rule needs as many in each setting
-SPREADS = 3  # how many spreads of the first setting two means must be apart
+SPREADS = 3  # the means must differ by more than this many spreads of the first setting
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the second group minus mean of the first, the ends of its 95 % interval, and p: how often chance alone
-    gives a difference at least as large where there is none."""
+    """Mean of the second group minus mean of the first, the ends of its 95 % interval, and p: how often chance
+    gives a difference at least this large where the true difference is 0."""
 
     value: float
     low: float
@@ -35,9 +35,9 @@ def welch(base: list[float], other: list[float]) -> Difference:
     base, other: at least two values each, one per seed. Raises ConfigError for fewer. Source: Welch 1947, "The
     generalization of Student's problem when several different population variances are involved".
 
-    >>> found = welch([1.0, 1.1, 1.2], [1.7, 1.8, 1.9])
-    >>> f"{found.value:.2f}, from {found.low:.2f} to {found.high:.2f}, p = {found.p:.4f}"
-    '0.70, from 0.47 to 0.93, p = 0.0010'
+    >>> difference = welch([1.0, 1.1, 1.2], [1.7, 1.8, 1.9])
+    >>> f"{difference.value:.2f}, {difference.low:.2f} to {difference.high:.2f}, p = {difference.p:.4f}"
+    '0.70, 0.47 to 0.93, p = 0.0010'
     """
     if min(len(base), len(other)) < 2:
         raise ConfigError(

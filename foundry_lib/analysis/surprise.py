@@ -17,8 +17,8 @@ from ..training.evaluate import token_losses
 def surprise(model, tokenizer: Tokenizer, text: str) -> tuple[list[str], np.ndarray]:
     """The text's T tokens as they are spelled, and the model's surprise at each, (T,), nats.
 
-    The model reads the text from the start of a document, so the sum is −log of the probability that a document begins
-    with this text. Raises ConfigError for a text that is empty, or longer than the model reads.
+    The text is read as the start of a document: the sum of the surprises is −log of the probability that a document
+    begins with it. Raises ConfigError for a text that is empty, or longer than the model reads.
     """
     ids = tokenizer.encode(text, bos=True)
     if not 1 < len(ids) <= model.config.max_seq_len + 1:

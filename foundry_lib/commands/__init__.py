@@ -1,1 +1,1 @@
-"""The commands of `python -m foundry_lib`, a file each."""
+"""The commands of `python -m foundry_lib`, one file per command."""

@@ -27,4 +27,4 @@ def show(name: str, folder: Path):
     print(f"{entry.title}, {entry.bytes:,} bytes: {state(entry, folder)}", flush=True)
     path = fetch(entry, folder)
     print(f"Learn from it: {command_line('train', '--data', path)}")
-    print(f"In a notebook: DataLoader({path.resolve().as_posix()!r})")  # a notebook runs in a folder of its own
+    print(f"In a notebook: DataLoader({path.resolve().as_posix()!r})")  # a notebook runs in another folder

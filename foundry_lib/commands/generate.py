@@ -43,7 +43,7 @@ def run(arguments: list[str] | None):
     folder = args.checkpoint or newest_checkpoint()
     device = runtime.usable_device(args.device)
     model, tokenizer = load_checkpoint(folder, device)
-    tokenizer.encode(args.prompt)  # refuses a prompt that is no text before anything is printed
+    tokenizer.encode(args.prompt)  # refuses a prompt that is not Unicode before anything is printed
     print(f"{runtime.describe(device)}\nModel from {folder}: {model.n_params:,} parameters")
 
     def text(**settings):

@@ -2,7 +2,7 @@
 
 python -m foundry_lib tales write en 3            # three tales
 python -m foundry_lib tales judge my_tales.txt    # one tale per line: valid, or which rule breaks where
-python -m foundry_lib tales facts                 # what data/README.md says of the two languages
+python -m foundry_lib tales facts                 # the table of the two languages in data/README.md
 """
 
 import argparse
@@ -49,7 +49,7 @@ def facts_table() -> str:
 def judge(file: str, language: str | None) -> int:
     """Print a verdict on each line of a file; the exit code is 0 if all are tales.
 
-    language: None recognises it, line by line.
+    language: None recognises the language of each line.
     """
     text = str(read_corpus(file).documents[0])
     lines = [line for line in text.splitlines() if line.strip()]

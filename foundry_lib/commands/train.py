@@ -21,7 +21,7 @@ from ..training.record import Record
 from ..training.trainer import Trainer
 
 NOISE = 0.02  # nats per token: a smaller rise of the validation loss means nothing
-BY_HEART = 0.1  # of the validation loss: a training loss below this comes from a text that the model knows by heart
+BY_HEART = 0.1  # a training loss below this share of the validation loss: the model knows the text by heart
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -171,9 +171,9 @@ def train(trainer: Trainer, out: Path, saved: list[Path]) -> list[Path]:
 
 
 def verdict(history: list[Record], last: Path) -> tuple[str, Path]:
-    """What the losses say of learning by heart ("" if nothing), and the checkpoint to listen to.
+    """A sentence if the losses show learning by heart (else ""), and the checkpoint to generate with.
 
-    last: the newest checkpoint; the one with the lowest validation loss lies beside it, unless that was step 0.
+    last: the newest checkpoint; the one with the lowest validation loss is in the same folder, unless that was step 0.
     """
     evaluated = [record for record in history if record.val_loss is not None]
     losses = [record.train_loss for record in history[-20:] if record.train_loss is not None]

@@ -1,4 +1,4 @@
-"""What a model loses without one of its parts: trainings with a part taken out, and the table of such trainings.
+"""The excess loss of a model without one of its parts: trainings without a part, and the table of such trainings.
 
 ablations.table(["whole model", "no norm"])       # the shipped measurements, three seeds per row
 ablations.train("no norm", seed=0)                # train one row again on this machine

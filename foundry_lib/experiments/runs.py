@@ -1,4 +1,4 @@
-"""Runs: what a training leaves in its folder, read back, compared and drawn. `sweeps` makes them."""
+"""Runs: the files of a training, read from its folder, compared and drawn. `sweeps` writes them."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def write_errors(path: Path):
 
 
 def write(path: Path, text: str):
-    """Replace a file in one step, so that nobody reads half of it. Raises CheckpointError."""
+    """Replace a file in one step, so that a reader finds it whole. Raises CheckpointError."""
     with write_errors(path):
         write_whole(path, text, sync=False)
 
@@ -77,7 +77,7 @@ def read_run(folder: Path) -> Run | None:
         log, result = folder / "log.jsonl", folder / "result.json"
         lines = log.read_text("utf-8").splitlines() if log.exists() else []
         ending = json.loads(result.read_text("utf-8")) if result.exists() else None
-        config["hash"], config["decides"], config["when"]  # KeyError for a file that is not ours
+        config["hash"], config["decides"], config["when"]  # KeyError for a file that no sweep wrote
         return Run(config["row"], config["seed"], folder, config, [json.loads(line) for line in lines], ending)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -40,7 +40,7 @@ from .runs import Run, read_run, safe, write, write_errors
 CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
 DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": "cpu"}
 FORM = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
-TURNS, STEPS_PER_TURN = 5, 4  # how long the speed of each row is measured, at least
+TURNS, STEPS_PER_TURN = 5, 4  # the least that the speed of each row is measured for
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def sweep(
     ■ or Ctrl-C ends the sweep after the current step; the same call resumes it.
 
     A training that diverges is stored as diverged and the sweep goes on. Raises ConfigError, before any training, for
-    settings that do not exist, for names that no folder can have, and for a folder that holds other results.
+    unknown settings, for names that no folder can have, and for a folder with other results.
     """
     common = {**DEFAULTS, **common}
     check(rows, seeds, common, time_limit)
@@ -127,7 +127,7 @@ def plan(home: Path, rows: dict[str, dict], seeds, common: dict, time_limit: flo
         for row, changes in rows.items():
             settings = {**common, **changes}
             text = settings["text"]
-            if text not in corpora:  # its hash is needed, and a text that cannot be used is refused at once
+            if text not in corpora:  # its hash is needed, and an unusable text is refused early
                 corpora[text] = text if isinstance(text, Corpus) else read_corpus(text)
             values = decides(corpora[text], seed, time_limit, settings)
             jobs.append(Job(home / f"{row}-seed{seed}", row, seed, settings, values))
@@ -207,14 +207,14 @@ def run_job(job: Job, save_every: int, on_step: Callable[[Record], None], bar: t
     """Start or resume the training of a job; False if it was interrupted."""
     trainer = trainer_of(job)
     how = f"went on from step {trainer.step}" if trainer.step else "trained"
-    begun = trainer.step
+    first_step = trainer.step
     try:
         for record in trainer.run():
-            bar.update(min(1 / trainer.config.max_iters if record.step > begun else 0, bar.total - bar.n))
-            if record.step % save_every == 0 and record.step > begun:
+            bar.update(min(1 / trainer.config.max_iters if record.step > first_step else 0, bar.total - bar.n))
+            if record.step % save_every == 0 and record.step > first_step:
                 save(trainer, job.folder)
             on_step(record)
-    except DivergedError as error:  # any other error, such as a full memory or disk, is not the fault of the settings
+    except DivergedError as error:  # other errors, such as a full disk, are not a result of the settings
         bar.write(f"{job.name}: diverged in step {trainer.step + 1}.", file=sys.stdout)
         ending = {"status": "diverged", "steps": trainer.step, "why": str(error)}
         write(job.folder / "log.jsonl", log_of(trainer))
@@ -256,7 +256,7 @@ def save(trainer: Trainer, folder: Path):
 
 
 def with_steps(jobs: list[Job], seconds: float) -> list[Job]:
-    """The jobs with max_iters: as another seed of the same row was trained on another day, or as measured now."""
+    """The jobs with max_iters: that of another seed of the row if one was trained before, else the measured number."""
     steps, unknown = {}, {}
     for job in jobs:
         trained = steps_of_sibling(job)
@@ -278,7 +278,7 @@ def steps_of_sibling(job: Job) -> int | None:
 
 
 def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
-    """Row → how many of its steps take so many seconds, measured on trainings that are thrown away.
+    """Row → how many of its steps take so many seconds, measured on trainings that are not stored.
 
     The rows take turns, so that a machine that is busy for a while is busy for all of them. If a training diverges,
     its steps until then are the measure; the run itself will report it.
@@ -286,14 +286,14 @@ def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
     probes, times = {row: new_trainer(**settings) for row, settings in rows.items()}, {row: [] for row in rows}
     for _ in range(TURNS):
         for row, probe in probes.items():
-            begun, end = time.perf_counter(), len(times[row]) + STEPS_PER_TURN
+            turn_started, end = time.perf_counter(), len(times[row]) + STEPS_PER_TURN
             with suppress(DivergedError):
-                while len(times[row]) < end or time.perf_counter() - begun < seconds / 100:
+                while len(times[row]) < end or time.perf_counter() - turn_started < seconds / 100:
                     before = time.perf_counter()
                     probe.train_step()
                     times[row].append(time.perf_counter() - before)
     # the median: the first steps are slow, and a machine that is busy for a moment would change a mean
-    return {row: max(1, round(seconds / median(each))) if each else 1 for row, each in times.items()}
+    return {row: max(1, round(seconds / median(step_times))) if step_times else 1 for row, step_times in times.items()}
 
 
 def description(trainer: Trainer, job: Job) -> dict:

@@ -30,10 +30,10 @@ from . import report
 from .refresh import CELL_TIMEOUT, find_lessons
 
 STATED = re.compile(r"\((\d+) s of computing[,)]")  # in a lesson's first cell
-TOLERANCE = 2.0  # the factor by which a header may differ from the measurement, either way
+TOLERANCE = 2.0  # the factor by which a header may differ from the measurement, up or down
 UNIT_SECONDS = 0.0315  # `unit_of_work` on the computer on which the headers were measured
 ENDS = ("dies", "endless", "broken")  # after a cell with such a verdict no cell is run
-PAUSE = 0.3  # seconds between two looks at the records
+PAUSE = 0.3  # seconds between two readings of the records
 
 
 @dataclass
@@ -69,7 +69,7 @@ class LessonRun:
 
     @property
     def faults(self) -> list[dict]:
-        """The cells that are not as stored. If the run broke off and no cell tells why, the end of pytest's log too."""
+        """The cells that differ from the stored ones. If a run ended early and no cell explains it, pytest's log."""
         faults = all_faults(self.records)
         if self.missing:
             faults.insert(0, {"verdict": "missing", "cell": 1, "source": "", "message": self.missing})
@@ -121,8 +121,8 @@ def read_records(file: Path) -> list[dict]:
 def all_faults(records: list[dict]) -> list[dict]:
     """The cells that are not as they should be.
 
-    A stored cell that was never run is a fault, because nothing in it is compared, and so is a lesson in which nothing
-    is compared. Cells that were stored after a run in another order are a fault: their outputs may differ.
+    A stored cell that was never run is a fault, because nothing in it is compared. A lesson in which nothing is
+    compared is a fault too. So are cells that were stored after a run in another order: their outputs may differ.
     """
     faults = []
     for record in records:
@@ -139,7 +139,7 @@ def all_faults(records: list[dict]) -> list[dict]:
 
 
 def begin(path: Path) -> LessonRun:
-    """A lesson before its run. If its file cannot be read, pytest will tell why."""
+    """A lesson before its run. If its file cannot be read, pytest reports why."""
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception:  # not JSON, not a notebook: nbformat raises a dozen kinds
@@ -172,7 +172,7 @@ def start(run: LessonRun, folder: Path, root: Path, timeout: int, threads: int) 
     with open(folder / f"{run.path.stem}.log", "wb") as log:
         return subprocess.Popen(
             [*command, str(run.path)], cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True,  # Ctrl-C reaches only us; we end the rest
+            stderr=subprocess.STDOUT, start_new_session=True,  # Ctrl-C reaches only this process, which ends the others
         )  # fmt: skip
 
 

@@ -121,8 +121,8 @@ def text_outputs(cell) -> str:
 
 
 def refresh(path: Path) -> dict[int, str]:
-    """Run one lesson and store its outputs; returns number of a code cell whose text changed → the lines before (-) and
-    now (+).
+    """Run one lesson and store its outputs. Returns the code cells whose text changed: number → the lines before (-)
+    and now (+).
 
     The file is replaced only after the whole lesson has run; an error leaves it unchanged.
     """

@@ -68,7 +68,7 @@ def badness(verdict: str) -> int:
 def shown(run) -> list[dict]:
     """The first faulty cell and, if a later one is worse, the first cell with the worst verdict.
 
-    After a number that has changed, a later cell may raise.
+    A changed number may make a later cell raise.
     """
     if not run.faults:
         return []

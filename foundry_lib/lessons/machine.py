@@ -72,8 +72,8 @@ def training_speed(loader, preset: str, steps: int = 10) -> float:
 def minutes_to_train(speeds: dict[str, float], tokens: int, loader) -> dict[str, float]:
     """Minutes that each preset needs for `tokens` tokens of training.
 
-    speeds: preset → tokens per second. A preset that is missing there is estimated from the largest one that was
-    measured, by its floating-point operations per token.
+    speeds: preset → tokens per second. The time of a preset that is missing there is estimated
+    from the largest preset that was measured, by floating-point operations per token.
     """
     flops = {
         name: ModelConfig.preset(name, vocab_size=loader.vocab_size, max_seq_len=loader.block_size).flops_per_token

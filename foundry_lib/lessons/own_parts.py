@@ -39,7 +39,7 @@ def own_parts(
     if swiglu is not None:
         parts["feed_forward"] = feed_forward_of(swiglu)
     if block is not None:
-        defaults = {"attention": CausalSelfAttention, "feed_forward": MLP}  # the learner's block may have none
+        defaults = {"attention": CausalSelfAttention, "feed_forward": MLP}  # the learner's block may have no defaults
         parts = {**defaults, **parts, "block": block}
     return parts
 
@@ -67,7 +67,8 @@ def feed_forward_of(function: Callable) -> type[MLP]:
 def kept_parts() -> dict[str, Callable]:
     """`own_parts` of the stored work; prints for each part whether it is the learner's or the library's.
 
-    Each part is checked again, because the file may have been edited. A part that fails is left out, with its message.
+    Each part is checked again, because the file may have been edited. If a part fails, its message is printed, and the
+    model gets the library's part.
     """
     own = {}
     for name, lesson in progress.PARTS.items():

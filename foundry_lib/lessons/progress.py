@@ -24,9 +24,8 @@ from ..files import write_whole
 from ..paths import RUNS
 from .questions import read_questions
 
-FILE = Path(
-    os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json")
-)  # with the variable, the course's own tools run a lesson as for a new learner
+# the course's tools set the variable, to run a lesson as for a new learner
+FILE = Path(os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json"))
 KINDS = ("predictions", "answers", "work")
 PARTS = {  # name of a check → its lesson; lesson 05 builds these parts of a model from their stored source
     "rms_norm": "01",
@@ -55,7 +54,7 @@ def read() -> dict[str, dict]:
 def keep(kind: str, name: str, value):
     """Store one value. The file is replaced in one step, so that it is never half written.
 
-    If the folder cannot be written to, a Notice tells so, and the lesson goes on: a pass is a pass.
+    If the folder cannot be written to, a Notice says so and the lesson continues.
     """
     stored = read()
     stored[kind][name] = value
@@ -72,12 +71,12 @@ def keep(kind: str, name: str, value):
 
 
 def keep_work(name: str, work):
-    """Store the source of work that passed its check. Where Python has no source, None is stored: the pass counts."""
+    """Store the source of work that passed its check, or None where Python has no source: the pass still counts."""
     keep("work", name, source_of(work))
 
 
 def source_of(work) -> str | None:
-    """The source of a function or class. Python cannot find the cell of a notebook's class, but that of its methods."""
+    """The source of a function or class. For a class in a notebook, Python finds only the cell of its methods."""
     with suppress(OSError, TypeError):
         return inspect.getsource(work)
     for method in filter(inspect.isfunction, vars(work).values()):
@@ -104,7 +103,7 @@ def own_work(name: str):
         source, file = sources[other], f"<your {other}>"
         linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # shown in error messages
         try:
-            exec(compile(source, file, "exec"), names)  # the learner's own text, from the learner's own file
+            exec(compile(source, file, "exec"), names)  # the learner's text, from the learner's file
         except Exception as error:  # noqa: BLE001
             if other == name:
                 warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)

@@ -1,8 +1,8 @@
 """Predictions, recall and exit questions. The questions, with a reason for every choice, are in questions/.
 
-    predict("01-gain", "?")      # shows the question; put your letter where the ? is and run the cell again
+    predict("01-gain", "?")      # shows the question; replace the ? by your letter and run the cell again
     confront("01-gain")          # after the measurement: which choice is right, and why the others are wrong
-    ask("01-exit-1", "?")        # a question with an answer at once
+    ask("01-exit-1", "?")        # a question that is answered at once
 
 An answer is plain text in the cell: it needs no widget and stays in the learner's notebook.
 """
@@ -36,10 +36,10 @@ def show(entry: dict):
 
 
 def read_answer(key: str, answer) -> str | None:
-    """The letter of a choice; None for an unanswered question, and, with a sentence, for anything else."""
+    """The letter of a choice; None for an unanswered question; for anything else None, and a sentence is printed."""
     if answer in ("?", "", None, ...):
         return None
-    letter = str(answer).strip().removesuffix(")").lower()  # "b)" counts too: so it is printed
+    letter = str(answer).strip().removesuffix(")").lower()  # "b)" counts too, because a choice is printed like this
     if letter not in choices(question(key)):
         print(f"There is no choice {answer!r}; write one of {', '.join(choices(question(key)))}.")
         return None
@@ -62,7 +62,7 @@ def predict(key: str, answer="?", sure: int | None = None):
 
 
 def confront(key: str):
-    """After the measurement, print which choice is right and why the others are wrong; the prediction is marked."""
+    """After the measurement, print which choice is right and why the others are wrong, and mark the prediction."""
     entry, prediction = question(key), given.get(key)
     say(entry["question"])
     if prediction is None:

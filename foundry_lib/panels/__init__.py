@@ -1,4 +1,4 @@
-"""The interactive pictures of the lessons, one a file: each is a drawing function first, and a `Panel` over it."""
+"""The interactive pictures of the lessons, one per file: each is a drawing function, and a `Panel` around it."""
 
 from .controls import Choice, Slider, Tick, Words
 from .panel import Panel

@@ -65,7 +65,7 @@ def draw_matrix(ax: Axes):
 class Matrix(Picture):
     """Left: the matrix with the chosen cell framed. Right: the cell's seeds beside those of the whole model.
 
-    On the right, heights are shares of the largest number, and the axis names that number: so the axis stands still.
+    On the right, heights are shares of the largest number, and the axis names that number, so the axis does not move.
     """
 
     def build(self, figure: Figure, **values):

@@ -1,4 +1,4 @@
-"""The budget of lesson 05: a model's parameters by part, and the work of a token and of a training."""
+"""The budget of lesson 05: a model's parameters by part, and the operations of a token and of a training."""
 
 from matplotlib.figure import Figure
 
@@ -8,7 +8,7 @@ from .controls import Choice
 from .panel import Panel
 from .picture import Boxes, Picture
 
-# part → (colour, hatch); the hatch says the same as the colour. It has straight lines: dots take six times as long.
+# part → (colour, hatch); the hatch means the same as the colour. It has straight lines: dots take six times as long.
 LOOK = {
     "embedding": (plots.BLUE, ""),
     "attention": (plots.ORANGE, "///"),
@@ -50,7 +50,7 @@ ROWS = ("tied", "own head")
 class Budget(Picture):
     """Left: parameters by part, with tied and with own head. Right: the work, beside that of the guide's model.
 
-    Lengths are shares of the longest bar, so that axes and names stand still; the numbers are written on the bars.
+    Lengths are shares of the longest bar, so that axes and names do not move; the numbers are on the bars.
     """
 
     def build(self, figure: Figure, **values):

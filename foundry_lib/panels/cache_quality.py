@@ -1,4 +1,4 @@
-"""The price of kv heads in lesson 03: bytes of the cache, and beside them the quality that was measured."""
+"""The kv heads of lesson 03: bytes of the cache, and the measured quality."""
 
 from functools import cache
 from statistics import fmean
@@ -13,7 +13,7 @@ from .panel import Panel
 from .picture import Picture
 
 STARTER = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the shape that the ablations trained
-ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the ablations with so many
+ROWS = {2: "whole model", 1: "one kv head"}  # kv heads → the row of the ablations with this number
 HEADS = (4, 2, 1)
 
 

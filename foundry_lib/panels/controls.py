@@ -44,7 +44,7 @@ class Slider:
 class Choice:
     """One of several named values, on a slider with a stop for each.
 
-    It is no drop-down: JupyterLab takes the arrow keys away from one, so the keyboard could not move it.
+    It is not a drop-down: in JupyterLab the arrow keys do not move a drop-down.
     """
 
     value: object
@@ -100,7 +100,7 @@ def set_control(controls: dict, name: str, value):
         if not decimals and value != int(value):
             raise ConfigError(f"{name} is a whole number, found {value!r}.")
     try:
-        # A page answers a new value of a slider of decimals with its own rounding, such as 100.00000000000004. That
+        # For a slider with decimals, a page answers a new value with a rounded one, such as 100.00000000000004. The
         # answer may come late and undo a newer value. A slider that is not continuous sends no answer.
         if decimals:
             control.continuous_update = False

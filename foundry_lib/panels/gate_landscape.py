@@ -22,10 +22,10 @@ DRAWN = 400  # points of each colour; more would only hide one another
 def labels(width: float, height: float, activation: str) -> list[tuple[float, float, float, float]]:
     """Level, gate, up projection and slope for the number on each line of the map.
 
-    On the right the numbers stand where a ray cuts the lines; on the left where the leak is deepest.
+    On the right the numbers are where a ray cuts the lines; on the left where the activation is lowest.
     """
     right, left = torch.linspace(0, width, 400), torch.linspace(-width, 0, 400)
-    ray = 1.6 * height / width * right  # steeper than most clouds of words, so that they leave the numbers free
+    ray = 1.6 * height / width * right  # steeper than most clouds of words, so that these do not cover the numbers
     heights, leak = product(right, ray, activation), GATES[activation](left)
     numbers, deepest = [], leak.argmin().item()
     for level in LEVELS:

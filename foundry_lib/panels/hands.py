@@ -1,4 +1,4 @@
-"""The hands of lesson 02: which of RoPE's hands go round in a context, and where two of them stand."""
+"""The hands of lesson 02: which of RoPE's hands go round in a context, and the angles of two of them."""
 
 import math
 
@@ -39,7 +39,7 @@ def course(turns: float) -> tuple[list[float], list[float]]:
 
 
 class Hands(Picture):
-    """Left: how often each hand goes round in the context. Right: where two of the hands stand at each distance."""
+    """Left: how often each hand goes round in the context. Right: the angle of two of the hands at each distance."""
 
     PAIRS = HEAD_DIM // 2
     BOTTOM = 1e-4  # of the axis
@@ -47,7 +47,7 @@ class Hands(Picture):
     def build(self, figure: Figure, **values):
         margins = dict(left=0.06, right=0.88, bottom=0.17, top=0.9, wspace=0.16)
         left, right = figure.subplots(1, 2, gridspec_kw=margins)
-        self.bars = {}  # goes round → a bar for each pair; one of the two has no height
+        self.bars = {}  # goes round or not → a bar for each pair; one of a pair's two bars is invisible
         for fast, colour, hatch, label in (
             (True, plots.ORANGE, "///", "goes round"),
             (False, plots.BLUE, "", "never goes round"),

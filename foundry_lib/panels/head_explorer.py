@@ -59,7 +59,7 @@ def next_words(model, ids: torch.Tensor) -> torch.Tensor:
 
 
 class Text:
-    """A text as one model reads it: its tokens, the weights of all heads, and the next words, each worked out once."""
+    """A text as one model reads it: its tokens, the weights of all heads, and the next words, each computed once."""
 
     def __init__(self, text: str, model, tokenizer):
         if not text.strip():
@@ -103,7 +103,7 @@ class Explorer(Picture):
     def build(self, figure: Figure, text: str, silent: bool, **values):
         if self.read is None or self.read.text != text:
             self.read = Text(text, self.model, self.tokenizer)
-        # margins by hand: with so many labels the automatic ones would take as long again as the drawing
+        # margins by hand: with so many labels, automatic ones would double the time of drawing
         self.left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
         moving = [*self.build_weights(), *self.build_words(right, silent)]
         for artist in moving:

@@ -16,7 +16,7 @@ from .stored import Stored
 def png(pixels: np.ndarray) -> bytes:
     """Pixels (height, width, 3 or more channels of 8 bits) as a PNG in red, green and blue.
 
-    Two things make a PNG slow, and this one leaves them out: the search for the best filter of each line, and strong
+    This is fast because it leaves out two slow things: the search for the best filter of each line, and strong
     compression.
     """
     height, width = pixels.shape[:2]

@@ -128,7 +128,7 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
     ax.barh(y, heights, color=plots.BLUE, label="still owed")
     ax.plot([forgetful[rule] for rule in rules], y, "|", color=plots.RED, ms=12, mew=2, label="forgets the story")
     for row, height in zip(y, heights, strict=True):
-        if height > right:  # before any training the excess is larger than that of anyone who knows the grammar
+        if height > right:  # before any training the excess is larger than the no-memory baseline's
             ax.text(0.98 * right, row, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")
     ax.set_yticks(y, rules, fontsize=8)
     ax.set(xlim=(0, right), ylim=(-0.6, len(rules) - 0.4), xlabel="nats above the floor, per word")

@@ -1,4 +1,4 @@
-"""A picture with controls: a function that draws numbers and returns its reading, and a thin skin of widgets over it.
+"""A picture with controls: a function that draws numbers and returns its reading, with widgets around it.
 
     def draw(figure, gain, offset):       # draws on the figure, returns one sentence
         ...
@@ -27,9 +27,9 @@ from .live_figure import LiveFigure
 from .picture import Picture
 from .stored import Stored
 
-QUICK, LONGEST = 0.03, 0.6  # seconds between two pictures while a hand moves a slider; the most in a storm of moves
-MOST_BUILT = 6  # built pictures, some megabytes each; the playground needs so many for one prompt
-STORM = 80  # moves per second: more than a hand and a screen make, so these moves have piled up
+QUICK, LONGEST = 0.03, 0.6  # seconds between two pictures while a person moves a slider; the most when moves pile up
+MOST_BUILT = 6  # built pictures, some megabytes each; the playground needs six for one prompt
+STORM = 80  # moves per second: more than a person makes, so these moves have piled up
 
 
 class Panel(Stored, ipywidgets.VBox):
@@ -50,7 +50,7 @@ class Panel(Stored, ipywidgets.VBox):
         self.built = {}  # key of a picture → the picture that was built for it, and its sheet; the last shown is last
         self.hand = threading.local()  # .moving is True while this thread reads a message of the page
         self.waiting, self.pause, self.drawn = 0, QUICK, 0.0
-        self.held = False  # True while `set` moves several controls
+        self.paused = False  # True while `set` moves several controls
         self.redraw()
         for widget in self.controls.values():
             self.heed(widget)
@@ -61,7 +61,7 @@ class Panel(Stored, ipywidgets.VBox):
         return {key: widget.value for key, widget in self.controls.items()}
 
     def redraw(self):
-        """Draw the present values. What the library refuses, for example a text that is too long, is the reading."""
+        """Draw the present values. A FoundryError, for example for a text that is too long, becomes the reading."""
         with self.lock:
             try:
                 reading = self.paint(**self.values)
@@ -119,10 +119,10 @@ class Panel(Stored, ipywidgets.VBox):
     def moved(self, change):
         """A control has a new value. If code set it, draw at once, and raise an error where the code set it.
 
-        If a hand moved it, first read the other moves that came with it. When many wait, only some of them are drawn;
-        the last one always is.
+        If a person moved it, first read the other moves that came with it. When many wait, only some of them are drawn,
+        always including the last.
         """
-        if self.held:
+        if self.paused:
             return
         try:
             loop = asyncio.get_running_loop() if getattr(self.hand, "moving", False) else None
@@ -142,7 +142,7 @@ class Panel(Stored, ipywidgets.VBox):
         self.waiting = 0
         try:
             self.redraw()
-        except Exception as error:  # no cell can show this error: the learner reads it here, and the log has it too
+        except Exception as error:  # no cell shows this error: the picture's text and the log do
             self.show_empty(f"The picture broke off with {type(error).__name__}: {error}")
             raise
         finally:
@@ -150,12 +150,12 @@ class Panel(Stored, ipywidgets.VBox):
 
     def set(self, **values):
         """Move controls by code, draw once, and print the reading. Raises ConfigError as `set_control` does."""
-        self.held = True
+        self.paused = True
         try:
             for name, value in values.items():
                 set_control(self.controls, name, value)
         finally:
-            self.held = False
+            self.paused = False
             self.redraw()
         say(self.reading)
 

@@ -1,4 +1,4 @@
-"""A picture in two parts: the still one is drawn once, the moving one at each move, which is ten times as fast."""
+"""A picture in two parts: the still part is drawn once, the moving part at each move, which is ten times as fast."""
 
 from collections.abc import Hashable
 

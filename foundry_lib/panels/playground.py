@@ -42,7 +42,7 @@ class Playground(Picture):
 
     @torch.no_grad()
     def scores(self, prompt: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-        """What the model says after a prompt, worked out once per prompt; all but the second in order of the logits.
+        """The model's predictions after a prompt, computed once per prompt; all but the second in order of the logits.
 
         Logits of the next token (V,), the largest first; ranks of the T tokens that were read (T,); the grammar's
         distribution (V,), or None; the probabilities before the filters (V,); token ids (V,).
@@ -96,10 +96,10 @@ class Playground(Picture):
             if new == 0:
                 boxes.append((x - 0.4, 0, 0.8, old))
         self.removed.put(boxes)
-        kept = after > 0
+        remaining = after > 0
         reading = (
-            f"{changed(settings) or 'nothing changed'}: kept {int(kept.sum()):,} of {len(after):,} tokens, which "
-            f"held {before[kept].sum():.3f} of the probability; "
+            f"{changed(settings) or 'nothing changed'}: kept {int(remaining.sum()):,} of {len(after):,} tokens, which "
+            f"held {before[remaining].sum():.3f} of the probability; "
             f"entropy {entropy(before):.2f} before and {entropy(after):.2f} nats after."
         )
         if true is not None:

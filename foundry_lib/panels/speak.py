@@ -35,8 +35,8 @@ BOX = "white-space:pre-wrap; max-width:800px; min-height:5em; padding:8px; borde
 class Utterance:
     """One text while it grows, and the thread that writes it.
 
-    text: what the model wrote after the prompt. tokens: sampled so far, the end token included. seconds: the model's
-    own work, without pauses. settings: those of its tokens, each time they changed. end: why it ended, in words.
+    text: what the model wrote after the prompt. tokens: sampled so far, the end token included. seconds: the time of
+    the model, without pauses. settings: those of its tokens, each time they changed. end: why it ended, in words.
     """
 
     prompt: str
@@ -79,7 +79,7 @@ class Utterance:
 
 
 class Speak(Stored, ipywidgets.VBox):
-    """Made by `speak`. text: the newest text with its prompt. reading: what is said about it, below the text."""
+    """Made by `speak`. text: the newest text with its prompt. reading: the sentences below it."""
 
     def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int):
         self.model, self.tokenizer, self.language, self.n = model, tokenizer, language, n
@@ -104,7 +104,7 @@ class Speak(Stored, ipywidgets.VBox):
 
     @property
     def settings(self) -> SampleConfig:
-        """The settings at which the sliders stand now."""
+        """The present values of the sliders."""
         return SampleConfig(**{name: widget.value for name, widget in self.knobs.items()})
 
     def set(self, **values):
@@ -180,7 +180,7 @@ class Speak(Stored, ipywidgets.VBox):
                     run.stop.wait(1 / pace)
         except FoundryError as error:
             run.end = str(error).rstrip(".")
-        except Exception as error:  # no cell can show this error: the learner reads it here, and the log has it too
+        except Exception as error:  # no cell shows this error: the panel and the log do
             run.end = f"It broke off with {type(error).__name__}: {error}".rstrip(".")
             raise
         finally:
@@ -213,8 +213,8 @@ class Speak(Stored, ipywidgets.VBox):
 
     def paint(self, prompt: str, text: str):
         """Put text and reading on the page. HTML in them is escaped, so the page shows it and does not obey it."""
-        begun = f'<span style="border-bottom:2px dotted #777">{html.escape(prompt)}</span>'
-        self.page.value = f'<div style="{BOX}">{begun}{html.escape(text)}</div>'
+        prompt_html = f'<span style="border-bottom:2px dotted #777">{html.escape(prompt)}</span>'
+        self.page.value = f'<div style="{BOX}">{prompt_html}{html.escape(text)}</div>'
         self.words.value = f'<div role="status" style="white-space:pre-wrap">{html.escape(self.reading)}</div>'
 
     def stored_text(self) -> str:

@@ -6,11 +6,11 @@ import base64
 class Stored:
     """Comes before the widget's class among the bases, and adds a text and a picture to the cell's output.
 
-    A page without a live front end (a saved notebook, the regression check) shows them in the widget's stead.
+    A page without a live front end (a saved notebook, the regression check) shows them instead of the widget.
     """
 
     def stored_text(self) -> str:
-        """One line, or a few, that say what the widget shows now."""
+        """One line, or a few, that describe what the widget shows now."""
         raise NotImplementedError
 
     def stored_png(self) -> bytes | None:

@@ -66,7 +66,7 @@ def boxes(text: str, tokenizer: Tokenizer) -> list[list[tuple[int, float, float]
 
 
 class Ruler(Picture):
-    """The sentence stands still and the cuts move; beside it, the number of tokens that each vocabulary needs."""
+    """The sentence does not move, the cuts do. Right: the number of tokens that each vocabulary needs."""
 
     def key(self, text: str, **values):
         return text
@@ -115,7 +115,7 @@ class Ruler(Picture):
 
 
 def token_ruler(text: str) -> Panel:
-    """The panel: a sentence of your own, in English or Chinese, and the vocabulary that cuts it."""
+    """The panel: your sentence, in English or Chinese, and the vocabulary that cuts it."""
     names = list(rulers())
     return Panel(
         Ruler(),

@@ -27,7 +27,7 @@ def rms(x: torch.Tensor) -> torch.Tensor:
 def rms_by_layer(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0) -> list[float]:
     """RMS of a residual stream after each of `depth` random layers.
 
-    Every layer reads the stream, normed or as it is, and adds its output.
+    Every layer reads the residual stream, normed or unchanged, and adds its output.
     """
     generator = torch.Generator().manual_seed(seed)
     x, sizes = torch.randn(16, dim, generator=generator), []
@@ -52,7 +52,7 @@ class Knob(Picture):
             beside = dict(fontsize=10, transform=ax.transAxes)
             ax.text(0.78, 1.03, title, ha="right", **beside)
             self.rms.append(ax.text(0.78, 1.03, "", animated=True, **beside))
-        # The left bars are shares of their largest number, and the axis names that number: so the axis stands still.
+        # The left bars are shares of their largest number, and the axis names that number, so the axis does not move.
         before.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], yticklabels=["", "0", ""])
         beside = dict(fontsize=10, ha="right", va="center", transform=before.get_yaxis_transform(), animated=True)
         self.ends = [before.text(-0.03, sign, "", **beside) for sign in (-1, 1)]

@@ -3,7 +3,7 @@
     texts = watch(trainer, reference_lines(trainer.loader), prompt="Once there was")
 
 Watching takes at most about 3 % of the time: `watch` measures the time of pictures and texts so far, and each waits
-while it has used more than its share. The bar and the line of numbers cost next to nothing and never wait.
+while it has used more than its share. The bar and the line of numbers take almost no time and never wait.
 """
 
 import time
@@ -20,7 +20,7 @@ from ..inference.generation import sample_text
 from .loss_figure import LossFigure, pace
 from .stored import Stored
 
-SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; two shares, or the pictures would leave none for the texts
+SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; two shares, because pictures would leave none for the texts
 PAUSE = 0.5  # seconds between two updates, at least
 TEXTS = 6  # are shown, the newest on top
 LENGTH = 200  # tokens of a text, at most; a tale has about 130
@@ -43,7 +43,7 @@ class JudgedText:
 
 
 def write_text(trainer, prompt: str) -> JudgedText:
-    """Let the model continue the prompt, and judge the text. Its random numbers are its own: nothing else changes."""
+    """Let the model continue the prompt, and judge the text. It has its own random numbers, so nothing else changes."""
     loader = trainer.loader
     text = sample_text(trainer.model, loader.tokenizer, prompt, LENGTH, SEED, **vars(SETTINGS))
     if loader.floor is None:
@@ -104,7 +104,7 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[J
             spent["texts"] += time.perf_counter() - now
         if now - drawn > PAUSE:
             drawn = time.perf_counter()
-            view.tick()  # a bar and a line of words cost next to nothing
+            view.tick()  # a bar and a line of words take almost no time
             if allowed["pictures"]:
                 view.figure.update()
                 if record.step:  # the picture before any training lays out the axes: it would delay the next for long

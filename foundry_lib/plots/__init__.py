@@ -1,6 +1,6 @@
 """Arrays → matplotlib Axes. Nothing here knows a model. Importing it sets the course's style.
 
-A line style, a hatch or a marker always says the same as the colour, so that no reader needs the colour.
+A line style, a hatch or a marker always means the same as the colour, so that no reader needs the colour.
 """
 
 from .attention import draw_looking, draw_weights, move_weights

@@ -10,11 +10,11 @@ def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
     """Attention of one head: a row for each query, a column for each key; the future is white.
 
     weights: (T, T); each row sums to 1 over its own and all earlier positions. With at most 12 tokens each cell has its
-    number. labels: T names, or none. size: that of the labels, in points.
+    number. labels: T names, or none. size: of the labels, in points.
     """
     ax.clear()
     n = len(weights)
-    # a mesh is drawn five times as fast as an image, and a number as the shape of a marker fifty times as fast as text
+    # a mesh draws five times as fast as an image; a number as a marker draws fifty times as fast as text
     ax.pcolormesh(np.arange(n + 1) - 0.5, np.arange(n + 1) - 0.5, np.zeros((n, n)), cmap="cividis", vmin=0, vmax=1)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
     if n <= 12:

@@ -25,7 +25,7 @@ def cjk_fonts() -> list[str]:
             if file.name.startswith("NotoSansSC-Regular"):
                 font_manager.fontManager.addfont(str(file.locate()))
     except (PackageNotFoundError, OSError):
-        pass  # the system may have another font; lesson 00 reports it when there is none
+        pass  # the system may have another font; lesson 00 reports when there is none
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [name for name in ("Noto Sans SC", *SYSTEM_CJK_FONTS) if name in installed]
 

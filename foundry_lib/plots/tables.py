@@ -37,7 +37,7 @@ def draw_quality(figure: Figure, curves: dict):
         x, qualities = np.arange(len(points)), list(points.values())
         valid = np.array([q.valid / q.n for q in qualities])
         ends = np.array([q.interval for q in qualities]).T  # (2, points)
-        to_ends = np.maximum(0, [valid - ends[0], ends[1] - valid])  # rounding alone may make one negative
+        to_ends = np.maximum(0, [valid - ends[0], ends[1] - valid])  # rounding may make one negative
         ax.errorbar(x, valid, to_ends, color=BLUE, marker="o", label="valid")
         ax.plot(x, [q.distinct / q.n for q in qualities], color=ORANGE, ls="--", marker="s", ms=4, label="distinct")
         if all(q.copied is not None for q in qualities):

@@ -1,4 +1,4 @@
-"""Tokens as pictures: the distribution of the next one, and how much each token of a text costs a reader."""
+"""Tokens as pictures: the distribution of the next one, and the loss of a reader at each token of a text."""
 
 import matplotlib
 import numpy as np

@@ -11,7 +11,7 @@ def by_gender(she, he, it):
     return dict.fromkeys(SHE, she) | dict.fromkeys(HE, he) | dict.fromkeys(PETS, it)
 
 
-# animal, the place it comes from, the food it loves
+# animal, its home, its food
 ANIMALS = words("""
 狐狸 山洞 浆果 | 鸭子 池塘 面包 | 老鼠 粮仓 奶酪 | 黑熊 山洞 蜂蜜 | 白兔 草地 萝卜 | 青蛙 池塘 飞虫 |
 松鼠 树林 松果 | 骏马 马棚 苹果 | 奶牛 草地 青草 | 母鸡 院子 玉米 | 花猪 院子 南瓜 | 绵羊 草地 野菊 |

@@ -11,7 +11,7 @@ def by_gender(she, he, it):
     return dict.fromkeys(SHE, she) | dict.fromkeys(HE, he) | dict.fromkeys(PETS, it)
 
 
-# animal, the place it comes from, the food it loves
+# animal, its home, its food
 ANIMALS = words("""
 fox den berries | duck pond bread | mouse pantry cheese | bear cave honey | rabbit burrow carrots |
 frog pond flies | squirrel forest nuts | horse stable apples | cow meadow clover | hen barn corn |

@@ -4,15 +4,15 @@ import numpy as np
 
 from .walk import Tale
 
-FREE = "free"  # words that no rule fixes: free choices, and words that are certain
+FREE = "free"  # words that no rule fixes: free choices and certain words
 
 
 class Floor:
     """The exact floor of some tales: the loss of a reader who knows the grammar and remembers the story.
 
     tales: from `tales.generate` or `Verdict.tale`. token_words: for each tale, the index of the word that each of its
-    targets belongs to; a target is a token or, after the last word, the end sign. Every array and average here is over
-    the targets of all tales, in order.
+    targets belongs to; a target is a token or, after the last word, the end sign. Every array and average is over the
+    targets of all tales, in order.
 
     nats: the floor, nats per token. forgetful: the loss of the no-memory baseline, a reader who knows the grammar and
     remembers nothing of the story.

@@ -68,7 +68,7 @@ class Grammar:
         return PHRASE.sub(lambda match: self.phrases[match[1]], sentence)
 
     def declare(self, filler):
-        """Note what fills a variable, for `marginal`."""
+        """Note which slot fills a variable, for `marginal`."""
         if isinstance(filler, Someone):
             first, second = filler.arg.split("|")
             self.shares[filler.var] = {first: FAVOUR, second: 1 - FAVOUR}
@@ -106,7 +106,10 @@ class Grammar:
         return [*self.lists["heroes"], *self.lists["friends"]]
 
     def may_pair(self, owner: str, word: str, held_out: bool | None) -> bool:
-        """Two friends go together if no pronoun means both; a thing goes with its owner by `is_held_out`."""
+        """Whether `word`, a friend or a thing, may go with `owner`. Two friends may if they have different pronouns.
+
+        held_out: of things, False allows the pairs of training tales, True the held-out pairs, None all.
+        """
         if word in self.tables["he"]:
             return self.tables["he"][word] != self.tables["he"][owner]
         return held_out is None or held_out == self.is_held_out(owner, word)

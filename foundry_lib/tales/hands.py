@@ -1,4 +1,4 @@
-"""Who picks the words of a walk through the grammar: a Writer draws the next word, a Reader reads it in a text."""
+"""Who picks the words of a walk through the grammar: a Writer samples the next word, a Reader reads it from a text."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ WORD = re.compile(r"[^\W\d_]+|\S")
 
 
 class Lost(Exception):
-    """The text does not go on like a tale. options: the words that were possible, with their probabilities."""
+    """The text does not continue like a tale. options: the possible words, with their probabilities."""
 
     def __init__(self, options):
         self.options = options
@@ -16,22 +16,22 @@ class Lost(Exception):
 
 @dataclass
 class Break:
-    """One broken rule: word `index` of the text is `found`, where the story implies `expected`."""
+    """One broken rule: word `index` of the text is `actual`, and the story implies `expected`."""
 
     rule: str
     index: int
     expected: str
-    found: str
+    actual: str
 
 
 class Writer:
-    """Draws each word. It only uses `random.random`, whose numbers are the same in every Python."""
+    """Samples each word. It only uses `random.random`, whose numbers are the same in every Python."""
 
     def __init__(self, seed: Random):
         self.random = seed.random
 
     def run(self, words):
-        """Nothing: certain words are not drawn."""
+        """Do nothing: certain words are not sampled."""
 
     def pick(self, options, node, index):
         point = self.random()
@@ -43,7 +43,7 @@ class Writer:
 
 
 class Reader:
-    """Reads each word in a text. A wrong word after which the sentence can go on is added to `breaks`.
+    """Reads each word of a text. A wrong word after which the sentence can go on is added to `breaks`.
 
     text: words, or the characters of a language without spaces. at: position of the next word in it.
     """
@@ -96,12 +96,12 @@ class Reader:
             raise Lost(options)
         expected = [possible for possible in options if node.rule_of(possible) == rule]
         self.breaks.append(Break(rule, index, "/".join(expected), wrong))
-        if len(options) > 1:  # which of them was meant? The rest of the tale depends on it
+        if len(options) > 1:  # it is unknown which of them the text means, and the rest of the tale depends on it
             raise Lost(options)
         self.step(wrong)
         return expected[0]
 
     @property
     def rest(self):
-        """What was not read yet."""
+        """The part of the text that was not read yet."""
         return self.text[self.at :]

@@ -1,14 +1,15 @@
 """The plot: which scene may follow, with its probability. It is the same in both languages.
 
-Two friends, each with a thing, want something and set out. They learn a spell, or give a present away, or both. Things
-happen; the chance of one more falls each time. Then the present comes back, the spell is needed, and the tale ends.
+Two friends, each with a thing, want something and set out. They learn a spell, or give a present away, or both. Then
+events happen; the probability of another one falls each time. Last, the present comes back, the spell is needed, and
+the tale ends.
 """
 
 OPENING = ("hero", "friend", "quest", "pack")
 FIRST_SETUP = {"spell": 0.6, "gift": 0.4}
 GIFT_AFTER_SPELL = 0.25
 EVENTS = {"sum": 0.26, "path": 0.21, "flock": 0.2, "animal": 0.19, "things": 0.14}
-HAZARD = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # the chance that no more happens, after 0, 1, 2, ... events
+HAZARD = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # the probability that no event follows, after 0, 1, 2, ... events
 PAYOFFS = {"gift": "ask", "spell": "chant"}  # what each setup leads to, in this order
 
 

@@ -19,7 +19,7 @@ class Someone(Slot):
     def marginal(self):
         first, second = map(self.grammar.marginal, self.arg.split("|"))
         if both := sorted(set(first) & set(second)):
-            raise FoundryError(f"{both[0]!r} may mean either of {self.arg}; keep it in one of the two lists.")
+            raise FoundryError(f"{both[0]!r} may mean either of {self.arg}; remove it from one of the two lists.")
         return mixed([(FAVOUR, first), (1 - FAVOUR, second)])
 
     def bind(self, memory, word):

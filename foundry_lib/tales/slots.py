@@ -8,16 +8,16 @@
 | `{m<n}`           | a number smaller than `n`                                                      |
 | `{X=A|B}`         | the name of `A` or of `B`; `X` then means that one (`{X.colour}`, `{X~he}`)    |
 | `{Y!X}`           | the other one                                                                  |
-| `{A}` `{A.thing}` | the word remembered                                                            |
+| `{A}` `{A.thing}` | the remembered word                                                            |
 | `{A~he}`          | the entry of the table `he` for it                                             |
 | `{n+m}` `{n-m}`   | the sum, the difference                                                        |
 
 Every slot has three methods. `options`: the words that the story so far allows, with their probabilities. `marginal`:
-the probabilities for the no-memory baseline, a reader who knows the grammar and remembers nothing of the story. `bind`:
+the probabilities for the no-memory baseline, which knows the grammar and remembers nothing of the story. `bind`:
 remember the choice.
 """
 
-RING = (0.36, 0.25, 0.17, 0.13, 0.09)  # the probability of each of the next five of a ring
+RING = (0.36, 0.25, 0.17, 0.13, 0.09)  # the probabilities of the next five words of a ring
 STRAY = 0.02  # the probability that the choice ignores the ring
 
 
@@ -43,7 +43,7 @@ def mixed(parts) -> dict:
 
 
 class Slot:
-    """`rule` names the rule that a wrong word here breaks; None where the choice is free."""
+    """`rule`: the name of the rule that a wrong word here breaks; None where the choice is free."""
 
     rule = None
 
@@ -54,12 +54,12 @@ class Slot:
         self.cache = {}
 
     def meant(self, memory):
-        """The word remembered. `X.colour` is `A.colour` where X means A."""
+        """The remembered word. `X.colour` is `A.colour` where X means A."""
         root = memory.get("@" + self.root)
         return memory[self.var if root is None else root + self.rest]
 
     def bind(self, memory, word):
-        """Remember nothing: the word is remembered already."""
+        """Do nothing: the story already contains this word."""
 
 
 class Choose(Slot):
@@ -72,7 +72,7 @@ class Choose(Slot):
         return self.cache[key]
 
     def allowed(self, owner, held_out):
-        """The words that may go with this owner. held_out: of things False gives those of training tales, None all."""
+        """The words that may go with this owner. held_out: as in `Grammar.may_pair`."""
         weights, may_pair = self.grammar.weights[self.arg], self.grammar.may_pair
         return normalised({word: w for word, w in weights.items() if may_pair(owner, word, held_out)})
 

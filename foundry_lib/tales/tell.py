@@ -1,4 +1,4 @@
-"""What others use: generate tales, judge a text, its exact probability, the true distribution of the next word."""
+"""The functions for other folders: write tales, judge a text, exact probabilities of a tale and of the next word."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -20,11 +20,11 @@ def _built_in(language: str) -> Grammar:
 
 
 def grammar(language: str | Grammar = "en") -> Grammar:
-    """The grammar of a language, "en" or "zh". A Grammar of your own is returned as it is."""
+    """The grammar of a language, "en" or "zh". Your own Grammar is returned unchanged."""
     if isinstance(language, Grammar):
         return language
     if language not in LANGUAGES:
-        raise CorpusError(f"The tales are told in {' and '.join(LANGUAGES)}, not in {language!r}.")
+        raise CorpusError(f"The tales exist in {' and '.join(LANGUAGES)}, not in {language!r}.")
     return _built_in(language)
 
 
@@ -55,7 +55,7 @@ def tell(language: str | Grammar = "en", seed: int = 0, n: int = 1, held_out: bo
 
 
 def parse(text: str, language: str | Grammar = "en") -> Verdict:
-    """Judge a text: whether it is a tale, and if not, which rule it breaks first, and where."""
+    """Judge a text: whether it is a tale, and if not, the first broken rule and its position."""
     return judge(text, grammar(language))
 
 
@@ -99,4 +99,4 @@ def prefix_distribution(text: str, language: str | Grammar = "en") -> dict[str, 
         if possible and not reader.breaks:
             total = sum(possible.values())
             return {word: p / total for word, p in possible.items()}
-    raise CorpusError(f"No tale begins like this; it goes wrong at {rest[:20]!r}. parse(text) tells why.")
+    raise CorpusError(f"No tale begins like this; it goes wrong at {rest[:20]!r}. parse(text) explains why.")

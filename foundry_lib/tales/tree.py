@@ -1,6 +1,6 @@
 """All sentences that may come next, merged into a tree of words.
 
-Where two sentences differ, the next word tells which one it is. So a text has one derivation, and the probability of
+Where two sentences differ, the next word decides which one it is. So a text has one derivation, and the probability of
 each word is known as soon as it is read. A grammar that is ambiguous is refused.
 """
 
@@ -9,7 +9,7 @@ from .recalls import slot
 
 
 class Node:
-    """A node of the tree: first `run`, words that are certain, then a choice, or the end of `scene`.
+    """A node of the tree: first the certain words `run`, then a choice, or the end of `scene`.
 
     edges: word → its slot or None, the next node, and the probability for the no-memory baseline.
     """

@@ -13,11 +13,11 @@ STOPS = set(".!?。！？")
 class Verdict:
     """The judgement of `parse`.
 
-    valid: whether the text is a tale. rule: the first broken rule, "grammar" where no sentence goes on like this, None
-    for a tale. message: the same as a sentence. sentence, word: where the rule is broken, the number of the sentence,
-    from 1, and the index of the word.
+    valid: whether the text is a tale. rule: the first broken rule, "grammar" where no sentence continues like
+    this, None for a tale. message: the same as a sentence.
+    sentence, word: where the rule is broken, the number of the sentence, from 1, and the index of the word.
     tale: the tale, if the text is one.
-    asked, kept: for each rule, how often the text had to keep it and how often it did, as far as it could be read.
+    asked, kept: for each rule, how often the text had to follow it, and how often it did, up to the end of the reading.
     """
 
     valid: bool
@@ -43,21 +43,21 @@ def judge(text: str, grammar) -> Verdict:
                 continue
         break
     words, asked = tale.words, Counter(rule for rule in tale.rules if rule)
-    asked.update(broken.rule for broken in reader.breaks if broken.index == len(words))  # the one that ended the walk
+    asked.update(broken.rule for broken in reader.breaks if broken.index == len(words))  # the break that ended the walk
     kept = asked - Counter(broken.rule for broken in reader.breaks)
     if reader.breaks:
         first = reader.breaks[0]
         number = sentence(words, first.index)
         message = grammar.messages.get(first.rule, grammar.messages["rule"]).format(
-            expected=first.expected, found=first.found, sentence=number, rule=first.rule
+            expected=first.expected, found=first.actual, sentence=number, rule=first.rule
         )
         return Verdict(False, first.rule, message, number, first.index, None, asked, kept)
     number = sentence(words, len(words))
     if lost is not None:
-        found = next_word(reader)
-        kind = "unfinished" if not found else "grammar" if words else "begin"
+        word = next_word(reader)
+        kind = "unfinished" if not word else "grammar" if words else "begin"
         message = grammar.messages[kind].format(
-            found=found, sentence=number, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
+            found=word, sentence=number, before=words[-1] if words else "", options=", ".join(list(lost.options)[:3])
         )
         return Verdict(False, "grammar", message, number, len(words), None, asked, kept)
     if reader.rest:

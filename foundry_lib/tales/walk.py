@@ -1,4 +1,4 @@
-"""Generation and parsing share one walk. A Writer draws the next word, a Reader reads it from a text."""
+"""Generation and parsing share one walk. A Writer samples the next word, a Reader reads it from a text."""
 
 import math
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ def parts(words, spaced: bool) -> list[str]:
 def walk(grammar, hand, held_out=False, tale=None) -> Tale:
     """One tale. `hand`, a Writer or a Reader, picks each word; a Reader raises Lost where its text goes wrong.
 
-    tale: an empty tale to fill, for a caller who wants what was read before the text went wrong.
+    tale: an empty tale to fill, for a caller who needs the words before the text goes wrong.
     """
     tale = Tale(grammar.language, held_out, grammar.spaced) if tale is None else tale
     memory, words, rules = tale.memory, tale.words, tale.rules

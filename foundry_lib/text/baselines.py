@@ -7,7 +7,7 @@ import numpy as np
 
 from .loader import DataLoader
 
-CHUNK = 2**19  # tokens counted at a time: a token has 16 bits in the text's array and 64 while it is counted
+CHUNK = 2**19  # tokens per part: a token takes 16 bits in the text's array and 64 bits while it is counted
 
 
 def chunks(tokens: np.ndarray) -> Iterator[np.ndarray]:
@@ -21,7 +21,7 @@ def chunks(tokens: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def unigram_probs(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
-    """The frequency of each token, (V,). Each is counted once more than it occurs, so that none is impossible.
+    """The frequency of each token, (V,). One is added to every count, so that no token has probability 0.
 
     >>> unigram_probs(np.array([0, 1, 0], dtype=np.uint16), 3) * 6
     array([3., 2., 1.])
@@ -41,8 +41,8 @@ def bigram_loss(train: np.ndarray, before: np.ndarray, targets: np.ndarray, voca
     """Nats per token of the table of pairs, p(b | a) = (count(a, b) + λ·p(b)) / (count(a) + λ).
 
     before: the tokens a, each known. targets: the tokens b, each to be predicted.
-    λ is the value that suits this validation text best, so the line is as low as such a table can get. A model below
-    it has learned something that pairs do not hold. (Dirichlet smoothing, MacKay & Peto 1995.)
+    λ is the value with the lowest loss on this validation text, so no such table has a lower line. A model below it has
+    learned more than pairs. (Dirichlet smoothing, MacKay & Peto 1995.)
     """
     before, targets = before.astype(np.int64), targets.astype(np.int64)
     pairs, pair_of_target = np.unique(before * vocab_size + targets, return_inverse=True)

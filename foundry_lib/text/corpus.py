@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from .. import tales
-from ..errors import CorpusError, Notice, said_when_stopped
+from ..errors import CorpusError, Notice, explain_interrupt
 from ..paths import DATA
 from ..tales import Grammar
 from .formats import markup
@@ -24,9 +24,9 @@ from .split import split_documents
 from .textfile import Document, TextFile, document, progress, read_text
 
 MANY_TALES = 12_000  # 1.6 million tokens: a training of some minutes reads each of them nearly twice
-TALES_OF_WORDS = 2000  # tales whose words a tokenizer may learn from; more of them add no word
+TALES_OF_WORDS = 2000  # tales whose words a tokenizer learns from; more tales add no word
 TANG_POEMS = DATA / "tang-poems.txt"
-LARGE_TEXT = 64 * 2**20  # bytes; a larger file is read in blocks, and the tokens of a larger text are kept in a file
+LARGE_TEXT = 64 * 2**20  # bytes; a larger file is read in blocks, and the tokens of a larger text are stored in a file
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Corpus:
     documents: strings. The one document of a large file is a `textfile.TextFile`, which is read in blocks.
     grammar: of a text of Foundry Tales, the grammar that wrote it, so that the floor can be computed; else None.
     words: for each of the first documents, its words in order, where they are known; else empty.
-    path: where the text was read from, for a text from a file.
+    path: the file, for a text from a file.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Corpus:
                 data = block.encode("utf-8")
                 digest.update(data)
                 size += len(data)
-            digest.update(b"\0")  # no text holds NUL, so it separates documents for certain
+            digest.update(b"\0")  # no text contains NUL, so it separates documents
         return digest.hexdigest(), size
 
     @property
@@ -101,7 +101,7 @@ def read_corpus(source: str | Path) -> Corpus:
         return told(language, int(n), int(seed))
     path, changes, blocks, length, blank = path_of(source), Counter(), [], 0, True
     size = os.path.getsize(path) if os.path.isfile(path) else 0
-    with said_when_stopped(f"Stopped while {path.name} was read; nothing was written."):
+    with explain_interrupt(f"Stopped while {path.name} was read; nothing was written."):
         try:
             with progress(path, "reading", size, hidden=size <= LARGE_TEXT) as bar:
                 for block in read_text(path, changes):
@@ -127,7 +127,7 @@ def read_corpus(source: str | Path) -> Corpus:
 
 
 def path_of(source: str | Path) -> Path:
-    """The path that a person named. "~" is their home folder. Raises CorpusError for what is no path of one file."""
+    """The path that a person named. "~" is their home folder. Raises CorpusError unless it is the path of one file."""
     if isinstance(source, (list, tuple, set, frozenset)):
         raise CorpusError(
             f"read_corpus takes one text, found a {type(source).__name__} of {len(source)}. Join the files first, or "
@@ -150,13 +150,13 @@ def path_of(source: str | Path) -> Path:
 def say_markup(path: Path, kind: str):
     """A Notice for a text that is written in a format."""
     advice = "To learn only its words, save it as plain text first."
-    warnings.warn(f"{path.name} looks like {kind} and is learned as it stands. {advice}", Notice, stacklevel=3)
+    warnings.warn(f"{path.name} looks like {kind} and is learned without a change. {advice}", Notice, stacklevel=3)
 
 
 def say_changes(path: Path, changes: Counter):
     """A Notice for what was changed in a text as it was read."""
     if changes["marks"]:
-        warnings.warn(f"{path.name}: a byte-order mark at the start was taken off.", Notice, stacklevel=3)
+        warnings.warn(f"{path.name}: a byte-order mark at the start was removed.", Notice, stacklevel=3)
     if changes["returns"]:
         sentence = f"{path.name}: {changes['returns']:,} line ends of another system became \\n."
         warnings.warn(sentence, Notice, stacklevel=3)
@@ -169,8 +169,8 @@ def python_docs() -> Corpus:
     Topics repeat each other: a section is a topic, and is also part of the topic of its chapter. A paragraph that
     occurred before is left out, longest topics first, so that no paragraph of the validation part is in the training
     part. Each Python has its own text. Measured on 3.11, 3.12 and 3.13: 19 to 20 % of 465 to 511 thousand characters
-    are repetition. Before, 8 to 9 % of all 80-character windows in the last tenth also occur in the first nine tenths;
-    afterwards none do.
+    are repetition. With it, 8 to 9 % of all 80-character windows in the last tenth also occur in the first nine tenths;
+    without it, none.
     Raises CorpusError on a Python that was installed without these topics.
     """
     try:
@@ -188,7 +188,7 @@ def python_docs() -> Corpus:
 
 
 def new_paragraphs(topic: str, seen: set[str]) -> Iterable[str]:
-    """The paragraphs of a topic whose words are not in `seen`, to which they are added.
+    """The paragraphs of a topic whose words are not yet in `seen`. Adds their words to `seen`.
 
     >>> new_paragraphs("one\\n\\ntwo\\n\\none", seen={"two"})
     ['one']
@@ -218,8 +218,8 @@ TALE_NAME = re.compile(rf"(\d+) tales-({'|'.join(tales.LANGUAGES)})(?:, seed (\d
 def told(grammar: Grammar | str, n: int = MANY_TALES, seed: int = 0, name: str | None = None) -> Corpus:
     """n tales of a grammar, one document each. The same seed gives the same tales.
 
-    grammar: "en", "zh", or a Grammar of your own. name: None gives a name by which `read_corpus` finds these tales
-    again, except those of your own grammar: "tales-en" for 12,000 tales with seed 0, else "400 tales-en, seed 3".
+    grammar: "en", "zh", or your own Grammar. name: None gives "tales-en" for 12,000 tales with seed 0, else "400
+    tales-en, seed 3". `read_corpus` makes the same tales from such a name, except for your own grammar.
 
     >>> told("en", 2).name, told("zh", 2, seed=3).name
     ('2 tales-en', '2 tales-zh, seed 3')
@@ -234,7 +234,7 @@ def told(grammar: Grammar | str, n: int = MANY_TALES, seed: int = 0, name: str |
         if grammar is not tales.grammar(grammar.language):
             name += " of your own grammar"
     texts, words, once = [], [], {}
-    for number, tale in enumerate(tales.tell(grammar, seed, n)):  # one in memory at a time: a tale is many objects
+    for number, tale in enumerate(tales.tell(grammar, seed, n)):  # one tale in memory at a time: it has many objects
         texts.append(tale.text)
         if number < TALES_OF_WORDS:
             words.append(tuple(once.setdefault(part, part) for part in tale.parts))
@@ -243,7 +243,7 @@ def told(grammar: Grammar | str, n: int = MANY_TALES, seed: int = 0, name: str |
 
 @cache
 def foundry_tales(language: str) -> Corpus:
-    """The tales of the course, always the same. They are written again in each process, in some seconds."""
+    """The tales of the course, always the same. Each process writes them again, in some seconds."""
     return told(language)
 
 

@@ -1,8 +1,9 @@
 """Public-domain texts for people with a network: `python -m foundry_lib download` lists them, `… NAME` fetches one.
 
-The only module that opens a connection, and nothing else in the library calls it. pooch fetches; a file gets its name
-after its checksum is that of `data/catalog.toml`. A text in traditional characters stays as NAME-traditional.txt, and
-NAME.txt has it in simplified ones, so that 满纸荒唐言 is a prompt that a tokenizer of 紅樓夢 knows.
+In the library only this module opens a connection, and only the command `download` uses it. pooch fetches a file, which
+gets its name after its checksum is that of `data/catalog.toml`. A text in traditional characters is stored as
+NAME-traditional.txt. NAME.txt then has the simplified characters, so that a tokenizer of 紅樓夢 knows the prompt
+满纸荒唐言.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from pathlib import Path
 import pooch
 from requests.exceptions import HTTPError, RequestException  # pooch fetches by requests
 
-from ..errors import CorpusError, Notice, said_when_stopped
+from ..errors import CorpusError, Notice, explain_interrupt
 from ..files import write_whole
 from ..paths import DATA
 
@@ -27,7 +28,7 @@ except ImportError:  # the extra `chinese` installs it
 CATALOG = DATA / "catalog.toml"
 TIMEOUT = 30.0  # seconds without a byte
 WEB_PAGE = (b"<!doctype html", b"<html")  # how a page begins, in small letters
-pooch.get_logger().setLevel("WARNING")  # the bar says enough
+pooch.get_logger().setLevel("WARNING")  # the bar is enough
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Entry:
 
 
 def catalog(path: Path = CATALOG) -> tuple[Entry, ...]:
-    """The texts that can be fetched. Raises CorpusError when the catalogue is missing or not well-formed."""
+    """The texts that can be fetched. Raises CorpusError when the catalogue is missing or cannot be read."""
     try:
         return tuple(Entry(**text) for text in tomllib.loads(path.read_text(encoding="utf-8"))["text"])
     except FileNotFoundError:
@@ -68,8 +69,9 @@ def find(name: str) -> Entry:
 
 
 def download(name: str, folder: Path | str = "downloads") -> Path:
-    """Fetch the text `name` of the catalogue; return its file in `folder`. At once when the file is there already.
+    """Fetch the text `name` of the catalogue; return its file in `folder`.
 
+    A file that is already there is not fetched again.
     Raises CorpusError for an unknown name and as `fetch` does.
     """
     return fetch(find(name), folder)
@@ -78,13 +80,13 @@ def download(name: str, folder: Path | str = "downloads") -> Path:
 def fetch(entry: Entry, folder: Path | str = "downloads", timeout: float = TIMEOUT) -> Path:
     """Fetch a text into `folder`, check it, simplify it if its characters are traditional; return the file to read.
 
-    Raises CorpusError, with the next step, when another file has that name, the network or the server fails, the
-    content is not what the catalogue says, the folder cannot be written to, or OpenCC is missing.
+    Raises CorpusError, with the next step, in five cases: another file has that name; the network or the server fails;
+    the checksum is wrong; the folder cannot be written to; OpenCC is missing.
     """
     path, original = Path(folder) / f"{entry.name}.txt", entry.original(Path(folder))
     try:
-        with said_when_stopped(
-            f"Stopped while {entry.title} was fetched; nothing was kept. The same call starts again."
+        with explain_interrupt(
+            f"Stopped while {entry.title} was fetched; nothing was stored. The same call starts again."
         ):
             if not is_there(entry, original):
                 receive(entry, original, timeout)
@@ -125,17 +127,18 @@ def receive(entry: Entry, path: Path, timeout: float):
         data = Path(file).read_bytes()
         if data[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(WEB_PAGE):
             raise CorpusError(
-                f"What {url} gave looks like a web page, not like {entry.title}. Open any page in a browser: a network "
-                f"that asks for a login answers so. Then call again."
+                f"What {url} gave looks like a web page, not like {entry.title}. Open any page in a browser: a "
+                f"network that asks for a login sends such a page. Then call again."
             )
-        if (found := hashlib.sha256(data).hexdigest()) != entry.sha256:
+        if (checksum := hashlib.sha256(data).hexdigest()) != entry.sha256:
             raise CorpusError(
                 f"{entry.title} arrived with a wrong checksum: expected {entry.sha256} ({entry.bytes:,} bytes), found "
-                f"{found} ({len(data):,} bytes). It was removed. Call again; if that changes nothing, {by_hand(entry)}."
+                f"{checksum} ({len(data):,} bytes). It was removed. Call again; if that changes nothing, "
+                f"{by_hand(entry)}."
             )
 
     pooch.retrieve(entry.url, f"sha256:{entry.sha256}", path.name, path.parent, downloader=fetch_text)
-    path.chmod(0o644)  # pooch leaves it readable for its owner only; a class reads one copy
+    path.chmod(0o644)  # pooch makes it readable for its owner only, and a class may share one copy
 
 
 def simplify(entry: Entry, original: Path, path: Path):
@@ -153,14 +156,14 @@ def simplify(entry: Entry, original: Path, path: Path):
         return
     write_whole(path, text)
     warnings.warn(
-        f"{path.name} has {entry.title} in simplified characters; {original.name} keeps it as it came.",
+        f"{path.name} has {entry.title} in simplified characters; {original.name} has the original.",
         Notice,
         stacklevel=4,  # the line that called download
     )
 
 
 def by_hand(entry: Entry) -> str:
-    """What can be done when the address fails."""
+    """The advice for an address that fails."""
     return f"get it by hand from {entry.source}, save it as plain text in UTF-8 and use that file"
 
 
@@ -168,10 +171,10 @@ def unreachable(entry: Entry, error: RequestException) -> CorpusError:
     """The sentence for a network or a server that fails."""
     if isinstance(error, HTTPError):
         status, gone = error.response.status_code, error.response.status_code in (401, 403, 404, 410, 451)
-        step = f"The text cannot be had there: {by_hand(entry)}." if gone else "Try again in some minutes."
+        step = f"The text is not available there: {by_hand(entry)}." if gone else "Try again in some minutes."
         return CorpusError(f"{entry.url} answered {status} {error.response.reason}. {step}")
     cause = error
-    while inner := cause.__cause__ or cause.__context__:  # requests wraps what the operating system said
+    while inner := cause.__cause__ or cause.__context__:  # requests wraps the operating system's error
         cause = inner
     reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return CorpusError(
@@ -180,9 +183,9 @@ def unreachable(entry: Entry, error: RequestException) -> CorpusError:
 
 
 def state(entry: Entry, folder: Path) -> str:
-    """What of a text is in the folder, in words."""
+    """Whether the folder has the text, in words."""
     original, path = entry.original(folder), folder / f"{entry.name}.txt"
     try:
         return "already there" if is_there(entry, original) and path.exists() else "not there"
     except (CorpusError, OSError):
-        return f"another file is in its place: {original}"
+        return f"another file has its name: {original}"

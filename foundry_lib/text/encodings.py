@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import CorpusError
 
-# Bytes read in a wrong encoding decode too, but to rare characters. A tenth and more of real Chinese, and far more of
-# the other languages, is among these.
+# Bytes also decode in a wrong encoding, but to rare characters. At least a tenth of real Chinese, and far more of the
+# other languages, consists of the characters below.
 CHINESE = set(
     "，。！？：；、“”的一是不了在人有我他她它这這个個们們来來上大中国國到说說时時要就出会會也你对對生能子那得于於着著下自之年过過"
 )
@@ -40,7 +40,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
 
 
 def n_control(text: str) -> int:
-    """How many control characters a text has, if they are more than one in fifty; else 0.
+    """The number of control characters in a text if they are more than one in fifty; else 0.
 
     >>> n_control("one\\x07"), n_control("one\\x07" + "two " * 50)
     (1, 0)
@@ -50,7 +50,7 @@ def n_control(text: str) -> int:
 
 
 def attempt(data: bytes, ends: bool, encoding: str) -> str:
-    """The data in an encoding; "" where they do not decode. Unless it `ends` here, the last character may be cut."""
+    """The data in an encoding; "" where they do not decode. ends: False allows a last character that is cut."""
     try:
         return codecs.getincrementaldecoder(encoding)().decode(data, final=ends)
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def share(text: str, characters: set[str]) -> float:
 
 
 def guess(data: bytes, ends: bool) -> str | None:
-    """The encoding of bytes that are not UTF-8: the one whose language they most look like. None where none fits."""
+    """The most likely encoding of bytes that are not UTF-8, by the characters of its language; None if none fits."""
     # In Cyrillic, letters that are not ASCII are neighbours of each other; in Western languages they are single.
     in_pairs = 4 * len(re.findall(rb"[\x80-\xff]{2}", data)) > len(re.findall(rb"[\x80-\xff]", data))
     narrow = CYRILLIC_NARROW if in_pairs else WESTERN_NARROW
@@ -110,7 +110,7 @@ def first_line(text: str) -> str:
 
 
 def telling_line(text: str) -> tuple[int, str]:
-    """The first line that is not all ASCII: its number, from 1, and 40 characters of it, one that tells among them.
+    """The first line that is not all ASCII: its number, from 1, and 40 characters of it, one not ASCII among them.
 
     >>> telling_line("A header line\\nthe owl says 你好")
     (2, 'the owl says 你好')
@@ -160,13 +160,13 @@ class Stretch:
     def words(self) -> str:
         """Some characters of the line around the wrong byte, which is written \\x92."""
         begin = max(self.data.rfind(b"\n", 0, self.wrong) + 1, self.wrong - 30)
-        before = self.data[begin : self.wrong].decode("utf-8", "ignore")  # a character that begins earlier is left out
+        before = self.data[begin : self.wrong].decode("utf-8", "ignore")  # without a character that is cut
         after = self.data[self.wrong : self.wrong + 30].split(b"\n")[0]
         return (before + codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(after)).strip()
 
 
 def not_utf8(stretch: Stretch, count_wrong: Callable[[], int]) -> CorpusError:
-    """The error to raise for a file that is not UTF-8: what it is instead, as far as its bytes tell, and what to do.
+    """The error to raise for a file that is not UTF-8. It names what the bytes look like, and what to do.
 
     count_wrong: counts the wrong bytes of the whole file. It is called only where they are few.
     """

@@ -1,4 +1,4 @@
-"""What a file is instead of plain text: a PDF, an archive, text with colour codes, or, learned all the same, JSON."""
+"""Files that are not plain text: a PDF, an archive, text with colour codes. JSON and tables are named, and learned."""
 
 import csv
 import re
@@ -54,7 +54,7 @@ def refuse_other_formats(data: bytes, path: Path):
 
 
 def zipped(path: Path) -> tuple[str, str]:
-    """What a zip archive is, by the names of the files in it, and what to do with it."""
+    """The kind of a zip archive, by the names of the files in it, and what to do with it."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -1,7 +1,7 @@
-"""Tokens → batches. A batch is rows of tokens, and for each token the next one.
+"""Tokens → batches. A batch is sequences of tokens, called rows here, and for each token the next one.
 
-Where most documents fit into a row, as tales do, a row begins with a document and the next documents follow in it: a
-row that began in the middle of a tale would ask for words that it does not show. In other texts it begins anywhere.
+Where most documents fit into a row, as tales do, a row begins with a document and the next documents follow in it. If a
+row began in the middle of a tale, its targets would depend on words before it. In other texts a row begins anywhere.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import tales
 from ..config import IGNORED, require_ints
-from ..errors import ConfigError, CorpusError, said_when_stopped
+from ..errors import ConfigError, CorpusError, explain_interrupt
 from ..runtime import usable_device
 from .corpus import Corpus, read_corpus
 from .split import MANY_DOCUMENTS
@@ -24,14 +24,14 @@ from .vocabulary import BOS_ID, EOS_ID, SMALLEST_VOCAB
 from .words import token_floor
 
 SPLITS = ("train", "val")
-EVAL_ROWS = 8  # rows of an evaluation at a time: the scores of more would take more memory than a training step
-VAL_TOKENS = 2**15  # of a longer validation part the beginning is used, for the losses and their reference lines alike
+EVAL_ROWS = 8  # rows per forward pass of an evaluation: the logits of more would take more memory than a training step
+VAL_TOKENS = 2**15  # only the beginning of a longer validation part is used, for the losses and their reference lines
 
 
 def documents_fit(tokens: np.ndarray, block_size: int) -> bool:
     """Whether rows that begin with a document show at least 95 % of the text.
 
-    Of a document that is longer than a row they show only the first row.
+    A document that is longer than a row counts only with its first row.
     """
     lengths = np.diff([*np.flatnonzero(tokens == BOS_ID), len(tokens)])
     return bool(np.minimum(lengths, block_size + 1).sum() >= 0.95 * len(tokens))
@@ -40,8 +40,8 @@ def documents_fit(tokens: np.ndarray, block_size: int) -> bool:
 def validation_rows(tokens: np.ndarray, block_size: int, by_document: bool) -> list[tuple[int, int]]:
     """Start and stop of each row of the validation text, together about VAL_TOKENS targets.
 
-    By document: each document is a row; one of more than two blocks is cut, so that a row stays readable. Otherwise:
-    `block_size` targets per row. Each row begins with the last target of the row before.
+    By document: each document is a row; a document of more than two blocks is cut, because a model must be able to read
+    a row. Otherwise: `block_size` targets per row. Each row begins with the last target of the row before.
 
     >>> validation_rows(np.array([1, 5, 6, 7, 8, 2]), block_size=2, by_document=False)
     [(0, 3), (2, 5), (4, 6)]
@@ -77,8 +77,8 @@ def padded(rows: list, device="cpu") -> tuple[Tensor, Tensor]:
 def require_length(train: Corpus, val: Corpus, block_size: int, tokens: Tokens | None = None, free: bool = True):
     """Raise CorpusError unless both parts of a text have block_size + 1 tokens. The error names what would work.
 
-    tokens: None before there is a tokenizer. A text then has at most one token per byte and two per document, which
-    is what it has with the smallest vocabulary. free: whether the caller may choose the vocabulary.
+    tokens: None before there is a tokenizer. A text then has at most one token per byte and two per document, as
+    with the smallest vocabulary. free: whether the caller may choose the vocabulary.
     """
     counts = [len(tokens.train), len(tokens.val)] if tokens else [sum(map(len, p.documents)) for p in (train, val)]
     if min(counts) > block_size:
@@ -110,8 +110,8 @@ class DataLoader:
     for validation.
     by_document: whether rows begin with a document (see above). longest_row: tokens that a model must be able to read.
     floor: for tales, by document, the `tales.Floor` of the validation targets; else None.
-    A text of more than 64 MiB is read in blocks, with a bar, and its tokens are kept in a file for the next loader. ■
-    or Ctrl-C ends that and leaves nothing half-written.
+    A text of more than 64 MiB is read in blocks, with a bar. Its tokens are stored in a file for the next loader. ■ or
+    Ctrl-C stops this and leaves no incomplete file.
     Raises CorpusError for a text that cannot be used or is too short for one row of either part.
     """
 
@@ -133,7 +133,7 @@ class DataLoader:
         if not isinstance(val_fraction, float) or not 0 < val_fraction < 1:
             raise ConfigError(f"val_fraction must lie between 0 and 1, found {val_fraction!r}.")
         name = file_path.name if isinstance(file_path, Corpus) else file_path
-        with said_when_stopped(f"Stopped before {name} was in tokens; nothing half-written is left."):
+        with explain_interrupt(f"Stopped before {name} was in tokens; nothing half-written is left."):
             self.corpus: Corpus = file_path if isinstance(file_path, Corpus) else read_corpus(file_path)
             self._prepare(tokenizer, vocab_size)
         self._generators = {split: torch.Generator().manual_seed(seed + i) for i, split in enumerate(SPLITS)}
@@ -207,7 +207,7 @@ class DataLoader:
             generator.set_state(state[split])
 
     def spec(self) -> dict:
-        """The arguments that make the same loader again, but for the tokenizer; a checkpoint keeps both."""
+        """The arguments that make the same loader again, without the tokenizer; a checkpoint stores both."""
         return {
             "file_path": str(self.corpus.path.resolve()) if self.corpus.path else self.corpus.name,
             "batch_size": self.batch_size,
@@ -219,8 +219,8 @@ class DataLoader:
     def _floor(self, val: Corpus) -> tales.Floor | None:
         """The floor of the documents in the validation rows; None for text without a grammar.
 
-        None too where rows are too short for whole tales: a row that begins in the middle of a tale does not show what
-        the floor takes as known.
+        None also where rows are too short for whole tales: a row that begins in the middle of a tale lacks words that
+        the floor assumes as known.
         """
         if self.corpus.grammar is None or not self.by_document:
             return None

@@ -6,16 +6,16 @@ import numpy as np
 
 from .textfile import Document, document
 
-MANY_DOCUMENTS = 20  # from here on the split falls between documents
-NEAR = 2**20  # characters before the split, within which a line end is looked for
+MANY_DOCUMENTS = 20  # with this many, the split falls between documents
+NEAR = 2**20  # characters before the split in which a line end is searched
 
 
 def split_documents(documents: Sequence[str | Document], val_fraction: float) -> tuple[list[Document], list[Document]]:
     """Training and validation documents. The last `val_fraction` of the characters are for validation.
 
-    With 20 documents or more the split falls between two of them, as near to the wanted position as it can. Otherwise
-    it falls at the last line end before that position, or, if there is none within a tenth of the text or a million
-    characters, at the position itself.
+    With 20 documents or more the split falls between two of them, as near as possible to that position. Otherwise it
+    falls at the last line end before the position. If there is none within a tenth of the text or a million characters,
+    it falls at the position itself.
 
     >>> split_documents(["one\\n" * 5], 0.35)
     (['one\\none\\none\\n'], ['one\\none\\n'])

@@ -1,7 +1,7 @@
 """A document of a text: a string, or a file that is too large for the memory and is read in blocks.
 
 Both are a `Document`: they have a length in characters, can be cut like a string, and give their characters by
-`blocks`. Nothing outside this file asks which of the two it has.
+`blocks`. Code outside this file treats both alike.
 """
 
 import codecs
@@ -52,7 +52,7 @@ class Text(str):
 
 @dataclass(frozen=True)
 class TextFile:
-    """Characters `start` to `stop` of a UTF-8 text file. The file is read again each time its blocks are asked for.
+    """Characters `start` to `stop` of a UTF-8 text file. Each call of `blocks` reads the file again.
 
     length: characters of the whole file. stamp: the file's size and time of change when it was first read.
     """
@@ -144,8 +144,8 @@ def read_bytes(path: Path) -> Iterator[bytes]:
 
 
 def decode(blocks: Iterable[bytes], path: Path) -> Iterator[str]:
-    """Strict UTF-8, or a CorpusError that says what the bytes look like and what to do."""
-    before, lines, rest = 0, 0, b""  # bytes and line ends of the blocks so far; bytes of a character that a block cuts
+    """Decode as strict UTF-8. Raises CorpusError, which names a likely encoding and the next step."""
+    before, lines, rest = 0, 0, b""  # bytes and line ends so far; the first bytes of a character that a block cuts
     for block, following in pairwise(chain(blocks, [b""])):
         data, ends = rest + block, not following
         if not before:

@@ -30,7 +30,7 @@ from .vocabulary import (
     training_lines,
 )
 
-BLOCK = 2**20  # characters encoded at a time
+BLOCK = 2**20  # characters per call of SentencePiece, about
 
 
 def say_changes(tokenizer: "Tokenizer", vocab_size: int, left_out: set[str]):
@@ -40,7 +40,7 @@ def say_changes(tokenizer: "Tokenizer", vocab_size: int, left_out: set[str]):
         sentence = f"{name} supports {size} tokens, so the vocabulary is {size} and not {vocab_size}."
         warnings.warn(sentence, Notice, stacklevel=3)
     if left_out:
-        enough = f"With vocab_size={vocab_size + len(left_out)} or more each would have a token."
+        enough = f"With vocab_size={vocab_size + len(left_out)} or more, each would have a token."
         sentence = f"{len(left_out):,} characters of {name} have no token and are spelled in bytes. {enough}"
         warnings.warn(sentence, Notice, stacklevel=3)
 
@@ -153,7 +153,7 @@ class Tokenizer:
             yield EOS_ID
 
     def _encode_parts(self, parts: Iterable[str | int]) -> list[int]:
-        """The ids of strings, all encoded in one call, and of ids, which stay where they are."""
+        """The ids of all parts. Strings are encoded in one call; ids keep their position among them."""
         parts, ids = list(parts), []
         encoded = iter(self._model.encode([part for part in parts if isinstance(part, str)]))
         for part in parts:
@@ -168,7 +168,7 @@ class Tokenizer:
         return b"".join(self.token_bytes(int(i)) for i in ids).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """The UTF-8 bytes of one token. A begin or end sign has none; a token for a byte has that one."""
+        """The UTF-8 bytes of one token. A begin or end sign has no bytes; a token for a byte has one."""
         if not 0 <= token < self.vocab_size:
             raise TokenizerError(f"Token id {token} is outside the vocabulary of {self.vocab_size} tokens.")
         return self._bytes[token]

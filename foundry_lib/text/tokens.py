@@ -16,7 +16,7 @@ from .tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Tokens:
-    """train, val: the ids of all tokens in order, 16 bits each where the vocabulary fits. tokenizer: made them."""
+    """train, val: the ids of all tokens in order, 16 bits each where the vocabulary fits. tokenizer: made the ids."""
 
     tokenizer: Tokenizer
     train: np.ndarray
@@ -24,7 +24,7 @@ class Tokens:
 
 
 def tokenized(corpus: Corpus, train: Corpus, val: Corpus, tokenizer: Tokenizer, val_fraction: float) -> Tokens:
-    """Both parts of a text in tokens. Those of a large text are kept in files, and memory-mapped from there."""
+    """Both parts of a text in tokens. The tokens of a large text are stored in files and memory-mapped."""
     arrays = []
     for name, part in (("train", train), ("val", val)):
         file = f"{corpus.sha256[:16]}-{tokenizer.fingerprint[:16]}-{val_fraction:g}-{name}.tokens"
@@ -33,7 +33,7 @@ def tokenized(corpus: Corpus, train: Corpus, val: Corpus, tokenizer: Tokenizer, 
 
 
 def tokenize(part: Corpus, tokenizer: Tokenizer, file: Path | None = None) -> np.ndarray:
-    """All tokens in one array; with `file`, memory-mapped from there, and written there where it is missing."""
+    """All tokens in one array. With `file`, the array is memory-mapped from that file, which is written if missing."""
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     blocks = (np.asarray(block, dtype=dtype) for block in tokenizer.encode_documents(part.documents))
     if file is None:
@@ -50,7 +50,7 @@ def write_blocks(blocks: Iterator[np.ndarray], file: Path):
         write_whole(file, (block.tobytes() for block in blocks))
     except OSError as error:
         raise CorpusError(
-            f"The tokens of this large text could not be kept in {file.parent}: {error.strerror or error}. Set the "
+            f"The tokens of this large text could not be stored in {file.parent}: {error.strerror or error}. Set the "
             f"environment variable FOUNDRY_CACHE to a folder with more room that you may write to."
         ) from error
 

@@ -1,7 +1,7 @@
 """Learn a vocabulary: SentencePiece's byte-pair encoding, with every setting that would lose text changed.
 
-SentencePiece's defaults are made for translation. They fold full-width letters, drop newlines and double spaces, put a
-space before the text, and skip training lines of more than 4,192 bytes without a word.
+SentencePiece's defaults are made for translation. They replace full-width letters, drop newlines and double spaces, and
+put a space before the text. They also skip training lines of more than 4,192 bytes, without a message.
 """
 
 import io
@@ -20,19 +20,19 @@ UNK_ID, BOS_ID, EOS_ID = 0, 1, 2
 SMALLEST_VOCAB = 3 + 256 + 2  # the three control ids, the 256 bytes, space and newline
 DEFAULT_VOCAB = 1024  # on python-docs no other size gave fewer bits per byte in equal time
 KNOWN_WORDS_VOCAB = 1536  # enough for each of the 500 words of the tales to be one token
-# A small text: one token beyond the 261 for each CHARACTERS_EACH characters, and a character has a token of its own if
-# it occurs SEEN_OFTEN. Best validation loss within 240 steps (tiny, one seed), in bits per byte, and in brackets with a
+# A small text gets 261 tokens and one more per CHARACTERS_EACH characters, and a character gets a token if it occurs
+# SEEN_OFTEN times. Best validation loss within 240 steps (tiny, one seed), in bits per byte, and in brackets with a
 # token for every character and 512 more: Tang poems of 2 kB 4.60 (6.56), 19 kB 3.69 (4.54), 79 kB 3.23 (3.57); Chinese
 # tales of 19 kB 1.13 (1.54). The numbers in brackets are above the unigram line of their tokens, the others below it.
 CHARACTERS_EACH, SEEN_OFTEN = 20, 3
 LONGEST_LINE = 4000  # bytes; SentencePiece drops training lines over 4,192
-LARGEST_LESSON = 8 * 2**20  # bytes to learn a vocabulary from, some seconds. With four times as many, on 64 MiB of
+LARGEST_LESSON = 8 * 2**20  # bytes to learn a vocabulary from, in some seconds. With four times as many, on 64 MiB of
 # program text, tokens were longer by less than 0.1 %, and learning took up to 700 MiB of memory instead of 260
 SPACE = "\u2581"  # SentencePiece's own sign for a space
 NOT_COUNTED = set(" \n" + SPACE + "\u2585")  # among the 261, or never in a token: SentencePiece skips lines with U+2585
 LINE_START = re.compile(r"\n+ +(?= )")  # newlines and an indentation of two spaces or more, without its last space
-SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")  # bounded: encoding takes 40 bytes of memory a character
-BLANK = ["\n ", " "]  # lines of which SentencePiece makes the smallest vocabulary; of no characters it makes none
+SEGMENT = re.compile(r"\n{0,65536}[^\n]{1,65536}|\n{1,65536}")  # bounded: encoding takes 40 bytes per character
+BLANK = ["\n ", " "]  # lines that give the smallest vocabulary; without any characters SentencePiece fails
 RECIPE = dict(
     model_type="bpe",
     byte_fallback=True,
@@ -88,7 +88,7 @@ def require_unicode(text: str) -> str:
 def training_lines(documents: Sequence[Document]) -> list[str]:
     """The segments of all documents, each cut to what SentencePiece accepts, so that it drops none.
 
-    Of a very large text only every second, third, … segment is taken, with a Notice.
+    For a very large text only every second, third, … segment is taken, with a Notice.
     Raises TokenizerError for text that is not valid Unicode.
     """
 
@@ -124,22 +124,22 @@ def line_starts(lines: Sequence[str], most: int) -> list[str]:
     return [start.replace(" ", SPACE) for start, n in starts.most_common(most) if n >= len(lines) / 100]
 
 
-def choose_size(lines: Sequence[str], wanted: int | None, words_known: bool = False) -> tuple[int, set[str]]:
-    """The size of a vocabulary, and the characters that get a token of their own. All others are spelled in bytes.
+def choose_size(lines: Sequence[str], vocab_size: int | None, words_known: bool = False) -> tuple[int, set[str]]:
+    """The size of a vocabulary, and the characters that get a token. All others are spelled in bytes.
 
-    wanted: None lets the text decide. Every character then gets a token, and 512 tokens are left for longer strings,
-    or as many as fit into 1,024 in all; where words are known, 1,536. A small text gets fewer, 261 and one more for
-    every 20 of its characters, so that each is seen often enough to be learned.
+    vocab_size: None lets the text decide. Every character then gets a token, and at least 512 tokens are left for
+    longer strings; the size is at least 1,024, or 1,536 where words are known. A small text gets fewer: 261 and one
+    more per 20 characters, so that a model sees each token often enough to learn it.
 
-    >>> choose_size(["aab" * 20], wanted=None)[0]
+    >>> choose_size(["aab" * 20], vocab_size=None)[0]
     264
     """
     counts = Counter("".join(lines))
     n_characters = counts.total()
     for sign in NOT_COUNTED:
         del counts[sign]
-    if wanted is not None:
-        size, least = wanted, 1
+    if vocab_size is not None:
+        size, least = vocab_size, 1
     elif words_known:
         size, least = KNOWN_WORDS_VOCAB, 1
     else:
@@ -163,7 +163,7 @@ def without(lines: Sequence[str], characters: set[str]) -> list[str]:
 
 
 def learn(lines: Sequence[str], size: int, characters: set[str]) -> bytes:
-    """SentencePiece's model of a vocabulary of up to `size` tokens, among them all of `characters` in the lines."""
+    """SentencePiece's model, in bytes, of at most `size` tokens. Each of `characters` in the lines has a token."""
     file = io.BytesIO()
     lines = without(lines, set("".join(lines)) - characters - set(" \n")) if characters else BLANK
     sentencepiece.SentencePieceTrainer.train(

@@ -11,7 +11,7 @@ def token_words(tale: Tale, tokenizer: Tokenizer) -> list[int]:
     """For each token of the tale and for its end sign, the index of the word that it belongs to.
 
     The end sign belongs to an index after the last word. A token that covers several words belongs to the first of them
-    that a rule fixes, or else to the last; a tokenizer that learned from the words never makes one.
+    that a rule fixes, or else to the last; a tokenizer that learned from the words has no such token.
     """
     ends = list(itertools.accumulate(len(part.encode("utf-8")) for part in tale.parts))
     owners, start = [], 0

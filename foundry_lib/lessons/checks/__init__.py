@@ -1,6 +1,6 @@
-"""Checks: of a learner's work, which name the mistake, and of a measured number, which print words that stay the same.
+"""Checks of a learner's work, which name the mistake, and checks of a measured number, which print a fixed text.
 
-checks.rms_norm(my_rms_norm)                          # judges any implementation, the learner's or ours
+checks.rms_norm(my_rms_norm)                          # judges any implementation, the learner's or the library's
 checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
 """
 

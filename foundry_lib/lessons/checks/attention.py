@@ -14,7 +14,7 @@ def normal(*shape, seed=0, dtype=torch.float32):
 
 
 def visible(n_queries, n_keys, shift=0):
-    """True where a query may look; shift moves the border to the right."""
+    """(n_queries, n_keys), True where a query may attend to a key. shift: how far the border moves to the right."""
     return torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries + shift)
 
 
@@ -27,14 +27,14 @@ def attention_case(batch, heads, length, dim, scale=1.0, dtype=torch.float32):
 
 
 def one_query_at_a_time(q, k, v):
-    """The reference: each query looks at a list of keys that ends with its own."""
+    """The reference: one query at a time attends to a list of keys that ends with its own key."""
     mixed, weights = torch.zeros_like(q), q.new_zeros(*q.shape[:3], k.shape[2])
-    for place in range(q.shape[2]):
-        scores = (k[:, :, : place + 1] * q[:, :, place : place + 1]).sum(-1) * q.shape[-1] ** -0.5
+    for position in range(q.shape[2]):
+        scores = (k[:, :, : position + 1] * q[:, :, position : position + 1]).sum(-1) * q.shape[-1] ** -0.5
         exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
         share = exponentials / exponentials.sum(-1, keepdim=True)
-        weights[:, :, place, : place + 1] = share
-        mixed[:, :, place] = (share[..., None] * v[:, :, : place + 1]).sum(2)
+        weights[:, :, position, : position + 1] = share
+        mixed[:, :, position] = (share[..., None] * v[:, :, : position + 1]).sum(2)
     return mixed, weights
 
 
@@ -48,7 +48,7 @@ def attend(
     mix=lambda weights, q, k, v: weights @ v,
     shift=0,
 ):
-    """An attention put together from steps, so that each mistake below is one wrong step."""
+    """Attention made of steps that can be replaced: each mistake below replaces one."""
     may = visible(q.shape[2], k.shape[2], shift)
     weights = share(hide(scores(q, k), may), may)
     return mix(weights, q, k, v), weights
@@ -59,13 +59,13 @@ def seen_alike(scores, may):
 
 
 def rows_add_up(work, case):
-    """A row of NaN is another fault, and is left to the comparison with the reference; so in the next properties."""
+    """A row of NaN passes here and in the next properties: the comparison with the reference finds it."""
     weights = work(**case)[1]
     return torch.allclose(weights.sum(-1).nan_to_num(1.0), torch.ones(1, dtype=weights.dtype), atol=1e-4)
 
 
 def future_does_not_count(work, case):
-    """Another last token changes nothing before it."""
+    """A change of the last token changes no earlier output."""
     before = work(**case)[0]
     for name in ("k", "v"):
         case[name][:, :, -1] += 1.0
@@ -279,16 +279,16 @@ def gqa_case(batch, heads, kv_heads, length, dim, read=0, scale=1.0, dtype=torch
 
 
 def one_head_at_a_time(q, k, v):
-    """The reference: head h of H asks kv head h · K // H; each query stands at the end of what it sees."""
+    """The reference: head h of H reads kv head h · K // H, and each query is the last position that it sees."""
     heads, length, dim = q.shape[1:]
     kv_heads, read = k.shape[1], k.shape[2] - length
     mixed = torch.zeros_like(q)
     for head in range(heads):
         keys, values = k[:, head * kv_heads // heads], v[:, head * kv_heads // heads]
-        for place in range(length):
-            end = read + place + 1
-            scores = torch.einsum("bd,bsd->bs", q[:, head, place], keys[:, :end]) / dim**0.5
-            mixed[:, head, place] = torch.einsum("bs,bsd->bd", scores.softmax(-1), values[:, :end])
+        for position in range(length):
+            end = read + position + 1
+            scores = torch.einsum("bd,bsd->bs", q[:, head, position], keys[:, :end]) / dim**0.5
+            mixed[:, head, position] = torch.einsum("bs,bsd->bd", scores.softmax(-1), values[:, :end])
     return mixed
 
 
@@ -297,12 +297,12 @@ def group_of(q, k):
 
 
 def share_out(x, q):
-    """(B, K, S, d) → (B, H, S, d), each kv head for the query heads of its group."""
+    """(B, K, S, d) → (B, H, S, d): each kv head is repeated for the query heads of its group."""
     return x.repeat_interleave(group_of(q, x), dim=1)
 
 
 def grouped(q, k, v, keys=share_out, values=None, mask=visible, scale=lambda q, k: q.shape[-1] ** 0.5):
-    """A grouped attention put together from steps; values follow the keys if nothing else is said."""
+    """Grouped attention made of steps that can be replaced. values: None repeats the values as the keys."""
     all_k, all_v = keys(k, q), (values or keys)(v, q)
     scores = q @ all_k.mT / scale(q, k)
     may = mask(q.shape[2], all_k.shape[2])
@@ -314,7 +314,7 @@ def in_turn(x, q):
 
 
 def a_second_reading(work, case):
-    """The last query alone, with all keys, is answered as it is among its fellows."""
+    """The last query gets the same output when it is the only query, as with a KV cache."""
     q, k, v = case.values()
     return torch.allclose(work(q, k, v)[:, :, -1:], work(q[:, :, -1:].clone(), k, v), atol=1e-5, equal_nan=True)
 
@@ -463,7 +463,7 @@ WIDTHS = {1: torch.int8, 2: torch.float16, 4: torch.float32, 8: torch.float64}
 
 
 def counted(n_layers, n_kv_heads, head_dim, n_tokens, bytes_per_number):
-    """The reference: a tensor of that shape says its own size; on the meta device it takes no memory."""
+    """The reference: the size of a tensor of that shape, on the meta device, where it takes no memory."""
     shape = (n_layers, n_kv_heads, n_tokens, head_dim)
     keys, values = (torch.empty(shape, dtype=WIDTHS[bytes_per_number], device="meta") for _ in range(2))
     return keys.nbytes + values.nbytes
@@ -473,7 +473,7 @@ NAMES = ("n_layers", "n_kv_heads", "head_dim", "n_tokens", "bytes_per_number")
 
 
 def product(given, without=(), times=2):
-    """A wrong count: the factors named are left out, and `times` stands where 2 should."""
+    """A wrong count: it leaves out the named factors, and has `times` instead of the factor 2."""
     result = times
     for name, value in zip(NAMES, given, strict=True):
         result *= 1 if name in without else value
@@ -596,13 +596,13 @@ LINES = {
 
 
 def letters_in(work) -> list:
-    """The letters of a learner's list or text; a question mark stands for no answer yet."""
+    """The letters in a learner's list or text, without question marks, which mean no answer yet."""
     letters = work if isinstance(work, (str, list, tuple)) else [] if work in (None, ...) else [work]
     return [letter for letter in letters if letter not in (",", " ", "?", "")]
 
 
 def assembled(letters):
-    """The function whose body are the lines of these letters, in this order."""
+    """The function whose body is the lines of these letters, in this order."""
     source = "def in_your_order(q, k, v):\n" + "\n".join(f"    {LINES[letter]}" for letter in letters)
     linecache.cache["<your order>"] = (len(source), None, source.splitlines(keepends=True), "<your order>")
     names = {"torch": torch}
@@ -611,7 +611,7 @@ def assembled(letters):
 
 
 def too_early(letters) -> str | None:
-    """The first line that uses a name which no line above it has made, or that stands behind the end."""
+    """A message for the first line that is after `return`, or uses a name that no earlier line makes; else None."""
     made = {"q", "k", "v", "torch"}
     for number, letter in enumerate(letters, 1):
         if "b" in letters[: number - 1]:
@@ -628,7 +628,7 @@ def too_early(letters) -> str | None:
 
 @dataclass(frozen=True)
 class Order(Exercise):
-    """An exercise whose work is a list of letters, ["c", "a", …], or the function that they make."""
+    """An exercise whose answer is a list of letters, ["c", "a", …], or the function that their lines make."""
 
     lines: dict[str, str] = field(default_factory=dict)
 
@@ -654,9 +654,9 @@ class Order(Exercise):
         if unknown:
             return self._wrong(f"There is no line {unknown[0]!r}; the lines are {', '.join(self.lines)}.")
         if left or twice:
-            found = {"missing": left, "more than once": twice}
-            said = [f"{how}: {', '.join(lines)}" for how, lines in found.items() if lines]
-            return self._wrong(f"Each line is used once; {'; '.join(said)}.")
+            wrong_lines = {"missing": left, "more than once": twice}
+            reasons = [f"{how}: {', '.join(lines)}" for how, lines in wrong_lines.items() if lines]
+            return self._wrong(f"Each line is used once; {'; '.join(reasons)}.")
         early = too_early(letters)
         return self._wrong(early) if early else super().judge(assembled(letters))
 

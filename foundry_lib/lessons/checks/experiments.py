@@ -8,13 +8,13 @@ from .tokens import LN2_ROUNDED, ln_2_in_full
 
 
 def spread(values):
-    """Highest less lowest, by sorting."""
+    """Highest minus lowest, by sorting."""
     ordered = sorted(values)
     return ordered[-1] - ordered[0]
 
 
 def judged(difference, noise):
-    """A wrong or right verdict from the difference and the noise of two lists."""
+    """(spreads apart, whether more than 3), from a difference of two lists and a measure of noise."""
     spreads = difference / noise
     return spreads, spreads > 3
 
@@ -36,8 +36,8 @@ verdict = Exercise(
         {"base": [30.0, 31.0, 31.5, 29.5], "other": [8.0, 6.5, 12.0]},
         {"base": [2.0, 2.4, 2.1], "other": [3.2, 3.1, 3.5, 2.9, 3.0]},
         {"base": [0.5, 0.75, 0.5], "other": [2.0, 1.25, 1.25]},
-        {"base": [1.0, 1.5, 1.25], "other": [2.75, 2.75, 2.75]},  # three to the digit
-        {"base": [4.0, 5.0, 4.5, 4.8], "other": [6.0, 6.5]},  # no seed of one reaches the other
+        {"base": [1.0, 1.5, 1.25], "other": [2.75, 2.75, 2.75]},  # exactly three spreads
+        {"base": [4.0, 5.0, 4.5, 4.8], "other": [6.0, 6.5]},  # the ranges of the two lists do not overlap
         {"base": [1.0, 2.0, 3.0], "other": [2.5, 5.0, 6.0]},
     ],
     lambda base, other: judged(of_means(base, other), spread(base)),

@@ -13,7 +13,7 @@ def randn(*shape, seed=0, dtype=torch.float32):
 
 
 def sigmoid(x):
-    """From tanh, which cannot overflow."""
+    """The sigmoid, computed from tanh, which cannot overflow."""
     return 0.5 * (1 + torch.tanh(0.5 * x))
 
 
@@ -105,7 +105,7 @@ SWIGLU_CASES = [
 
 
 def swiglu_reference(x, w_gate, w_up, w_down):
-    """One hidden channel at a time: how far it opens, what passes, where that is written."""
+    """The reference, one hidden channel at a time: its gate, its up projection, and the output that it adds."""
     out = torch.zeros_like(x)
     for to_gate, to_value, writes in zip(w_gate, w_up, w_down.T, strict=True):
         gate, value = (x * to_gate).sum(-1, keepdim=True), (x * to_value).sum(-1, keepdim=True)
@@ -119,7 +119,7 @@ def with_hidden(hidden):
 
 
 def each_token_alone(work, case):
-    """The first token's result stays when the last one changes."""
+    """The first token's result stays the same when the last token changes."""
     x, *weights = case.values()
     rows = x.flatten(0, -2)
     other = rows.clone()
@@ -258,11 +258,11 @@ def silu_before_the_matrices(x, w_gate, w_up, w_down):
     return ((silu_reference(x) @ w_gate.T) * (x @ w_up.T)) @ w_down.T
 
 
-# ---- The width at which three matrices weigh as much as two
+# ---- The width at which three matrices have as many parameters as two
 
 
 def width_reference(dim):
-    """The first multiple of 32 that is enough, found by trying."""
+    """The reference: try every multiple of 32 and return the first that is large enough."""
     width = 32
     while 3 * dim * width < 2 * dim * (4 * dim):
         width += 32
@@ -354,13 +354,13 @@ def four_thirds_of_dim(dim):
 
 
 def selectivity_case(n, seed, lift):
-    """`gate` is wider open, by `lift` on average, at about a third of n words."""
+    """About a third of n words are chosen; their gate is larger by `lift` on average."""
     chosen = randn(n, seed=seed) > 0.4
     return {"gate": 0.7 + randn(n, seed=seed + 1) + lift * chosen, "chosen": chosen}
 
 
 def with_draws(n, seed, lift):
-    """Gates in steps of a half, so that some words of a pair have the same."""
+    """Gates in steps of 0.5, so that the two words of some pairs have the same gate."""
     case = selectivity_case(n, seed, lift)
     return case | {"gate": (2 * case["gate"]).round() / 2}
 
@@ -370,7 +370,7 @@ SELECTIVITY_CASES.append(with_draws(20, 31, 0.5))
 
 
 def selectivity_reference(gate, chosen):
-    """Every pair of a chosen word and another, counted one by one."""
+    """The reference: count every pair of a chosen word and another word."""
     inside = [a for a, yes in zip(gate.tolist(), chosen.tolist(), strict=True) if yes]
     outside = [a for a, yes in zip(gate.tolist(), chosen.tolist(), strict=True) if not yes]
     return sum(a > b for a in inside for b in outside) / (len(inside) * len(outside))

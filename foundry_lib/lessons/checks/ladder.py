@@ -1,9 +1,9 @@
-"""How a learner's work is judged: a ladder of questions, the first failing one answers, and a known mistake is named.
+"""How a learner's work is judged: the first rung of a ladder that fails gives the message, and names a known mistake.
 
     interface → shape → dtype → properties → known mistakes → closeness to the reference
 
-Nothing here imports the library's own parts: the references are written out once more beside each exercise, in another
-form, so that our code can be judged like anybody's.
+Nothing here imports the parts of the model. Each exercise has its own reference in another form, so that a check can
+judge the library's code too.
 """
 
 import dis
@@ -26,7 +26,7 @@ from ...console import folded_lines
 from ...paths import PACKAGE
 from .. import progress
 
-NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # files of ours and of Python's
+NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # the library's files and Python's
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
 
@@ -47,11 +47,11 @@ class Exercise:
     """A piece of work and how to judge it. Call it with the work: `checks.rms_norm(my_rms_norm)`.
 
     usage: how the work is called, for messages. cases: the inputs, each a dictionary name → value, all of different
-    shapes. reference: the right answer in another form. properties: what must hold without a reference, message → a
-    function of the work and one case, True where it holds. run: how to call a piece of work on a case. kind: what is
-    handed over, a "function" or a "class". told: a case in words. value_name: what the value with this number is,
-    counted from 1, that a run gives on a case; by default one that the work returned. mistakes: message → a wrong
-    implementation, in the order in which they are tried; `mistake` adds one.
+    shapes. reference: the right answer in another form.
+    properties: checks without a reference, message → a function of the work and one case, True where it passes.
+    run: calls the work on a case. kind: what the learner hands over, a "function" or a "class".
+    case_in_words: describes a case. value_name: names a value of a run's result by its number, counted from 1.
+    mistakes: message → a wrong implementation, in the order in which they are tried; `mistake` adds one.
     """
 
     name: str
@@ -61,15 +61,15 @@ class Exercise:
     properties: dict[str, Callable] = field(default_factory=dict)
     run: Callable = lambda work, case: work(*case.values())
     kind: str = "function"
-    told: Callable = lambda case: describe(case)
+    case_in_words: Callable = lambda case: describe(case)
     value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
     mistakes: dict[str, Callable] = field(default_factory=dict)
 
     def mistake(self, work):
         """Decorate a known wrong implementation, whose docstring is the message for the learner.
 
-        The message says what the result shows and where to look, never the remedy. Where a property of the exercise
-        says the same, the decorator takes that message: `@exercise.mistake(MESSAGE)`.
+        The message describes the result and asks a question; it never gives the remedy. Where a property of the
+        exercise has the same message, the decorator takes it: `@exercise.mistake(MESSAGE)`.
         """
         if isinstance(work, str):
             return partial(self._add, work)
@@ -78,12 +78,12 @@ class Exercise:
     def _add(self, message: str, work):
         if message in self.mistakes or not (message or sys.flags.optimize > 1):
             raise ValueError(f"{self.name}: {work.__name__} needs a docstring that no other mistake has: {message!r}")
-        if message:  # python -OO has no docstrings; there a wrong answer is judged, and no mistake is named
+        if message:  # python -OO has no docstrings; a wrong answer is then judged without the name of its mistake
             self.mistakes[message] = work
         return work
 
     def __call__(self, work):
-        """Print the verdict; remember a pass of the learner's own work (`foundry_lib.lessons.progress`)."""
+        """Print the verdict, and store the learner's work when it passes (`foundry_lib.lessons.progress`)."""
         verdict = self.judge(work)
         print(folded_lines(verdict.message))
         named = getattr(work, "__name__", "<lambda>") != "<lambda>"
@@ -98,107 +98,107 @@ class Exercise:
         if self.name in progress.PARTS:
             again = progress.own_work(self.name)
             verdict = self.judge(again) if again else verdict
-            if not verdict.passed:  # it leans on something that another cell has made
+            if not verdict.passed:  # it uses a name that another cell defines
                 print("  Lesson 05 runs it alone, from its own text, and there it fails:")
                 print(folded_lines(verdict.message))
                 if before:
                     progress.keep("work", self.name, before)
-                    print("  What passed before stays kept.")
+                    print("  The work that passed before stays stored.")
 
     def judge(self, work) -> Verdict:
-        """The first rung that fails, said in words."""
+        """The verdict: right, or the message of the first rung that fails."""
         if not callable(work):
             return self._wrong(f"Hand over the {self.kind} itself, found a value of type {type(work).__name__}.")
         if self.kind == "function" and inspect.isclass(work):
             return self._wrong(f"Hand over the function itself, found the class {work.__name__}.")
         if self.kind == "class" and isinstance(work, torch.nn.Module):
             return self._wrong(f"Hand over the class itself, found one object of class {type(work).__name__}.")
-        found = [outcome(self, work, case) for case in self.cases]
+        answers = [outcome(self, work, case) for case in self.cases]
         right = [outcome(self, self.reference, case) for case in self.cases]
-        if found[0].unanswered and is_stub(work):
+        if answers[0].unanswered and is_stub(work):
             return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
-        for case, mine, wanted in zip(self.cases, found, right, strict=True):
-            said = mine.error or differs_in_form(mine, wanted, partial(self.value_name, case=case))
-            if said:
-                return self._wrong(said, case, found, right)
-        for case, mine in zip(self.cases, found, strict=True):
-            if mine.changed:
-                return self._wrong(f"It changed its input {mine.changed} in place.", case, found, right)
-        for said, holds in self.properties.items():
+        for case, answer, expected in zip(self.cases, answers, right, strict=True):
+            message = answer.error or differs_in_form(answer, expected, partial(self.value_name, case=case))
+            if message:
+                return self._wrong(message, case, answers, right)
+        for case, answer in zip(self.cases, answers, strict=True):
+            if answer.changed:
+                return self._wrong(f"It changed its input {answer.changed} in place.", case, answers, right)
+        for message, holds in self.properties.items():
             for case in self.cases:
                 try:
-                    held = holds(work, copies(case))
-                except Exception as error:  # noqa: BLE001  the work's own, on an input that no case has
-                    held, said = False, told(error)
-                if not held:
-                    return self._wrong(said, case, found, right)
-        for case, mine, wanted in zip(self.cases, found, right, strict=True):
-            if not close(mine, wanted):
-                said = first_difference(mine, wanted, partial(self.value_name, case=case))
-                return self._wrong(said, case, found, right)
+                    passes = holds(work, copies(case))
+                except Exception as error:  # noqa: BLE001  a property may use an input that no case has
+                    passes, message = False, error_in_words(error)
+                if not passes:
+                    return self._wrong(message, case, answers, right)
+        for case, answer, expected in zip(self.cases, answers, right, strict=True):
+            if not close(answer, expected):
+                message = first_difference(answer, expected, partial(self.value_name, case=case))
+                return self._wrong(message, case, answers, right)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
 
-    def _wrong(self, said: str, case: dict | None = None, found=(), right=()) -> Verdict:
-        lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.told(case)}", f"  {said}"]
-        known = self._known_mistake(found, right)
-        if known:
-            lines.append(f"  {known}")
+    def _wrong(self, message: str, case: dict | None = None, answers=(), right=()) -> Verdict:
+        lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
+        mistake = self._matching_mistake(answers, right)
+        if mistake:
+            lines.append(f"  {mistake}")
         return Verdict("wrong", "\n".join(lines))
 
-    def _known_mistake(self, found, right) -> str | None:
-        """What the bank says about work that gives, on every case, just what a wrong implementation gives.
+    def _matching_mistake(self, answers, right) -> str | None:
+        """The message of a mistake whose results equal the learner's on every case; None if there is none.
 
-        Failing that, on every case but those in 16 bits, and then on those in 32 bits only: in the others work may
-        differ in its precision alone.
+        If there is none, the cases in 16 bits are left out, and then those in 64 bits too: there, two pieces of work
+        with the same mistake may differ in precision.
         """
-        if not found:
+        if not answers:
             return None
         all_cases = tuple(range(len(self.cases)))
         wide = tuple(index for index in all_cases if not has_dtype(self.cases[index], *IN_16_BITS))
         in_32_bits = tuple(index for index in wide if not has_dtype(self.cases[index], torch.float64))
-        for places in dict.fromkeys((all_cases, wide, in_32_bits)):
-            mine, wanted = ([some[index] for index in places] for some in (found, right))
-            for said, mistaken in self.mistakes.items():
-                theirs = [outcome(self, mistaken, self.cases[index]) for index in places]
-                if same(theirs, mine) and not same(theirs, wanted):
-                    return said
+        for indices in dict.fromkeys((all_cases, wide, in_32_bits)):
+            some_answers, some_right = ([outcomes[index] for index in indices] for outcomes in (answers, right))
+            for message, mistaken in self.mistakes.items():
+                theirs = [outcome(self, mistaken, self.cases[index]) for index in indices]
+                if same(theirs, some_answers) and not same(theirs, some_right):
+                    return message
         return None
 
 
 @dataclass
 class Outcome:
-    """What a piece of work gave on one case: tensors, or the error it raised."""
+    """The result of work on one case: tensors, or the error that it raised."""
 
     values: list[Tensor] | None = None
-    wrapped: str | None = None  # "tuple" or "list", where it gave one thing in such
+    wrapped: str | None = None  # "tuple" or "list", where the result is one value inside a tuple or list
     error: str | None = None
     kind: str | None = None
-    words: str | None = None  # how the text of the error begins, up to what differs from case to case
+    words: str | None = None  # the beginning of the error's text, up to a part that differs between cases
     unanswered: bool = False
     changed: str | None = None
 
 
 def outcome(exercise: Exercise, work, case: dict) -> Outcome:
-    """Run the work on a copy of the case. An exception is the work's own and is told with its line, not raised."""
+    """Run the work on a copy of the case. An exception becomes a message with its line; it is not raised."""
     given = copies(case)
     try:
         result = exercise.run(work, given)
     except Exception as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
         empty = isinstance(error, NotImplementedError)
         words = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0]
-        return Outcome(unanswered=empty, error=told(error), kind=type(error).__name__, words=words)
+        return Outcome(unanswered=empty, error=error_in_words(error), kind=type(error).__name__, words=words)
     values = leaves(result)
     if values is None:
         empty = result is None or result is Ellipsis
-        said = "It returned None. Is there a `return` on every way through it?"
-        return Outcome(unanswered=empty, error=said if result is None else no_value(result), kind="value")
+        message = "It returned None. Is there a `return` on every way through it?"
+        return Outcome(unanswered=empty, error=message if result is None else no_value(result), kind="value")
     changed = [name for name, value in case.items() if not unchanged(value, given[name])]
     wrapped = type(result).__name__ if isinstance(result, (tuple, list)) and len(result) == 1 else None
     return Outcome(values=values, wrapped=wrapped, changed=changed[0] if changed else None)
 
 
 def no_value(result) -> str:
-    """What was returned that is neither a tensor nor a number; of several things, which."""
+    """A message for a result that is neither tensors nor numbers; of several values, it names the wrong one."""
     if isinstance(result, (tuple, list)):
         for number, part in enumerate(result, 1):
             if leaves(part) is None:
@@ -207,7 +207,7 @@ def no_value(result) -> str:
 
 
 def shortened(value) -> str:
-    """A value in one short line; what would fill several, or has only an address in memory, is named by its type."""
+    """A value in one short line. A longer value, or one that shows only a memory address, is named by its type."""
     spelled_out = repr(value)
     if len(spelled_out) > 60 or "\n" in spelled_out or " at 0x" in spelled_out:
         return f"a value of type {type(value).__name__}"
@@ -218,7 +218,7 @@ STUB_STEPS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
 def is_stub(work) -> bool:
-    """Whether a function, or a method of a class, has nothing in its body yet: `...`, pass or NotImplementedError."""
+    """Whether a function, or a method of a class, has an empty body: `...`, pass or NotImplementedError."""
     functions = (
         [work] if inspect.isfunction(work) else filter(inspect.isfunction, getattr(work, "__dict__", {}).values())
     )
@@ -247,14 +247,14 @@ def unchanged(value, after) -> bool:
 
 
 def leaves(result) -> list[Tensor] | None:
-    """The tensors in a result; a number or an array of NumPy's counts as one; None for anything else."""
+    """The tensors in a result; None for anything else. A number or a NumPy array counts as a tensor."""
     if isinstance(result, Tensor):
         return [result.detach()]
     if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
         return leaves(result.item()) if result.ndim == 0 else [torch.from_numpy(result.copy())]
-    if isinstance(result, np.generic):  # of its numbers np.bool is no Real
+    if isinstance(result, np.generic):  # np.bool is not a Real
         result = result.item()
-    if isinstance(result, int) and abs(result) > 2**1000:  # more than a number with a point can be
+    if isinstance(result, int) and abs(result) > 2**1000:  # larger than a float can be
         return None
     if isinstance(result, Real):
         whole = float(result).is_integer()  # a count must be right to the last digit, a measured number need not
@@ -265,8 +265,8 @@ def leaves(result) -> list[Tensor] | None:
     return None
 
 
-def told(error: Exception) -> str:
-    """An exception with the last line of the learner's own code that was running."""
+def error_in_words(error: Exception) -> str:
+    """An exception in words, with the last line of the learner's code that ran."""
     frames = []
     trace = error.__traceback__
     while trace:
@@ -283,17 +283,17 @@ def told(error: Exception) -> str:
     return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
 
 
-def differs_in_form(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str | None:
-    """How many results, their shapes and dtypes."""
-    if mine.wrapped and not wanted.wrapped and len(wanted.values) == 1:
-        comma = " Is there a comma behind the value?" if mine.wrapped == "tuple" else ""
-        return f"It returned a {mine.wrapped} with one thing in it, expected the thing itself.{comma}"
-    if len(mine.values) != len(wanted.values):
-        what = "result" if any(value.dim() for value in mine.values + wanted.values) else "number"
-        some = f"{len(mine.values)} {what}{'' if len(mine.values) == 1 else 's'}"
-        return f"It returned {some}, expected {len(wanted.values)}."
-    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
-        which = value_name(number) if len(wanted.values) > 1 else "the result"
+def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str | None:
+    """A message where the number of results, a shape or a dtype differs; else None."""
+    if answer.wrapped and not expected.wrapped and len(expected.values) == 1:
+        comma = " Is there a comma after the value?" if answer.wrapped == "tuple" else ""
+        return f"It returned a {answer.wrapped} with one thing in it, expected the thing itself.{comma}"
+    if len(answer.values) != len(expected.values):
+        what = "result" if any(value.dim() for value in answer.values + expected.values) else "number"
+        some = f"{len(answer.values)} {what}{'' if len(answer.values) == 1 else 's'}"
+        return f"It returned {some}, expected {len(expected.values)}."
+    for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
+        which = value_name(number) if len(expected.values) > 1 else "the result"
         which = which[0].upper() + which[1:]
         if a.shape != b.shape:
             return f"{which} has shape {tuple(a.shape)}, expected {tuple(b.shape)}."
@@ -302,19 +302,19 @@ def differs_in_form(mine: Outcome, wanted: Outcome, value_name: Callable[[int], 
     return None
 
 
-def close(mine: Outcome, wanted: Outcome) -> bool:
-    if (mine.values is None) != (wanted.values is None):
+def close(answer: Outcome, expected: Outcome) -> bool:
+    if (answer.values is None) != (expected.values is None):
         return False
-    if mine.values is None:
-        return mine.kind == wanted.kind
-    if len(mine.values) != len(wanted.values):
+    if answer.values is None:
+        return answer.kind == expected.kind
+    if len(answer.values) != len(expected.values):
         return False
-    pairs = zip(mine.values, wanted.values, strict=True)
+    pairs = zip(answer.values, expected.values, strict=True)
     return all(a.shape == b.shape and (a.dtype == b.dtype or not b.dim()) and bool(near(a, b).all()) for a, b in pairs)
 
 
 def near(a: Tensor, b: Tensor) -> Tensor:
-    """Where two tensors agree, to the precision of the coarser of them, measured against the largest value in b."""
+    """True where two tensors agree, to the precision of the coarser dtype, relative to the largest value in b."""
     tolerance = max(TOLERANCE.get(t.dtype, 0.0) for t in (a, b))
     a, b = a.double(), b.double()
     finite = b[b.isfinite()]
@@ -323,25 +323,25 @@ def near(a: Tensor, b: Tensor) -> Tensor:
 
 
 def same(some: list[Outcome], others: list[Outcome]) -> bool:
-    """Whether two pieces of work gave the same on all cases. Two that always raise must use the same words."""
+    """Whether two lists of outcomes are equal on all cases. If all are errors, their words must be equal too."""
     pairs = list(zip(some, others, strict=True))
     always_raises = all(outcome.values is None for outcome in some)
     return all(close(a, b) and (not always_raises or a.words == b.words) for a, b in pairs)
 
 
-def first_difference(mine: Outcome, wanted: Outcome, value_name: Callable[[int], str]) -> str:
-    for number, (a, b) in enumerate(zip(mine.values, wanted.values, strict=True), 1):
+def first_difference(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str:
+    for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
         bad = ~near(a, b)
         if bad.any():
-            place = tuple(bad.nonzero()[0].tolist())
-            which = value_name(number) if len(wanted.values) > 1 else ""
-            at = f" at {list(place)}" if place else ""
-            at += f" {'in' if place else 'as'} {which}" if which else ""
-            share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if place else ""
-            found, right = spelled(a[place].item()), spelled(b[place].item())
-            if found == right:  # they part in a later digit
-                found, right = f"{a[place].item():.12g}", f"{b[place].item():.12g}"
-            return f"Found {found}{at}, expected {right}{share}."
+            position = tuple(bad.nonzero()[0].tolist())
+            which = value_name(number) if len(expected.values) > 1 else ""
+            at = f" at {list(position)}" if position else ""
+            at += f" {'in' if position else 'as'} {which}" if which else ""
+            share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if position else ""
+            answer_text, expected_text = spelled(a[position].item()), spelled(b[position].item())
+            if answer_text == expected_text:  # they differ in a later digit
+                answer_text, expected_text = f"{a[position].item():.12g}", f"{b[position].item():.12g}"
+            return f"Found {answer_text}{at}, expected {expected_text}{share}."
     return "It differs."
 
 
@@ -351,13 +351,13 @@ def spelled(value: float) -> str:
 
 
 def ordinal(number: int) -> str:
-    """The place in a row: "first" to "fifth", "6th" and so on behind it."""
+    """The position in a sequence: "first" to "fifth", then "6th" and so on."""
     words = ("first", "second", "third", "fourth", "fifth")
     return words[number - 1] if number <= len(words) else f"{number}th"
 
 
 def describe(case: dict) -> str:
-    """The inputs of a case in a line: shapes of tensors, values of numbers."""
+    """The inputs of a case in one line: shapes of tensors, values of numbers."""
     words = []
     for name, value in case.items():
         if isinstance(value, Tensor):

@@ -1,7 +1,7 @@
 """Exercises of lesson 05: the block, the number of parameters, and the guess after each layer.
 
-A block is judged with small parts of our own, so that each of its mistakes shows: the two norms have different
-weights, the attention hears its table, its layer number and its cache, and the feed-forward is not linear.
+A block is judged with small parts of this file, so that each mistake shows. The two norms have different weights, the
+attention's output depends on table, layer number and cache, and the feed-forward is not linear.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from .ladder import Exercise
 
 
 class Norm(nn.Module):
-    """Divides by the mean size and not its square's root, so that a block that builds another norm is found out."""
+    """Divides by the mean of |x| instead of the RMS, so that a block which builds an RMSNorm gives another result."""
 
     def __init__(self, dim, eps=1e-6):
         super().__init__()
@@ -28,7 +28,7 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
-    """A running mean of the tokens, turned by a matrix, plus what table, layer and cache say."""
+    """A running mean of the tokens times a matrix, plus terms that depend on table, layer number and cache."""
 
     def __init__(self, config, layer=0):
         super().__init__()
@@ -52,7 +52,7 @@ class FeedForward(nn.Module):
 
 @torch.no_grad()
 def fill(module):
-    """Give every parameter values that follow from its name, so that the order of making them does not matter."""
+    """Give every parameter values that depend only on its name, so that the order of creation does not matter."""
     for name, parameter in module.named_parameters():
         g = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         values = torch.randn(parameter.shape, generator=g)
@@ -64,7 +64,7 @@ def fill(module):
 
 
 class SmallConfig(SimpleNamespace):
-    """All that a block itself needs; who asks for more builds parts that were not handed in."""
+    """All that a block needs. A block that reads another field builds parts of its own, which is an error."""
 
     def __getattr__(self, name):
         raise AttributeError(
@@ -79,7 +79,7 @@ def build(work, case):
 
 
 def run_block(work, case):
-    """Build the block of our parts, fill it, and call it once with a cache or without."""
+    """Build the block from the parts above, fill its weights, and call it once, with or without a cache."""
     block = build(work, case)
     if not isinstance(block, nn.Module):
         return block
@@ -105,7 +105,7 @@ PARTS = ("attention_norm", "attention", "ffn_norm", "feed_forward")
 
 
 class StepByStep(nn.Module):
-    """A block whose four parts have their names; a wrong one overrides `make` or `steps`."""
+    """A block with the four parts under their names. A wrong block overrides `make` or `steps`."""
 
     def __init__(self, config, layer, norm, attention, feed_forward):
         super().__init__()
@@ -121,19 +121,19 @@ class StepByStep(nn.Module):
         )
 
     def steps(self, x, norm_1, attend, norm_2, feed):
-        """The stream, to which two readers write in turn."""
+        """The residual stream: attention adds to it, then the feed-forward."""
         for norm, reader in ((norm_1, attend), (norm_2, feed)):
             x = torch.add(x, reader(norm(x)))
         return x
 
 
 def wrong(steps):
-    """A wrong block: `steps(x, norm_1, attend, norm_2, feed)` says what its forward does."""
+    """A wrong block whose forward is `steps(x, norm_1, attend, norm_2, feed)`."""
     return type(steps.__name__, (StepByStep,), {"steps": lambda self, *parts: steps(*parts), "__doc__": steps.__doc__})
 
 
 def then(x, first, second):
-    """x with what `first` adds to it, and then with what `second` adds to that."""
+    """x, plus first(x), and then plus `second` of that sum."""
     h = x + first(x)
     return h + second(h)
 
@@ -328,7 +328,7 @@ COUNT_CASES = [
 
 
 def shapes(vocab_size, dim, n_layers, n_heads, n_kv_heads, hidden_dim, tied):
-    """Every weight of the model, one after the other: (what it is, its shape)."""
+    """The weights of the model, one after the other: (its kind, its shape)."""
     narrow = dim // n_heads * n_kv_heads
     yield "embedding", (vocab_size, dim)
     for _ in range(n_layers):
@@ -341,7 +341,7 @@ def shapes(vocab_size, dim, n_layers, n_heads, n_kv_heads, hidden_dim, tied):
 
 
 def count(values, weight=lambda what, shape: 1, **changed):
-    """A count in which each weight counts `weight(what, shape)` times, with some of the numbers changed."""
+    """A count of parameters: each weight counts `weight(kind, shape)` times its size, with some numbers changed."""
     case = count_case(*values)
     case |= {name: change(case) for name, change in changed.items()}
     return sum(weight(what, shape) * torch.Size(shape).numel() for what, shape in shapes(**case))
@@ -483,7 +483,7 @@ class StandInLayer(nn.Module):
 
 
 class StandInModel(nn.Module):
-    """What a lens needs of a MiniLLM, under the same names."""
+    """The parts of a MiniLLM that a lens uses, under the same names."""
 
     def __init__(self, vocab_size, dim, n_layers):
         super().__init__()
@@ -517,15 +517,15 @@ LENS_CASES = [lens_case(2, 5, 11, 8, 3), lens_case(1, 9, 7, 6, 2), lens_case(3, 
 
 
 def streams(model, idx):
-    """The stream before the first layer and behind each."""
-    found = [model.tok_embeddings(idx)]
+    """The residual stream (B, T, D) before the first layer and after each layer, a list."""
+    hidden = [model.tok_embeddings(idx)]
     for layer in model.layers:
-        found.append(layer(found[-1], model.freqs_cis[:, : idx.shape[1]], None))
-    return found
+        hidden.append(layer(hidden[-1], model.freqs_cis[:, : idx.shape[1]], None))
+    return hidden
 
 
 def read_with(read, keep=slice(None)):
-    """A lens that gives `read(model, stream)` for the streams in `keep`."""
+    """A lens that stacks `read(model, stream)` over the residual streams in the slice `keep`."""
     return wraps(read)(lambda model, idx: torch.stack([read(model, s) for s in streams(model, idx)[keep]]))
 
 
@@ -578,11 +578,11 @@ def every_layer_reads_the_embedding(model, idx):
 def normed_copy_passed_on(model, idx):
     """The normed copy went on into the next layer. The lens should look at the stream and leave it alone: what does
     it change?"""
-    table, x, found = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx), []
+    table, x, guesses = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx), []
     for layer in (lambda s, t: s, *model.layers):
         x = model.norm(layer(x, table))
-        found.append(x @ model.output.weight.T)
-    return torch.stack(found)
+        guesses.append(x @ model.output.weight.T)
+    return torch.stack(guesses)
 
 
 @logit_lens.mistake
@@ -590,18 +590,18 @@ def layer_output_normed_and_passed_on(model, idx):
     """The first two guesses are right and the later ones are not: what a layer gave was normed, and that went on
     into the next layer. Which tensor should the next one read?"""
     table, x = model.freqs_cis[:, : idx.shape[1]], model.tok_embeddings(idx)
-    found = [head(model, x)]
+    guesses = [head(model, x)]
     for layer in model.layers:
         x = model.norm(layer(x, table))
-        found.append(x @ model.output.weight.T)
-    return torch.stack(found)
+        guesses.append(x @ model.output.weight.T)
+    return torch.stack(guesses)
 
 
 @logit_lens.mistake
 def layer_output_without_the_residual_stream(model, idx):
     """The guesses come from what each layer adds, without what was there before. What does the head read at the end?"""
-    found = streams(model, idx)
-    added = [found[0]] + [b - a for a, b in zip(found, found[1:], strict=False)]
+    hidden = streams(model, idx)
+    added = [hidden[0]] + [b - a for a, b in zip(hidden, hidden[1:], strict=False)]
     return torch.stack([head(model, s) for s in added])
 
 

@@ -28,7 +28,7 @@ def wide(x):
 
 
 def reference(x, weight, eps):
-    """One channel at a time, as the formula reads."""
+    """The formula, one channel at a time."""
     squares = sum(wide(channel) ** 2 for channel in x.unbind(-1))
     scale = (squares / x.shape[-1] + eps).sqrt()
     return torch.stack([(wide(c) / scale).to(x.dtype) * w for c, w in zip(x.unbind(-1), weight, strict=True)], -1)
@@ -50,21 +50,21 @@ SQUEEZED = (
 
 
 def keeps_64_bits(exercise_reference):
-    """A property: what is right to 32 bits is right to 64 where 64 come in, however the digits were lost."""
+    """A property: for a 64-bit input, an answer that is right to 32 bits is right to 64 bits too."""
 
     def holds(work, case):
         if not any(isinstance(value, torch.Tensor) and value.dtype == torch.float64 for value in case.values()):
             return True
-        wanted = leaves(exercise_reference(*case.values()))
-        pairs = list(zip(leaves(work(*case.values())), wanted, strict=True))
-        coarse = all((mine - right).abs().max() <= 1e-6 * right.abs().max() for mine, right in pairs)
-        return not coarse or all(near(mine, right).all() for mine, right in pairs)
+        expected = leaves(exercise_reference(*case.values()))
+        pairs = list(zip(leaves(work(*case.values())), expected, strict=True))
+        coarse = all((answer - right).abs().max() <= 1e-6 * right.abs().max() for answer, right in pairs)
+        return not coarse or all(near(answer, right).all() for answer, right in pairs)
 
     return holds
 
 
 def louder(work, case):
-    """Ten times the input changes nothing, where eps is small beside it."""
+    """Ten times the input gives the same output, where eps is small compared with the input."""
     if case["x"].dtype == torch.float16 or case["eps"] > 1e-4:
         return True
     x, weight, eps = case.values()

@@ -10,10 +10,10 @@ from .norm import SQUEEZED, keeps_64_bits
 
 
 def angles(head_dim, max_seq_len, theta, start=0):
-    """(T, d/2) in 64 bits: one turn at a time, as the formula reads."""
-    places = range(start, start + max_seq_len)
+    """(T, d/2) in 64 bits: the formula, one angle at a time."""
+    positions = range(start, start + max_seq_len)
     speeds = [theta ** (-2 * i / head_dim) for i in range(head_dim // 2)]
-    return torch.tensor([[place * speed for speed in speeds] for place in places], dtype=torch.float64)
+    return torch.tensor([[position * speed for speed in speeds] for position in positions], dtype=torch.float64)
 
 
 def table_of(angle, dtype=torch.float32):
@@ -33,7 +33,7 @@ def rotate_case(batch, heads, length, dim, start=0, theta=100.0, dtype=torch.flo
 
 
 def turn(x, table):
-    """The reference: a 2 × 2 matrix for each place and pair, multiplied out by einsum."""
+    """The reference: a 2 × 2 matrix for each position and pair, multiplied out by einsum."""
     cos, sin = table
     matrices = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), -2)  # (T, d/2, 2, 2)
     pairs = x.unflatten(-1, (2, x.shape[-1] // 2))
@@ -212,7 +212,7 @@ def backwards(table):
 
 
 def sees_only_distance(work, case):
-    """Every score stays when all places move by 7."""
+    """No score changes when all positions move by 7."""
     xq, xk, length = case["xq"], case["xk"], case["xq"].shape[2]
     angle = angles(xq.shape[-1], length + 7, 50.0)
 
@@ -328,8 +328,10 @@ def reference_table(head_dim, max_seq_len, theta):
 
 
 def with_speeds(speed, start=0):
-    """A wrong rope_table whose pair i turns at `speed(i, head_dim, theta)` radians a place; in 32 bits, as a learner's
-    would be. The cases have small bases, so that the largest wrong angle still has a cosine that both can agree on.
+    """A wrong rope_table whose pair i turns by `speed(i, head_dim, theta)` radians per position, in 32 bits.
+
+    A learner's table has 32 bits too. The bases are small, so that even the largest wrong angle has the same cosine in
+    both tables.
     """
 
     @wraps(speed)
@@ -457,17 +459,17 @@ def angles_without_cosine_and_sine(head_dim, max_seq_len, theta):
 
 
 def smallest(too_small, head_dim, context, powers=range(1, 60)):
-    """The first power of ten that is not `too_small(base, head_dim, context)`; None where there is none."""
+    """The first power of ten that is not `too_small(base, head_dim, context)`; None if all are too small."""
     return next((10**power for power in powers if not too_small(10**power, head_dim, context)), None)
 
 
 def goes_round(turn_size=2 * math.pi, exponent=lambda d: (d - 2) / d):
-    """Does the last hand reach `turn_size` within the context?"""
+    """Whether the last hand reaches the angle `turn_size` within the context."""
     return lambda base, d, context: context * base ** -exponent(d) >= turn_size
 
 
 def reference_base(head_dim, context):
-    """By logarithms and no search: base^((d−2)/d) must exceed context / 2π."""
+    """By logarithms instead of a search: base^((d−2)/d) must exceed context / 2π."""
     power = math.log10(context / (2 * math.pi)) * head_dim / (head_dim - 2)
     return 10 ** max(1, math.floor(power) + 1)
 
@@ -567,17 +569,17 @@ def complex_case(batch, heads, kv_heads, length, dim, start=0, dtype=torch.float
 
 
 def by_table(work):
-    """work(xq, xk, table) as a function of complex numbers e^(iφ)."""
+    """work(xq, xk, table) as a function of (xq, xk, complex numbers e^(iφ))."""
     return wraps(work)(lambda xq, xk, freqs: work(xq, xk, torch.stack((freqs.real, freqs.imag))))
 
 
-def each(one):
-    """A wrong complex form that treats q and k alike, by one(x as complex pairs, freqs)."""
+def each(rotate_pairs):
+    """A wrong complex form that applies `rotate_pairs(x as complex pairs, freqs)` to q and to k."""
 
-    @wraps(one)
+    @wraps(rotate_pairs)
     def both(xq, xk, freqs):
         pairs = (torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) for x in (xq, xk))
-        return tuple(one(pair, freqs) for pair in pairs)
+        return tuple(rotate_pairs(pair, freqs) for pair in pairs)
 
     return both
 

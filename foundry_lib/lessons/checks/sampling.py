@@ -15,7 +15,7 @@ def scores(*shape, seed=0, spread=2.0):
 
 
 def row_by_row(one):
-    """Make a filter of one row (V,) into one of any number of rows."""
+    """A filter of one row (V,) as a filter of any number of rows (..., V)."""
 
     @wraps(one)
     def all_rows(logits, setting):
@@ -25,8 +25,8 @@ def row_by_row(one):
     return all_rows
 
 
-def keep(row, kept):
-    return torch.tensor([value if token in kept else -INF for token, value in enumerate(row.tolist())])
+def keep(row, tokens):
+    return torch.tensor([value if token in tokens else -INF for token, value in enumerate(row.tolist())])
 
 
 def heated(row, t):
@@ -34,7 +34,7 @@ def heated(row, t):
 
 
 def greedy_by(make):
-    """Right where it is warm; at temperature 0 `make(logits)`."""
+    """A filter that is right above temperature 0, and gives `make(logits)` at 0."""
     return wraps(make)(lambda logits, t: logits / t if t > 0 else make(logits))
 
 
@@ -43,7 +43,7 @@ def is_best(logits):
 
 
 def not_by_a_tiny_number(work, case):
-    """False where temperature 0 gives the scores many times as large, whatever they were divided by."""
+    """False where temperature 0 gives the scores times one large number: they were divided by a tiny number."""
     if case["t"] > 0:
         return True
     grown = leaves(work(*case.values()))[0] / case["logits"]
@@ -173,7 +173,7 @@ def greedy_id_instead_of_scores(logits):
 
 
 def best(row, k):
-    """The tokens that fewer than k others beat: with a tie at the border, all of the tied."""
+    """The tokens that fewer than k others exceed. Where several tie for the last position, all of them."""
     values = row.tolist()
     return keep(row, {token for token, value in enumerate(values) if sum(other > value for other in values) < k})
 
@@ -268,18 +268,18 @@ def top_k_probabilities(logits, k):
 
 
 def nucleus(row, p, cross=True):
-    """From the likeliest on, until p is reached; the one that crosses p belongs to it."""
-    probs, kept, total = row.softmax(-1), set(), 0.0
+    """Add tokens, the most probable first, until p is reached. cross: keep the token that crosses p."""
+    probs, tokens, total = row.softmax(-1), set(), 0.0
     for token in probs.argsort(descending=True, stable=True).tolist():
         if total >= p or (not cross and total + probs[token] > p):
             break
-        kept.add(token)
+        tokens.add(token)
         total += probs[token].item()
-    return keep(row, kept)
+    return keep(row, tokens)
 
 
 def in_order(logits, p):
-    """The scores from the likeliest on, the tokens in this order, and which places are too far down."""
+    """Scores, the largest first; tokens in this order; True at each position after p was reached."""
     ordered, order = logits.sort(dim=-1, descending=True)
     probs = ordered.softmax(-1)
     return ordered, order, probs.cumsum(-1) - probs >= p
@@ -319,13 +319,13 @@ def added_up_in_id_order(row, p):
 @row_by_row
 def added_up_from_the_least_probable(row, p):
     """It began with the unlikeliest. From which end is the set the smallest?"""
-    probs, kept, total = row.softmax(-1), set(), 0.0
+    probs, tokens, total = row.softmax(-1), set(), 0.0
     for token in probs.argsort().tolist():
         if total >= p:
             break
-        kept.add(token)
+        tokens.add(token)
         total += probs[token].item()
-    return keep(row, kept)
+    return keep(row, tokens)
 
 
 @top_p.mistake

@@ -13,12 +13,12 @@ IDS = [
     {"ids": [4, 9, 9, 4, 9, 2, 8, 9, 4, 9]},
     {"ids": [3, 1, 1, 2, 1, 2, 0]},
     {"ids": [8, 8, 7, 1, 8, 7, 1, 8, 7]},
-    {"ids": [1, 0, 1, 2, 3, 2, 3, 0]},  # a last pair of 0 and 1, from the end to the beginning, would win
+    {"ids": [1, 0, 1, 2, 3, 2, 3, 0]},  # if the last id and the first id were a pair, that pair would win
 ]
 
 
 def commonest_pair(ids):
-    """Counted in a table, in another way than by zip."""
+    """The reference: it lists the pairs by slices, where learners use zip."""
     pairs = [tuple(ids[i : i + 2]) for i in range(len(ids) - 1)]
     return max(dict.fromkeys(pairs), key=pairs.count)
 
@@ -93,7 +93,7 @@ def positions_of_the_pair(ids):
 
 
 def merged(ids, pair, new):
-    """From left to right with an index, as one reads."""
+    """The reference: from left to right with an index."""
     result, i = [], 0
     while i < len(ids):
         hit = tuple(ids[i : i + 2]) == tuple(pair)
@@ -248,7 +248,7 @@ LN2_ROUNDED = "Near, but ln 2 was rounded. With how many of its digits does your
 
 
 def ln_2_in_full(reference):
-    """A property of a conversion to bits: it is not off by just the factor that a rounded ln 2, or 1 / ln 2, makes."""
+    """A property of a conversion to bits: False where a rounded ln 2, or 1 / ln 2, explains the whole error."""
     factors = [LN2 / rounded for rounded in (0.7, 0.69, 0.693, 0.6931)]
     factors += [LN2 * rounded for rounded in (1.4, 1.44, 1.443, 1.4427)]
 

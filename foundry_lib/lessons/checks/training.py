@@ -1,7 +1,7 @@
 """Exercises of lesson 07: the loss, the training step, the learning rate along a training, and gradient accumulation.
 
-The step is judged with a small model of our own and plain gradient descent, so that each mistake shows in the weights;
-three steps follow each other, each with its own batch and learning rate.
+The step is judged with a small model of this file and plain gradient descent, so that each mistake shows in the
+weights. Three steps follow each other, each with its own batch and learning rate.
 """
 
 import math
@@ -39,7 +39,7 @@ LOSS_CASES = [
 
 
 def prices(logits, y):
-    """−ln p of every target, 0 where there is none."""
+    """The loss −ln p at every target, 0 where there is no target."""
     V = logits.shape[-1]
     marked = one_hot(y.clamp(min=0), V).to(logits) * (y != IGNORED)[..., None]
     return -(torch.log_softmax(logits, -1) * marked).sum(-1)
@@ -116,8 +116,8 @@ def last_row_only(logits, y):
 @mean_loss.mistake
 def logarithm_of_the_mean_probability(logits, y):
     """It is the logarithm of the mean probability. What is averaged, the probabilities or their prices?"""
-    kept = y != IGNORED
-    return -((-prices(logits, y)).exp() * kept).sum().div(kept.sum()).log()
+    counted = y != IGNORED
+    return -((-prices(logits, y)).exp() * counted).sum().div(counted.sum()).log()
 
 
 @mean_loss.mistake
@@ -143,15 +143,15 @@ def softmax_over_the_batch(logits, y):
 def softmax_over_positions_with_targets(logits, y):
     """The softmax ran down the places that have a target, one piece at a time. Which axis holds the choices of one
     place?"""
-    kept = y != IGNORED
-    return -logits[kept].log_softmax(0).gather(-1, y[kept][:, None]).mean()
+    counted = y != IGNORED
+    return -logits[counted].log_softmax(0).gather(-1, y[counted][:, None]).mean()
 
 
 @mean_loss.mistake
 def every_target_at_every_position(logits, y):
     """Each place was charged for the targets of all places. How many of the picked numbers belong to one place?"""
-    kept = y != IGNORED
-    return -logits[kept].log_softmax(-1)[:, y[kept]].mean()
+    counted = y != IGNORED
+    return -logits[counted].log_softmax(-1)[:, y[counted]].mean()
 
 
 @mean_loss.mistake
@@ -164,7 +164,7 @@ def mean_probability(logits, y):
 
 
 class SmallModel(nn.Module):
-    """What a step needs of a MiniLLM: called with ids it gives (scores, None), with targets (scores, loss)."""
+    """The parts of a MiniLLM that a step uses: model(ids) → (scores, None), model(ids, targets) → (scores, loss)."""
 
     def __init__(self, vocab_size, dim=6):
         super().__init__()
@@ -182,25 +182,25 @@ class SmallModel(nn.Module):
         return self(idx, targets)[1]
 
     def noted(self, logits):
-        """Keep how many rows each reading has, and how many at most wait for their backward at one time."""
+        """Note the rows of each call, and the most rows that waited for backward at one time."""
         if not logits.requires_grad:
             return logits
         reading = Reading(len(logits))
         self.readings.append(reading.rows)
         self.open.add(reading)
-        self.most_open = max(self.most_open, sum(each.rows for each in self.open))
+        self.most_open = max(self.most_open, sum(open_reading.rows for open_reading in self.open))
         return Noted.apply(logits, reading, self.open)
 
 
 class Reading:
-    """One call of a model; it lives as long as what the model has kept for backward."""
+    """One call of a model. It lives as long as the tensors that autograd stores for backward."""
 
     def __init__(self, rows):
         self.rows = rows
 
 
 class Noted(torch.autograd.Function):
-    """Hands on what it gets; a reading is no longer open when backward comes by."""
+    """Returns its input. When backward runs through it, the call is no longer open."""
 
     @staticmethod
     def forward(ctx, logits, reading, still_open):
@@ -214,15 +214,15 @@ class Noted(torch.autograd.Function):
 
 
 def updates(case):
-    """A case in words: the first axis of x and y counts the updates, and the work sees one of them at a time."""
-    one = {name: value[0] if name in ("x", "y") else value for name, value in case.items()}
-    return f"{len(case['x'])} updates, each {describe(one)}"
+    """A case in words. The first axis of x and y counts the updates; the learner's function gets one at a time."""
+    update = {name: value[0] if name in ("x", "y") else value for name, value in case.items()}
+    return f"{len(case['x'])} updates, each {describe(update)}"
 
 
 def loss_or_weights(number, case):
-    """What the value with this number is that `run_steps` or `run_pieces` gives."""
-    here = number - len(case["x"])
-    return f"the loss of update {number}" if here <= 0 else f"the {ordinal(here)} matrix after the last update"
+    """The name of value `number`, from 1, of those that `run_steps` or `run_pieces` returns."""
+    matrix = number - len(case["x"])
+    return f"the loss of update {number}" if matrix <= 0 else f"the {ordinal(matrix)} matrix after the last update"
 
 
 def step_case(B, T, V, lrs, grad_clip):
@@ -241,7 +241,7 @@ STEP_CASES = [
 
 
 def run_steps(work, case):
-    """Three or four steps one after the other; what each returned, and the weights at the end."""
+    """Run three or four steps. Returns what each step returned, and the weights at the end."""
     model = SmallModel(int(case["x"].max()) + 2)
     decayed = {"params": [model.embedding.weight], "weight_decay": 0.1}
     optimizer = torch.optim.SGD([decayed, {"params": [model.output.weight]}], lr=0.7)  # two groups, as a Trainer has
@@ -255,7 +255,7 @@ def run_steps(work, case):
 
 
 def plain_step(model, optimizer, x, y, lr, grad_clip, decay=True):
-    """Without an optimizer's own step and without torch's clipping: every weight by hand."""
+    """The reference: clip and update every weight by hand, without optimizer.step and torch's clipping."""
     weights, decays = zip(*((w, g["weight_decay"]) for g in optimizer.param_groups for w in g["params"]), strict=True)
     _, loss = model(x, y)
     gradients = torch.autograd.grad(loss, weights)
@@ -268,7 +268,7 @@ def plain_step(model, optimizer, x, y, lr, grad_clip, decay=True):
 
 
 def steps_in_order(given, *order, price=None):
-    """A step that does just the named things, in this order; given: the arguments of the step."""
+    """A step that does only the named things, in this order. given: the arguments of the step."""
     model, optimizer, x, y, lr, grad_clip = given
     loss = price(model, x, y) if price else model(x, y)[1]
     do = {
@@ -293,7 +293,7 @@ def steps_in_order(given, *order, price=None):
 
 
 def scale_up(model, size):
-    """Make the gradient exactly as long as `size`."""
+    """Scale the gradient to the norm `size`."""
     gradients = [p.grad for p in model.parameters()]
     norm = math.sqrt(sum(g.pow(2).sum().item() for g in gradients))
     for g in gradients:
@@ -305,7 +305,7 @@ def softmax_first(model, x, y):
 
 
 def repeating(model, x, y):
-    """The targets are the tokens that were read."""
+    """A step whose targets are the input tokens themselves."""
     return model(x, torch.where(y == IGNORED, y, x))[1]
 
 
@@ -327,7 +327,7 @@ train_step = Exercise(
     STEP_CASES,
     plain_step,
     run=run_steps,
-    told=updates,
+    case_in_words=updates,
     value_name=loss_or_weights,
 )
 
@@ -488,7 +488,7 @@ RATE_CASES = [
 
 
 def scheduled(step, peak, warmup, total, lowest):
-    """By the angle of a half turn."""
+    """The reference: the cosine of an angle that goes through half a turn."""
     if step < warmup:
         return peak * (step + 1) / warmup
     angle = math.pi * (step - warmup) / (total - warmup)
@@ -722,7 +722,7 @@ PIECES_CASES = [
 
 
 def run_pieces(work, case, model=None):
-    """Two updates; what each returned, and the weights at the end."""
+    """Run two updates. Returns what each update returned, and the weights at the end."""
     model = model or small_model(case)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     losses = []
@@ -739,7 +739,7 @@ def small_model(case):
 
 
 def row_by_row(model, optimizer, x, y, parts):
-    """The mean over the rows, by hand: one row at a time, whatever the parts."""
+    """The reference: the mean over the rows by hand, one row at a time, for any number of parts."""
     weights = list(model.parameters())
     total, gradients = 0.0, [torch.zeros_like(weight) for weight in weights]
     for row in range(len(x)):
@@ -766,14 +766,14 @@ def in_pieces(given, share, first="empty", between=None, returned=None, cut=torc
     model, optimizer, x, y, parts = given
     if first == "empty":
         optimizer.zero_grad()
-    found = []
+    results = []
     for xs, ys in zip(cut(x, parts), cut(y, parts), strict=True):
         if between == "empty":
             optimizer.zero_grad()
         loss = model(xs, ys)[1]
         weighted = loss * share(len(xs), len(x), parts)
         weighted.backward()
-        found.append((loss.item(), weighted.item(), len(xs)))
+        results.append((loss.item(), weighted.item(), len(xs)))
         if between == "step":
             optimizer.step()
         if between == "step and empty":
@@ -781,7 +781,7 @@ def in_pieces(given, share, first="empty", between=None, returned=None, cut=torc
             optimizer.zero_grad()
     if between not in ("step", "step and empty", "no step"):
         optimizer.step()
-    losses, weighted, rows = zip(*found, strict=True)
+    losses, weighted, rows = zip(*results, strict=True)
     if returned is None:
         return sum(loss * n for loss, n in zip(losses, rows, strict=True)) / len(x)
     return returned(losses, weighted)
@@ -795,7 +795,7 @@ def weighted_sum(losses, weighted):
     return sum(weighted)
 
 
-# Each of these is the message of a property and of a mistake: so it has a name, and the mistake has no docstring.
+# Each text is the message of a property and of a mistake, so it has a name and the mistake has no docstring.
 SIZE_FOR_NUMBER = (
     "8 rows in 4 parts were read 4 rows at a time. Is `parts` how many pieces there are, or how many rows one has? And "
     "which of the two does torch's split take?"
@@ -811,7 +811,7 @@ ALL_KEPT = (
 
 
 def watched(holds):
-    """A property of how the rows were read: holds(the rows of each reading, the most that were open, rows, parts)."""
+    """A property of the model's calls: holds(rows of each call, most rows that were open, rows, parts)."""
 
     def reads_so(work, case):
         model = small_model(case)
@@ -822,7 +822,7 @@ def watched(holds):
 
 
 def no_size_for_number(readings, most_open, rows, parts):
-    """False for pieces of `parts` rows where that is more than a piece has and less than all."""
+    """False for pieces of `parts` rows, where that differs from the right size and from the whole batch."""
     cut = [len(piece) for piece in torch.arange(rows).split(parts)]
     return not math.ceil(rows / parts) < cut[0] < rows or readings != cut + cut
 
@@ -838,7 +838,7 @@ accumulation = Exercise(
         ALL_KEPT: watched(lambda readings, most_open, rows, parts: most_open <= math.ceil(rows / parts)),
     },
     run=run_pieces,
-    told=updates,
+    case_in_words=updates,
     value_name=loss_or_weights,
 )
 

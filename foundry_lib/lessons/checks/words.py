@@ -1,7 +1,7 @@
-"""Checks whose printed words stay the same from run to run, so that the regression check can compare them.
+"""Checks that print the same text in every run, so that the regression check can compare it.
 
-A measured number moves in its last digits with the processor and the thread count. A lesson therefore prints what was
-expected and how far off the number may be, and raises when it is further off.
+A measured number moves in its last digits with the processor and the thread count. A lesson therefore prints the
+expected number and a tolerance, and raises when the measured number is further away.
 """
 
 import math
@@ -10,7 +10,7 @@ import math
 def within(name: str, value: float, expected: float, tolerance: float, unit: str = ""):
     """Print "name expected ± tolerance unit ✓"; raise AssertionError when |value − expected| > tolerance or NaN.
 
-    A training that is run twice goes on with the model of the first run, so the error says which cell to run again.
+    A training cell that runs twice continues with the trained model, so the error names the cell to run again.
     """
     unit = f" {unit}" if unit else ""
     if not (math.isfinite(value) and abs(value - expected) <= tolerance):

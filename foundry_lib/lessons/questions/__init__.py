@@ -1,4 +1,4 @@
-"""The questions of the lessons: one TOML file a lesson, with the right choice and a reason for every choice."""
+"""The questions of the lessons: one TOML file per lesson, with the right choice and a reason for every choice."""
 
 import tomllib
 from functools import cache
