@@ -172,7 +172,9 @@ def test_a_press_while_torch_is_imported_waits_for_it(tmp_path, module):
     assert done.stdout == "stopped\ntrained 3\n", done.stderr
 
 
-def test_interrupts_are_held_back_and_delivered_or_dropped():
+def test_interrupts_are_held_back_and_delivered_or_dropped(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores the signal
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     for deliver in (True, False):
         done = []
         with pytest.raises(KeyboardInterrupt) if deliver else nullcontext():

@@ -6,6 +6,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from .. import plots
+from ..analysis.statistics import beyond_noise
 from ..config import ModelConfig
 from ..experiments import ablations
 from .controls import Choice, Slider
@@ -30,12 +31,6 @@ def cache_bytes(kv_heads: int, tokens: int) -> int:
 def seeds(kv_heads: int) -> list[float]:
     """Loss above the floor in per cent, one number per seed."""
     return ablations.by_row()[ROWS[kv_heads]]["all"]
-
-
-def inside_the_noise() -> bool:
-    """Whether the means of the two trained rows differ by less than the seeds of one row."""
-    means = [fmean(seeds(heads)) for heads in ROWS]
-    return abs(means[0] - means[1]) < max(max(seeds(heads)) - min(seeds(heads)) for heads in ROWS)
 
 
 class CacheQuality(Picture):
@@ -82,7 +77,7 @@ class CacheQuality(Picture):
             return reading + "Its quality was not measured."
         values = seeds(kv_heads)
         reading += f"Measured: {fmean(values):.1f} % above the floor, seeds {min(values):.1f} to {max(values):.1f}. "
-        verdict = "inside" if inside_the_noise() else "outside"
+        verdict = "outside" if beyond_noise(*map(seeds, ROWS)) else "inside"
         return reading + f"The difference between 2 and 1 kv heads is {verdict} the spread of the seeds."
 
 
