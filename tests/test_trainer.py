@@ -500,3 +500,36 @@ def test_resuming_keeps_what_it_finds(text_file, tmp_path):
     assert both.returncode == 2 and "leave out --steps" in both.stderr
     nowhere = run_command("train", *options, "--steps", 2, "--device", "nothing", cwd=tmp_path)
     assert nowhere.returncode == 2 and "cannot be used here" in nowhere.stderr
+
+
+def test_a_first_update_without_memory_leaves_no_half_made_state(text_file, uninterrupted, monkeypatch):
+    trainer = make_trainer(text_file)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros_like", full)  # AdamW has made its step counter then, and not its averages
+        with pytest.raises(FoundryError, match="no memory left"):
+            list(trainer.run())
+    list(trainer.run())
+    assert fingerprint(trainer) == fingerprint(uninterrupted)
+
+
+def test_the_seed_of_the_settings_is_a_note(text_file, tmp_path):
+    trainer = make_trainer(text_file)
+    trainer.save(tmp_path)
+    other = make_trainer(text_file)
+    other.config = other.config.with_(seed=5)
+    other.save(tmp_path)
+
+
+def test_a_stop_during_the_first_evaluation_comes_before_the_first_step(text_file, monkeypatch):
+    trainer, real = make_trainer(text_file), Trainer._evaluate
+
+    def pressed(self):
+        signal.raise_signal(signal.SIGINT)
+        return real(self)
+
+    monkeypatch.setattr(Trainer, "_evaluate", pressed)
+    assert [record.step for record in trainer.run()] == [0] and trainer.interrupted
