@@ -50,8 +50,10 @@ def prepared(model, idx: Tensor, max_new_tokens: int, settings: SampleConfig | C
 
 
 def seeded(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """A generator of random numbers on `device`; None, torch's global one, without a seed. ConfigError for a seed that
-    is no whole number from 0 to 2⁶³."""
+    """A generator of random numbers on `device`. Without a seed None, which stands for torch's global generator.
+
+    Raises ConfigError unless the seed is a whole number from 0 to 2⁶³.
+    """
     if seed is None:
         return None
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -83,7 +85,7 @@ def generate_tokens(
                 cache.reset()
                 unread = idx[:, start:]
             logits, _ = model(unread, cache=cache)  # (B, T, V)
-            # only the last position's logits decide the next token; it is the only one unread in the next round
+            # sample from the logits of the last position; the next round reads the sampled token
             config = settings() if callable(settings) else settings
             probs = next_token_distribution(logits[:, -1], config, seen=idx[:, start:])  # (B, V)
             unread = draw(probs, generator)  # (B, 1)
