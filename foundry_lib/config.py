@@ -186,6 +186,8 @@ class TrainConfig(_Config):
     weight_decay: decoupled decay of the matrices; norms and embeddings have none. The default is ten times the usual
         0.1, because the texts here are small and are read many times; `recipes.new_trainer` sets it by the text's size.
     grad_clip: largest gradient norm.
+    seed: a note of the training's seed, filled in by `new_trainer`. The Trainer does not read it: the seeds of weights
+        and batches are arguments of MiniLLM and DataLoader.
     """
 
     batch_size: int = 8

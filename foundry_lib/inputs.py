@@ -1,5 +1,7 @@
 """What a model can read. Each function refuses the rest in one sentence, before the forward pass begins."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,13 @@ def check_range(idx: Tensor, vocab_size: int):
     """Raise ConfigError for an id outside the vocabulary. This reads the ids, so a GPU must finish its work first."""
     if idx.numel() and not 0 <= idx.min() <= idx.max() < vocab_size:
         raise ConfigError(f"Token ids go from 0 to {vocab_size - 1}, found {idx.min()} to {idx.max()}.")
+
+
+def check_parts(names: Iterable[str], known: Iterable[str]):
+    """Raise ConfigError for the name of a part that no model has."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ConfigError(f"MiniLLM has no part {unknown[0]!r}; its parts are {', '.join(known)}.")
 
 
 def checked_start(config, weight: Tensor, idx: Tensor, cache) -> int:

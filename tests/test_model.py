@@ -145,7 +145,7 @@ def test_flops_are_counted():
 
 def test_cache_bytes_are_counted():
     cache = KVCache(CONFIG, batch_size=2, max_len=10, dtype=torch.bfloat16)
-    assert cache.n_bytes == 2 * 10 * CONFIG.kv_cache_bytes_per_token
+    assert sum(tensor.nbytes for tensor in cache.k + cache.v) == 2 * 10 * CONFIG.kv_cache_bytes_per_token
 
 
 def test_what_does_not_fit_is_refused_by_name():

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import OWL_TEXT
+from torch import nn
 
 from foundry_lib import CheckpointError, ConfigError, DataLoader, MiniLLM, ModelConfig, Notice, TrainConfig
 from foundry_lib.training.optimizer import learning_rate, make_optimizer
@@ -159,3 +160,20 @@ def test_what_an_own_piece_may_not_return_is_said_with_its_line(file, message):
     with pytest.raises(ConfigError, match=message) as refused:
         list(trainer(file, **WRONG[message]).run())
     assert "(line " in str(refused.value) and "lambda" in str(refused.value)
+
+
+def test_a_misspelt_piece_is_refused_and_none_is_the_librarys(file, tmp_path):
+    plain = trainer(file)
+    list(plain.run(2))
+    saved = plain.save(tmp_path)
+    with pytest.raises(ConfigError, match="no argument 'los'. Own functions are loss, optimizer, schedule; own parts"):
+        Trainer.load(saved, los=my_loss)
+    with pytest.raises(ConfigError, match="no argument 'norm'.*parts="):
+        Trainer.load(saved, norm=nn.RMSNorm)
+    assert Trainer.load(saved, loss=None).own == {}
+
+
+def test_the_schedule_is_asked_once_for_each_step(file):
+    steps = []
+    list(trainer(file, schedule=lambda step, config: steps.append(step) or 1e-3).run(2))
+    assert steps == [0, 0, 1]  # once for the record before the first step

@@ -16,7 +16,7 @@ FLOORS = [
     {"paths"},
     {"errors"},
     {"console", "plots"},
-    {"config", "inputs", "runtime", "files", "tales"},
+    {"config", "inputs", "mode", "runtime", "files", "tales"},
     {"models", "text"},
     {"training", "inference"},
     {"__init__", "analysis"},

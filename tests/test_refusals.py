@@ -137,4 +137,4 @@ def test_advice_on_memory_names_only_what_can_be_less():
     said = str(out_of_memory(config, 1, 1))
     assert "as small as it can be" in said and "batch_size" not in said
     said = str(out_of_memory(config.with_(dim=16, hidden_dim=None), 4, 8))
-    assert re.search(r"Cheapest first: batch_size=2 \(.*\), block_size=4 \(.*\), or dim=8 \(.*\)\.$", said)
+    assert re.search(r"Try one of these: batch_size=2 \(.*\), block_size=4 \(.*\), or dim=8 \(.*\)\.$", said)

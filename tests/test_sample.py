@@ -1,5 +1,6 @@
 """The filters against plain loops in Python, and generation against the full forward."""
 
+import inspect
 import math
 import warnings
 
@@ -8,6 +9,7 @@ import torch
 from helpers import CONFIG, random_model, tokens
 
 from foundry_lib import ConfigError, FoundryError, Notice, SampleConfig, generate
+from foundry_lib.commands import generate as generate_command
 from foundry_lib.inference.cuda_graphs import Recorded
 from foundry_lib.inference.generation import generate_tokens, sample_text, stream, window_start
 from foundry_lib.inference.sampling import (
@@ -283,3 +285,25 @@ def test_tiny_temperatures_are_greedy_and_not_nan():
 def test_cuda_graphs_are_refused_in_words_without_a_gpu():
     with pytest.raises(ConfigError, match="is for a model on a CUDA device, found one on cpu; let the model itself"):
         Recorded(random_model())
+
+
+def test_generate_has_the_defaults_of_the_settings_and_passes_every_field_on():
+    parameters = inspect.signature(generate).parameters
+    settings = vars(SampleConfig())
+    assert {name: parameters[name].default for name in settings if name in parameters} == dict(
+        temperature=1.0, top_k=0, top_p=1.0
+    )
+    model, idx = random_model(), tokens(1, 4)
+    greedy = generate(model, idx, 8, temperature=0)
+    assert torch.equal(greedy, generate(model, idx, 8, min_p=1.0))
+    assert torch.equal(greedy, generate(model, idx, 8, temperature=0, top_k=None, top_p=None, repetition_penalty=1.0))
+    with pytest.raises(ConfigError, match="no field 'topk'"):
+        generate(model, idx, 8, topk=3)
+
+
+def test_the_command_has_an_option_for_each_setting():
+    options = vars(generate_command.parse(["--top-k", "3", "--min-p", "0.5"]))
+    assert set(vars(SampleConfig())) <= set(options) and set(generate_command.HELP) == set(vars(SampleConfig())) - {
+        "temperature"
+    }
+    assert (options["top_k"], options["min_p"], options["top_p"]) == (3, 0.5, None)

@@ -17,7 +17,14 @@ from helpers import OWL_TEXT, TOKENIZER, small_model, small_trainer
 
 from foundry_lib import CheckpointError
 from foundry_lib.files import writing
-from foundry_lib.training.checkpoint import Checkpoint, checkpoints, keep_newest, load_checkpoint, save_checkpoint
+from foundry_lib.training.checkpoint import (
+    Checkpoint,
+    checkpoints,
+    clear_unfinished,
+    keep_newest,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process to kill")
 
@@ -225,3 +232,10 @@ def test_a_removed_folder_is_made_again(tmp_path):
     save_checkpoint(tmp_path / "run" / "step-000001", small_model(1), TOKENIZER)
     shutil.rmtree(tmp_path / "run")
     load_checkpoint(save_checkpoint(tmp_path / "run" / "step-000002", small_model(1), TOKENIZER))
+
+
+def test_leftovers_of_any_length_go_and_the_only_copy_stays(tmp_path):
+    for name in ("step-1000000.new", "step-000001.new", "step-000002.old", "step-000002", "step-000003.old"):
+        (tmp_path / name).mkdir()
+    clear_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000002", "step-000003.old"]

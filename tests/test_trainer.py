@@ -16,7 +16,16 @@ import nbformat
 import pytest
 import torch
 
-from foundry_lib import CheckpointError, ConfigError, CorpusError, FoundryError, MiniLLM, ModelConfig, TrainConfig
+from foundry_lib import (
+    CheckpointError,
+    ConfigError,
+    Corpus,
+    CorpusError,
+    FoundryError,
+    MiniLLM,
+    ModelConfig,
+    TrainConfig,
+)
 from foundry_lib.commands.train import verdict
 from foundry_lib.paths import LESSONS
 from foundry_lib.text.loader import DataLoader
@@ -500,3 +509,52 @@ def test_resuming_keeps_what_it_finds(text_file, tmp_path):
     assert both.returncode == 2 and "leave out --steps" in both.stderr
     nowhere = run_command("train", *options, "--steps", 2, "--device", "nothing", cwd=tmp_path)
     assert nowhere.returncode == 2 and "cannot be used here" in nowhere.stderr
+
+
+def test_a_first_update_without_memory_leaves_no_half_made_state(text_file, uninterrupted, monkeypatch):
+    trainer = make_trainer(text_file)
+    real = trainer.optimizer.step
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def step():
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "zeros_like", full)  # AdamW makes its step counter, and then not its averages
+            real()
+
+    trainer.optimizer.step = step
+    with pytest.raises(FoundryError, match="no memory left"):
+        list(trainer.run())
+    trainer.optimizer.step = real
+    list(trainer.run())
+    assert fingerprint(trainer) == fingerprint(uninterrupted)
+
+
+def test_the_advice_for_a_missing_text_names_a_corpus_too(tmp_path):
+    loader = DataLoader(Corpus("zoo", ("The owl eats mice and sleeps. " * 90,)), batch_size=4, block_size=16)
+    model = ModelConfig(
+        vocab_size=loader.vocab_size, dim=32, n_layers=1, n_heads=2, n_kv_heads=1, max_seq_len=loader.longest_row
+    )
+    saved = Trainer(MiniLLM(model), loader, CONFIG).save(tmp_path)
+    with pytest.raises(CorpusError, match="text=FILE.*or text=CORPUS where CORPUS is a Corpus object"):
+        Trainer.load(saved)
+
+
+def test_the_seed_of_the_settings_is_a_note(text_file, tmp_path):
+    trainer = make_trainer(text_file)
+    trainer.save(tmp_path)
+    other = make_trainer(text_file)
+    other.config = other.config.with_(seed=5)
+    other.save(tmp_path)
+
+
+def test_a_stop_during_the_first_evaluation_comes_before_the_first_step(text_file, monkeypatch):
+    trainer, real = make_trainer(text_file), Trainer._evaluate
+
+    def pressed(self):
+        signal.raise_signal(signal.SIGINT)
+        return real(self)
+
+    monkeypatch.setattr(Trainer, "_evaluate", pressed)
+    assert [record.step for record in trainer.run()] == [0] and trainer.interrupted

@@ -1,6 +1,7 @@
 """Let a trained model write, from the command line: python -m foundry_lib generate --prompt "A class is" """
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from .. import runtime
@@ -9,7 +10,13 @@ from ..console import run_command
 from ..inference.generation import sample_text, stream
 from ..training.checkpoint import load_checkpoint, newest_checkpoint
 
-FILTERS = ("top_k", "top_p", "min_p", "repetition_penalty")
+HELP = dict(
+    top_k="sample from the K most probable tokens (default: from all)",
+    top_p="sample from the most probable tokens that together have P",
+    min_p="leave out tokens below P times the most probable one",
+    repetition_penalty="above 1: tokens of the text so far are less probable",
+)
+FILTERS = [field for field in fields(SampleConfig) if field.name != "temperature"]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -21,10 +28,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=80, help="length of each text (default: %(default)s)")
     plain = parser.add_argument_group("of the plain text")
     plain.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default: %(default)s)")
-    plain.add_argument("--top-k", type=int, help="sample from the K most probable tokens (default: from all)")
-    plain.add_argument("--top-p", type=float, help="sample from the most probable tokens that together have P")
-    plain.add_argument("--min-p", type=float, help="leave out tokens below P times the most probable one")
-    plain.add_argument("--repetition-penalty", type=float, help="above 1: tokens of the text so far are less probable")
+    for field in FILTERS:
+        words = HELP.get(field.name, f"see SampleConfig (off: {field.default})")
+        plain.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), help=words)
     parser.add_argument(
         "--seed", type=int, default=1337, help="the same seed gives the same text (default: %(default)s)"
     )
@@ -38,7 +44,8 @@ def panel(title: str):
 
 def run(arguments: list[str] | None):
     args = parse(arguments)
-    filters = {name: getattr(args, name) for name in FILTERS if getattr(args, name) is not None}
+    given = {field.name: getattr(args, field.name) for field in FILTERS}
+    filters = {name: value for name, value in given.items() if value is not None}
     plain = SampleConfig(temperature=args.temperature, **filters)
     folder = args.checkpoint or newest_checkpoint()
     device = runtime.usable_device(args.device)

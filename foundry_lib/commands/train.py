@@ -92,7 +92,7 @@ def refuse_trained_folder(out: Path):
     """Raise CheckpointError when the folder holds checkpoints of an earlier training."""
     names = [path for path in steps_in(out) if path.name.startswith("step-")]
     if names:
-        newest = Checkpoint(names[-1], {file.name: file for file in names[-1].iterdir()})
+        newest = Checkpoint.unverified(names[-1])
         text = newest.table("tokenizer.json").get("corpus_name", "another text")
         raise CheckpointError(
             f"{out} holds a training of {text}, saved as {names[-1].name}. Choose another folder for --out, or go on "

@@ -19,17 +19,19 @@ class Recorded:
     """Takes the place of a model on an NVIDIA GPU in `generate` and `stream`:
 
         fast = Recorded(model)
-        text = generate(fast, idx, 200)   # records as it writes: up to twice the model's time
-        text = generate(fast, idx, 200)   # replays
+        text = generate(fast, idx, 200)   # records while it generates: up to twice the model's own time
+        text = generate(fast, idx, 200)   # replays what was recorded: the fast way
 
-    A graph holds addresses, not values. So all texts share one cache, one after the other, and a replay uses weights
-    that were changed in place (by a training, by load_state_dict). Make a new Recorded after `model.to(...)` and after
-    a hook or a plug of the model has changed. Memory: the cache, and at most a few MiB for each of up to max_seq_len
-    graphs. Raises ConfigError unless the model is on a CUDA device, and for two texts at a time.
+    A graph holds the addresses of tensors, not their values. So all texts use one cache, one after the other. A replay
+    uses the weights as they are now, also after a training step or load_state_dict. Make a new Recorded after
+    `model.to(...)`, and after a hook or an own part of the model has changed. Memory: the cache, and at most a few MiB
+    for each of up to max_seq_len graphs. Raises ConfigError unless the model is on a CUDA device, and for two texts at
+    a time.
     """
 
     def __init__(self, model: MiniLLM, batch_size: int = 1):
         self.model, self.config, self.device = model, model.config, model.device
+        self.modules = model.modules  # `generate` puts them in evaluation mode
         if self.device.type != "cuda":
             raise ConfigError(
                 f"Recorded is for a model on a CUDA device, found one on {self.device}; let the model itself write."

@@ -1,6 +1,6 @@
 """Generation: the loop from a prompt to new tokens, and its three forms: token by token, one tensor, text.
 
-The refusals stand in functions above the loop.
+The functions above the loop check its inputs.
 """
 
 import warnings
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..config import SampleConfig
 from ..errors import ConfigError, Notice
 from ..inputs import check_ids, check_range
+from ..mode import eval_mode
 from ..text.tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
 from .sampling import draw, next_token_distribution
 
@@ -19,7 +20,7 @@ from .sampling import draw, next_token_distribution
 def window_start(length: int, max_seq_len: int) -> int:
     """The first token that the model reads of a text of `length` tokens.
 
-    Each time the window is full it moves on by half its length, so that a cache lasts for many steps.
+    A full window moves on by half its length, so the cache is rebuilt only once in that many tokens.
 
     >>> [window_start(length, 8) for length in (8, 9, 12, 13)]
     [0, 4, 4, 8]
@@ -49,8 +50,10 @@ def prepared(model, idx: Tensor, max_new_tokens: int, settings: SampleConfig | C
 
 
 def seeded(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """A generator of random numbers on `device`; None, torch's global one, without a seed. ConfigError for a seed that
-    is no whole number from 0 to 2⁶³."""
+    """A generator of random numbers on `device`. Without a seed None, which stands for torch's global generator.
+
+    Raises ConfigError unless the seed is a whole number from 0 to 2⁶³.
+    """
     if seed is None:
         return None
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -68,25 +71,26 @@ def generate_tokens(
 ) -> Iterator[Tensor]:
     """New tokens one at a time, (B, 1) each, on a KV cache made here. idx: (B, T) prompt ids; empty starts from BOS.
 
-    `settings` may be a function, which is called for every token, so that a slider acts at once.
+    `settings` may be a function, which is called for every token, so that a slider acts at once. Until the last token
+    the model is in evaluation mode: dropout is off.
     `generator` lives on the model's device; None takes torch's global generator.
     """
     idx = prepared(model, idx, max_new_tokens, settings)
     cache, start, unread = model.new_cache(idx.shape[0]), 0, idx
-    for _ in range(max_new_tokens):
-        # read what is unread; when the window is full, empty the cache and read the window's second half again
-        if window_start(idx.shape[1], model.config.max_seq_len) != start:
-            start = window_start(idx.shape[1], model.config.max_seq_len)
-            cache.reset()
-            unread = idx[:, start:]
-        logits, _ = model(unread, cache=cache)  # (B, T, V)
-        # draw
-        config = settings() if callable(settings) else settings
-        probs = next_token_distribution(logits[:, -1], config, seen=idx[:, start:])  # (B, V)
-        unread = draw(probs, generator)  # (B, 1)
-        # repeat
-        idx = torch.cat((idx, unread), dim=1)
-        yield unread
+    with eval_mode(model):
+        for _ in range(max_new_tokens):
+            # read what is unread; when the window is full, empty the cache and read the window's second half again
+            if window_start(idx.shape[1], model.config.max_seq_len) != start:
+                start = window_start(idx.shape[1], model.config.max_seq_len)
+                cache.reset()
+                unread = idx[:, start:]
+            logits, _ = model(unread, cache=cache)  # (B, T, V)
+            # sample from the logits of the last position; the next round reads the sampled token
+            config = settings() if callable(settings) else settings
+            probs = next_token_distribution(logits[:, -1], config, seen=idx[:, start:])  # (B, V)
+            unread = draw(probs, generator)  # (B, 1)
+            idx = torch.cat((idx, unread), dim=1)
+            yield unread
 
 
 def generate(
@@ -94,18 +98,18 @@ def generate(
     idx: Tensor,
     max_new_tokens: int,
     temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float = 0.0,
-    repetition_penalty: float = 1.0,
+    top_k: int | None = 0,
+    top_p: float | None = 1.0,
     generator: torch.Generator | None = None,
+    **filters: float,
 ) -> Tensor:
     """The prompt idx (B, T) and `max_new_tokens` new tokens after it, (B, T + new).
 
-    The settings are those of `SampleConfig`. Raises ConfigError, naming the field, for a setting that makes no sense,
-    and for ids that the model cannot read.
+    temperature, top_k, top_p and `filters` (min_p, repetition_penalty) are the fields of `SampleConfig`; the defaults
+    are off. Raises ConfigError, naming the field, for a setting that makes no sense, and for ids that the model cannot
+    read.
     """
-    settings = SampleConfig(temperature, top_k, top_p, min_p, repetition_penalty)
+    settings = SampleConfig.from_dict(dict(temperature=temperature, top_k=top_k, top_p=top_p, **filters))
     new_tokens = list(generate_tokens(model, idx, max_new_tokens, settings, generator))
     return torch.cat([idx, *new_tokens], dim=1)
 

@@ -2,6 +2,12 @@
 
 Each filter is a pure function from logits (..., V) to logits (..., V). It sets the logits of removed tokens to −inf and
 changes no tensor in place. `next_token_distribution` applies the filters in the usual order; `draw` picks the token.
+
+Off are top_k 0, top_p 1, min_p 0 and repetition_penalty 1; None also turns top_k and top_p off. Temperature 1 changes
+nothing, and temperature 0 always takes the most probable token.
+
+To add a filter, write its function here, call it in `next_token_distribution` and give `SampleConfig` a field with a
+number that is off; the command line takes it from there, and the test of panels/knobs.py asks for its slider.
 """
 
 import torch
@@ -10,7 +16,9 @@ from torch import Tensor
 from ..config import SampleConfig
 from ..errors import ConfigError, FoundryError
 
-LOOKS = 64, 1024  # top-p orders so many tokens before it orders all: 8,192 take 20 and 10 times as long
+# Top-p sorts this many most probable tokens first, and all only when these hold less than p: to sort all 8,192 takes
+# 20 times as long as 64 and 10 times as long as 1,024.
+LOOKS = 64, 1024
 
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -26,7 +34,7 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """Divide by the temperature: below 1 the distribution is sharper, above 1 flatter. At 0 only the most probable
-    token stays (greedy). So it is below 1e-6, where the division would overflow.
+    token stays (greedy). Temperatures below 1e-6 count as 0, because the division would overflow.
 
     >>> apply_temperature(torch.tensor([1.0, 3.0, 2.0]), 0.5), apply_temperature(torch.tensor([1.0, 3.0, 2.0]), 0)
     (tensor([2., 6., 4.]), tensor([-inf, 3., -inf]))

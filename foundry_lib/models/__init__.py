@@ -3,8 +3,8 @@
 The letters of shapes, everywhere in the library:
 
     B  sequences in a batch               H  query heads, `n_heads`
-    T  tokens that the model reads        K  key/value heads, `n_kv_heads`
-    S  tokens that it has read, S ≥ T     d  channels of one head, `head_dim` = D / H
+    T  new tokens that the model reads    K  key/value heads, `n_kv_heads`
+    S  tokens read so far, T included     d  channels of one head, `head_dim` = D / H
     D  channels of a token, `dim`         F  channels inside the feed-forward part, `hidden_dim`
     L  layers, `n_layers`                 V  tokens in the vocabulary, `vocab_size`
 """

@@ -17,20 +17,13 @@ class KVCache:
     `k` and `v` hold L tensors (B, K, max_len, d) each.
     """
 
-    def __init__(
-        self, config: ModelConfig, batch_size: int = 1, max_len: int | None = None, device="cpu", dtype=torch.float32
-    ):
+    def __init__(self, config: ModelConfig, batch_size=1, max_len: int | None = None, device="cpu", dtype=None):
         self.max_len = config.max_seq_len if max_len is None else max_len
         self.batch_size = batch_size
         shape = (batch_size, config.n_kv_heads, self.max_len, config.head_dim)
         self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
         self.v = [torch.zeros_like(k) for k in self.k]
         self.length = 0  # tokens read so far
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the keys and values together."""
-        return sum(tensor.nbytes for tensor in self.k + self.v)
 
     def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new tokens' k, v (B, K, T, d) after the old ones; return all so far, (B, K, length + T, d) each."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..inputs import checked_start, embedded
+from ..inputs import check_parts, checked_start, embedded
 from .attention import CausalSelfAttention
 from .feed_forward import MLP
 from .kv_cache import KVCache
@@ -42,20 +42,24 @@ class Block(nn.Module):
         return h + self.feed_forward(self.ffn_norm(h))
 
 
+PARTS = dict(block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)  # the library's
+PARTS |= dict(residual=None, logits=None, positions=None)
+
+
 class MiniLLM(nn.Module):
     """A decoder-only transformer in the manner of Llama (Touvron et al. 2023): RMSNorm, RoPE, GQA, SwiGLU, no biases.
 
         model = MiniLLM(ModelConfig.preset("tiny"))
-        logits, loss = model(x, y)     # training: x, y (B, T) token ids; y is x shifted by one
+        loss = model.loss(x, y)        # training: x, y (B, T) token ids; y is x shifted by one
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
     The same `seed` gives the same first weights; torch's own generator stays as it was.
-    Your own parts plug in by the names that Block gives them, and `block` replaces the whole layer:
+    Your own parts have the names of Block's arguments; `block` replaces the layer. Other names raise ConfigError.
 
         model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
 
-    Three functions change what passes between the parts. Without them the model is Llama's.
+    Three more parts are functions. Without them the model is Llama's. `parts` lists by name what is not the library's.
     residual(x, x0, layer): what enters a layer, (B, T, D), from the residual stream x and the embeddings x0. It may be
         an nn.Module with weights of its own. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
     logits(scores): the logits from the head's scores, in the loss too. Each number by itself, without weights: a scale
@@ -68,10 +72,13 @@ class MiniLLM(nn.Module):
         self, config: ModelConfig, seed: int = 1337, *, block=Block, residual=None, logits=None, positions=None, **parts
     ):
         super().__init__()
+        check_parts(parts, PARTS)
         self.config, self.residual, self.logits = config, residual, logits
+        given = dict(block=block, residual=residual, logits=logits, positions=positions, **parts)
+        self.parts = {name: part for name, part in given.items() if part is not PARTS[name]}
         norm = parts.setdefault("norm", RMSNorm)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # for what your own parts draw; a GPU's generator stays as it was
+            torch.default_generator.manual_seed(seed)  # an own part may use torch's global generator
             self.tok_embeddings = nn.Embedding(config.vocab_size, config.dim)
             self.layers = nn.ModuleList(block(config, layer, **parts) for layer in range(config.n_layers))
             self.norm = norm(config.dim, config.norm_eps)
@@ -86,8 +93,8 @@ class MiniLLM(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, seed: int = 1337):
-        """Draw the matrices with the configuration's standard deviations and set the norms' weights to 1. Biases, and
-        your own parts that are no `nn.Linear` or `RMSNorm`, keep what they have."""
+        """Draw the embedding and each `nn.Linear` of the layers with the configuration's standard deviations, and set
+        each RMSNorm (or subclass) to 1. All else keeps its values: biases, other own parts, a `residual` module."""
         c, generator = self.config, torch.Generator().manual_seed(seed)
         self.tok_embeddings.weight.normal_(0, c.embedding_std or c.dim**-0.5, generator=generator)
         for module in (*self.layers.modules(), self.norm):

@@ -4,9 +4,21 @@
     checkpoint = Checkpoint.open("runs/my_run/step-000100")
     checkpoint.values["step"]
 
-`save_checkpoint` writes into a temporary folder, each file flushed to the disk, the manifest with every file's sha256
-last, and then renames the folder. A reader uses only files that the manifest confirms, and builds no model whose size
-the weights do not have. Weights are safetensors and everything else is JSON: unlike unpickling, loading runs no code.
+The files of a checkpoint:
+
+    config.json            the ModelConfig, and the names of the model's own parts
+    model.safetensors      the weights
+    tokenizer.model        the tokenizer, in SentencePiece's format
+    tokenizer.json         the name and sha256 of its text
+    trainer.json           of a training: step, settings, loader, names of own functions, history
+    trainer.safetensors    of a training: the optimizer's state, the loader's position, the random numbers
+    manifest.json          the sha256 of each other file
+
+`save_checkpoint` writes all files into a folder whose name ends in ".new" and flushes each to the disk, the manifest
+last. Then it renames the folder. So a folder with the ending ".new" or without a manifest is half-written, and readers
+leave it alone. `Checkpoint.open` hashes each file once and compares it with the manifest. A model is built only when
+configuration and weights agree in size. Weights are safetensors and the rest is JSON: unlike unpickling, loading such
+files runs no code.
 """
 
 import hashlib
@@ -14,6 +26,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,11 +38,12 @@ import torch
 
 from ..config import ModelConfig
 from ..console import command_line
-from ..errors import CheckpointError, FoundryError
+from ..errors import CheckpointError, FoundryError, Notice
 from ..files import flush_to_disk, write_whole
 from ..models.model import MiniLLM
 from ..runtime import usable_device
 from ..text.tokenizer import Tokenizer
+from .pieces import name_of
 
 MANIFEST = "manifest.json"
 LONGEST = 2**20  # tokens of context that a file may ask for: the table of rotations grows with this number
@@ -41,7 +55,7 @@ def _sha256(path: Path) -> str:
 
 
 def _beside(folder: Path, ending: str) -> Path:
-    """The checkpoint's name while it is being written (".new"), or while a newer one takes its name (".old")."""
+    """The folder's name while it is written or removed (".new"), or while a newer one replaces it (".old")."""
     return folder.with_name(folder.name + ending)
 
 
@@ -93,12 +107,15 @@ def _write_files(folder: Path, model: MiniLLM, tokenizer: Tokenizer, tensors: di
     if model.config.tie_embeddings:
         del state["output.weight"]  # the same tensor as the embedding, which safetensors stores once
     write_whole(folder / "model.safetensors", safetensors.torch.save(state))
-    write_whole(folder / "config.json", json.dumps(model.config.to_dict(), indent=1))
+    parts = {name: name_of(part) for name, part in model.parts.items()}
+    write_whole(
+        folder / "config.json", json.dumps(model.config.to_dict() | ({"parts": parts} if parts else {}), indent=1)
+    )
     tokenizer.save(folder)
     if tensors is not None:
         write_whole(folder / "trainer.safetensors", safetensors.torch.save(tensors))
     if values is not None:
-        # no indents: for the history of a long training they take twice the time and four times the memory
+        # without indents: with them a long history takes twice the time and four times the memory
         write_whole(folder / "trainer.json", json.dumps(values))
     manifest = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
     write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
@@ -106,9 +123,13 @@ def _write_files(folder: Path, model: MiniLLM, tokenizer: Tokenizer, tensors: di
 
 
 def clear_unfinished(folder: Path | str):
-    """Remove what saves and removals that were cut off have left in a training's folder."""
-    for leftover in Path(folder).glob("step-??????.new"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Remove the half-written and half-removed checkpoints in a training's folder, and replaced ones.
+
+    A ".old" folder stays while nothing has its name: it is then the only whole checkpoint of its step.
+    """
+    for leftover in [*Path(folder).glob("step-*.new"), *Path(folder).glob("step-*.old")]:
+        if leftover.suffix == ".new" or leftover.with_suffix("").exists():
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
@@ -122,8 +143,9 @@ def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> l
             left.append(folder)
             good += _is_whole(folder)
             continue
-        doomed = _beside(folder, ".new")  # if the removal is cut off, no reader takes the rest for a checkpoint, and
-        with suppress(OSError):  # the next save removes it
+        # Readers leave a ".new" folder alone, and the next save removes it, should this removal be cut off.
+        doomed = _beside(folder, ".new")
+        with suppress(OSError):
             folder.rename(doomed)
             shutil.rmtree(doomed)
     return left[::-1]
@@ -134,7 +156,7 @@ def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> l
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files all agree with its manifest: `folder`, and `files` by name."""
+    """A checkpoint: its `folder`, and its `files` by name. `open` compares each file with the manifest."""
 
     folder: Path
     files: dict[str, Path]
@@ -160,6 +182,11 @@ class Checkpoint:
             good = next((path for path in reversed(steps_in(folder.parent)) if _is_whole(path)), None)
             advice = "there is no other beside it" if good is None else f"the newest good one beside it is {good.name}"
             raise CheckpointError(f"{error}; {advice}.") from error.__cause__
+
+    @classmethod
+    def unverified(cls, folder: Path) -> "Checkpoint":
+        """The checkpoint in `folder` without hashing its files: quick, for a look at its tables."""
+        return cls(folder, {file.name: file for file in folder.iterdir()})
 
     def table(self, name: str) -> dict:
         """The JSON file `name`. Raises CheckpointError when it is missing or holds no table of names and values."""
@@ -200,32 +227,51 @@ class Checkpoint:
         except (FoundryError, RuntimeError) as error:
             raise CheckpointError(f"{self.folder} does not fit together: {error}") from error
 
-    def model(self, device: str = "cpu") -> MiniLLM:
-        """The model. Raises CheckpointError unless configuration and weights fit, ConfigError for a missing device."""
-        device, weights = usable_device(device), self._tensors("model.safetensors")
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the model."""
+        return ModelConfig.from_dict({key: value for key, value in self.table("config.json").items() if key != "parts"})
+
+    @property
+    def part_names(self) -> dict[str, str]:
+        """The names of the model's own parts: {"logits": "softcap"}. First-edition checkpoints have none."""
+        parts = self.table("config.json").get("parts", {})
+        if not isinstance(parts, dict):
+            raise CheckpointError(f"{self.files['config.json']} has parts={parts!r}, not a table of names.")
+        return {str(part): str(name) for part, name in parts.items()}
+
+    def model(self, device: str = "cpu", parts: dict | None = None) -> MiniLLM:
+        """The model. parts: its own parts, as MiniLLM takes them; a checkpoint holds only their names.
+
+        Raises CheckpointError unless configuration, parts and weights fit, ConfigError for a missing device.
+        """
+        device, weights, parts = usable_device(device), self._tensors("model.safetensors"), parts or {}
         try:
-            config = ModelConfig.from_dict(self.table("config.json"))
-            _require_fit(config, weights, self.folder)
-            model = MiniLLM(config)
+            config = self.config
+            _require_parts(self, parts)
+            _require_fit(config, weights, self.folder, parts)
+            model = MiniLLM(config, **parts)
             if config.tie_embeddings:
                 weights["output.weight"] = weights["tok_embeddings.weight"]
             model.load_state_dict(weights)
         except CheckpointError:
             raise
         except (FoundryError, RuntimeError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.folder} does not fit together: {error}") from error
+            given = f" with parts={', '.join(parts)}" if parts else ""
+            raise CheckpointError(f"{self.folder} does not fit together{given}: {error}") from error
         if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
             raise CheckpointError(f"{self.folder}: the weights hold NaN or infinity; use an earlier checkpoint.")
         return model.to(device)
 
 
-def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[MiniLLM, Tokenizer]:
+def load_checkpoint(folder: Path | str, device: str = "cpu", parts: dict | None = None) -> tuple[MiniLLM, Tokenizer]:
     """The model and its tokenizer from a checkpoint, or from the newest one below `folder`.
 
+    parts: the model's own parts, as MiniLLM takes them: {"logits": softcap}. A checkpoint holds only their names.
     Raises CheckpointError, which names what is wrong, and ConfigError for a device that this machine lacks.
     """
     device, checkpoint = usable_device(device), Checkpoint.open(folder)
-    model, tokenizer = checkpoint.model(device), checkpoint.tokenizer()
+    model, tokenizer = checkpoint.model(device, parts), checkpoint.tokenizer()
     if tokenizer.vocab_size != model.config.vocab_size:
         raise CheckpointError(
             f"{checkpoint.folder}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
@@ -258,14 +304,42 @@ def _is_whole(folder: Path) -> bool:
     return False
 
 
-def _require_fit(config: ModelConfig, weights: dict[str, torch.Tensor], folder: Path):
-    """Refuse a configuration that asks for a model of another size than the weights, before it takes any memory."""
+def _require_parts(checkpoint: Checkpoint, parts: dict):
+    """Raise CheckpointError for an own part that is saved and not given. A part of another name is a Notice."""
+    saved = checkpoint.part_names
+    missing = [part for part in saved if part not in parts]
+    if missing:
+        again = ", ".join(f"{part!r}: {saved[part]}" for part in missing)
+        raise CheckpointError(
+            f"The model in {checkpoint.folder} was saved with own parts: {', '.join(missing)}. A checkpoint holds "
+            f"their names and weights, not their code. Give them when you load it: parts={{{again}}}."
+        )
+    for part, function in parts.items():
+        name, before = name_of(function), saved.get(part, "the library's")
+        if part in saved and name != before:
+            message = f"The model was saved with {part}={before}; it is loaded with {part}={name}."
+            warnings.warn(message, Notice, stacklevel=4)
+
+
+def _require_fit(config: ModelConfig, weights: dict[str, torch.Tensor], folder: Path, parts: dict):
+    """Refuse a configuration of another size than the weights, before the model takes any memory.
+
+    Own parts may have any number of weights, so with them only the embedding and the layers are compared.
+    """
+    if parts:
+        shape = weights["tok_embeddings.weight"].shape
+        if shape != (config.vocab_size, config.dim):
+            raise CheckpointError(
+                f"{folder} does not fit together: config.json asks for an embedding of "
+                f"{(config.vocab_size, config.dim)}, model.safetensors holds one of {tuple(shape)}."
+            )
     counted = sum(tensor.numel() for tensor in weights.values())
     layers = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
-    if counted != config.n_params or layers != config.n_layers:
+    if (counted != config.n_params and not parts) or layers != config.n_layers:
         raise CheckpointError(
             f"{folder} does not fit together: config.json asks for {config.n_params:,} parameters in {config.n_layers} "
-            f"layers, model.safetensors holds {counted:,} in {layers}."
+            f"layers, model.safetensors holds {counted:,} in {layers}. If the model had own parts, give them: "
+            f"parts={{…}}."
         )
     if config.max_seq_len > LONGEST:
         raise CheckpointError(f"{folder}: max_seq_len={config.max_seq_len} is beyond {LONGEST:,}.")

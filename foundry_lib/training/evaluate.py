@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import IGNORED
+from ..mode import eval_mode
 from ..models.model import MiniLLM
 from ..text.loader import DataLoader
 
@@ -20,15 +21,16 @@ def mixed_precision(device: str) -> torch.autocast:
 
 @torch.no_grad()
 def token_losses(model: MiniLLM, batches: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
-    """The loss at every target, nats, one sequence after the other; IGNORED targets are left out.
+    """The loss at every target, nats, one sequence after the other; IGNORED targets are left out. Dropout is off.
 
     batches: pairs x, y (B, T) of token ids and targets. Returns an array of 64-bit floats, as long as the targets.
     """
     losses = []
-    for x, y in batches:
-        logits, _ = model(x)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
-        losses.append(loss[y.flatten() != IGNORED].cpu())
+    with eval_mode(model):
+        for x, y in batches:
+            logits, _ = model(x)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none")
+            losses.append(loss[y.flatten() != IGNORED].cpu())
     return torch.cat(losses).double().numpy()
 
 

@@ -11,11 +11,13 @@ from types import SimpleNamespace
 def stop_request() -> Iterator[tuple[SimpleNamespace, Callable[[], None]]]:
     """A flag that Ctrl-C or ■ sets, instead of raising KeyboardInterrupt in the middle of a step.
 
-    Yields (flag, arm); `flag.asked` becomes True. Call `arm` before every step: a notebook sets its own handler again
-    between two cells. Only the main thread receives the signal; in any other thread the flag stays False.
+    Yields (flag, arm). `flag.asked` becomes True at Ctrl-C or ■. Call `arm` before every step, because a notebook sets
+    its own handler again between two cells. Only the main thread receives the signal; in any other thread the flag
+    stays False.
     """
-    flag = SimpleNamespace(asked=False)  # no threading.Event: its `set` takes a lock, and a second press would wait
-    if threading.current_thread() is not threading.main_thread():  # for ever inside the first one's `set`
+    # No threading.Event: its `set` takes a lock, and a second press during the first one's `set` would wait for ever.
+    flag = SimpleNamespace(asked=False)
+    if threading.current_thread() is not threading.main_thread():
         yield flag, lambda: None
         return
     before = signal.getsignal(signal.SIGINT)

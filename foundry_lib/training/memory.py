@@ -33,7 +33,11 @@ def out_of_memory(config: ModelConfig, rows: int, tokens: int) -> FoundryError:
     if len(knobs) > 1:
         knobs[-1] = f"or {knobs[-1]}"
     return FoundryError(
-        f"The device has no memory left for a step, which takes about {size()}. The training is as it was before this "
-        f"step, and the step's memory is free again. "
-        + (f"Cheapest first: {', '.join(knobs)}." if knobs else "The model is as small as it can be: free the device.")
+        f"The device has no memory left for a step, which takes about {size()}. The step was taken back and its memory "
+        f"is free. "
+        + (
+            f"Try one of these: {', '.join(knobs)}."
+            if knobs
+            else "The model is as small as it can be: free the device."
+        )
     )

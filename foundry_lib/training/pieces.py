@@ -4,9 +4,9 @@
 
 my_loss(logits, targets) → a scalar, nats per token; targets of IGNORED (-100) do not count.
 my_optimizer(model, config) → a torch.optim.Optimizer over the model's parameters.
-my_learning_rate(step, config) → the rate of update number `step`, counted from 0; or, as lesson 07 writes it,
-my_learning_rate(step, peak, warmup, total, lowest). The Trainer sets it as the rate of every group of the optimizer.
-An error inside such a function reaches the caller as it is, with the function's own line.
+my_learning_rate(step, config) → the learning rate of update number `step`, counted from 0. Lesson 07 writes it as
+my_learning_rate(step, peak, warmup, total, lowest). The Trainer gives this rate to every group of the optimizer.
+The Trainer does not catch an error inside such a function: the traceback shows the function's own line.
 """
 
 import functools
@@ -25,7 +25,9 @@ from ..runtime import hold_interrupts
 
 
 def name_of(function: Callable) -> str:
-    """The name by which a checkpoint and an error call the function."""
+    """The function's name in checkpoints and errors."""
+    if isinstance(function, functools.partial):
+        return f"partial({name_of(function.func)})"
     return getattr(function, "__name__", type(function).__name__)
 
 

@@ -13,8 +13,8 @@ from ..text.corpus import Corpus, read_corpus
 from ..text.loader import DataLoader
 from .trainer import Trainer
 
-# Defaults of config.py that a preset, a recipe or the text replaces. One that was edited there would have no effect in
-# silence, so it is compared with this table.
+# The defaults of config.py that a preset, a recipe or the text replaces. Someone may edit one there, where it has no
+# effect. `say_what_has_no_effect` compares config.py with this table and tells the person.
 DEFAULTS = {
     ModelConfig: dict(vocab_size=8192, dim=256, n_layers=4, n_heads=8, n_kv_heads=4, max_seq_len=256)
     | dict(rope_theta=10000.0, tie_embeddings=False, embedding_std=None),
@@ -34,12 +34,17 @@ class Recipe:
 # Prose: the defaults, measured on python-docs, and a weight decay that suits the text's size (`weight_decay` below).
 PROSE = Recipe()
 
-# Tales: the model must look things up in the story, and it reads the text nearly twice. In per cent above the floor,
-# one seed, 800 steps at a learning rate of 2.5e-3 (benchmarks/tales_runs.md): these settings 10.2; a head of its own
-# instead of tied embeddings 54; embedding_std at fan-in, 0.088, 29, and at 1, 31; rope_theta 10,000 15.7;
-# weight_decay 1 19.8; a learning rate of 4e-3 7.6; twice the steps with 4 rows 6.2. At full length (English, one seed)
-# the learning rate of 4e-3 ended at 2.5 and the 4 rows at 3.1. So the first is the recipe's, though its own seeds reach
-# from 2.5 to 3.1.
+# Tales: the model must look things up in the story, and it reads the text nearly twice. Validation loss in per cent
+# above the floor, one seed, 800 steps (benchmarks/tales_runs.md):
+#     10.2  these settings with learning_rate 2.5e-3; each line below changes one thing
+#     54    tie_embeddings=False
+#     29    embedding_std=0.088 (dim ** -0.5);  31 with embedding_std=1
+#     15.7  rope_theta=10,000
+#     19.8  weight_decay=1
+#      7.6  learning_rate=4e-3
+#      6.2  batch_size=4 and twice the steps
+# At full length (English, one seed) learning_rate=4e-3 ends at 2.5 and batch_size=4 at 3.1. The recipe takes 4e-3. Its
+# seeds differ as much, from 2.5 to 3.1, so this choice is not certain.
 TALES = Recipe(
     loader=dict(block_size=200),
     model=dict(tie_embeddings=True, embedding_std=0.3, rope_theta=500.0, max_seq_len=256),
@@ -55,12 +60,13 @@ def recipe(corpus: Corpus) -> Recipe:
 def weight_decay(n_tokens: int) -> float:
     """The weight decay for prose with `n_tokens` training tokens: the smaller the text, the larger the decay.
 
-    With decay λ and learning rate η, a weight is roughly an average of its last 1/(η·λ) updates. An average over one
-    to three readings of the text suits, and a reading of a larger text has more steps (Wang & Aitchison 2024, "How to
-    set AdamW's weight decay as you scale model and dataset size"). Measured (tiny, 8 × 128, bits per byte):
-    python-docs, 117,000 tokens, 1,750 steps, three seeds: λ = 1 ends at 1.854, 2 at 1.810. Program text, 1,500 steps,
-    one seed, 316,000 tokens: 0.35 at 1.979, 0.7 at 1.969, 1 at 1.952, 2 at 1.954; other files, 1,712,000 tokens: 0.14
-    at 0.598, 0.3 at 0.616, 1 at 0.650, 2 at 0.707.
+    With decay λ and learning rate η, a weight is roughly an average of its last 1/(η·λ) updates. This average should
+    span one to three passes over the text. A pass over a larger text has more steps, so λ is smaller (Wang & Aitchison
+    2024, "How to set AdamW's weight decay as you scale model and dataset size"). Measured with tiny, batch 8 × 128, as
+    validation loss in bits per byte:
+        python-docs, 117,000 tokens, 1,750 steps, three seeds: 1.854 at λ = 1, 1.810 at 2.
+        program text, 316,000 tokens, 1,500 steps, one seed: 1.979 at 0.35, 1.969 at 0.7, 1.952 at 1, 1.954 at 2.
+        other program text, 1,712,000 tokens, as before: 0.598 at 0.14, 0.616 at 0.3, 0.650 at 1, 0.707 at 2.
 
     >>> weight_decay(160_000), weight_decay(640_000), weight_decay(10**9)
     (2.0, 0.5, 0.1)
@@ -90,8 +96,10 @@ def sort_settings(changes: dict, where: str = "new_trainer", also: Iterable[str]
         "train": set(TrainConfig.__dataclass_fields__) - {"seed"},
     }
     names = set().union(*homes.values())
-    for name in sorted(set(changes) - names):
-        raise ConfigError(f"{where}: there is no setting {name!r}; there are {', '.join(sorted({*names, *also}))}.")
+    unknown = sorted(set(changes) - names)
+    if unknown:
+        valid = ", ".join(sorted({*names, *also}))
+        raise ConfigError(f"{where}: there is no setting {unknown[0]!r}; there are {valid}.")
     given = {name: value for name, value in changes.items() if value is not None}
     return Settings(*({name: given[name] for name in given if name in home} for home in homes.values()))
 
@@ -133,7 +141,7 @@ def new_trainer(
 
 
 def say_what_has_no_effect(model: ModelConfig, config: TrainConfig, preset: str, given: set[str]):
-    """A Notice for each edited default of config.py in whose place this training has another value."""
+    """Warn with one Notice that lists the edited defaults of config.py that this training does not use."""
     idle = []
     for used in (model, config):
         for name, shipped in DEFAULTS[type(used)].items():

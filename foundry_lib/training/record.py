@@ -9,7 +9,8 @@ class Record:
 
     train_loss: of the step's batch, before its update; None at step 0, where nothing has been trained.
     val_loss: None between evaluations. lr: the learning rate of the update. grad_norm: before clipping.
-    elapsed: training and evaluation time over all resumes. remaining: an estimate; None at step 0.
+    elapsed: of all steps so far and the evaluations after them, over all resumes; the evaluation before the first step
+        and the caller's own work between two records do not count. remaining: an estimate; None at step 0.
     excess, owed: for tales, in an evaluation: the loss above the floor, in all and by rule (`tales.Floor.by_rule`).
     """
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import ModelConfig, TrainConfig
-from ..errors import CheckpointError, CorpusError, FoundryError, Notice
+from ..config import TrainConfig
+from ..errors import CheckpointError, ConfigError, CorpusError, FoundryError, Notice
 from ..files import writing
 from ..text.corpus import Corpus, read_corpus
 from ..text.loader import DataLoader
@@ -19,6 +19,7 @@ from .checkpoint import Checkpoint, clear_unfinished, save_checkpoint, steps_in
 from .pieces import name_of
 from .record import saved_record
 
+OWN = ("loss", "optimizer", "schedule")  # the functions of a training that a caller can replace
 IN_MEMORY = "The training is still in memory: choose another folder, then save again."
 
 
@@ -83,7 +84,7 @@ def require_same_training(trainer, folder: Path):
     """Raise CheckpointError when the newest checkpoint in `folder` is of another text or has other settings."""
     for path in reversed(steps_in(folder)):
         try:
-            saved = Checkpoint(path, {file.name: file for file in path.iterdir()})
+            saved = Checkpoint.unverified(path)
             text, differences = _difference(trainer, saved)
         except (FoundryError, KeyError, TypeError, AttributeError):  # damaged, or no training
             continue
@@ -100,8 +101,9 @@ def _difference(trainer, saved: Checkpoint) -> tuple[str, list[str]]:
     """The text of a saved training, and the settings in which the trainer's training differs from it."""
     values, text = saved.values, saved.table("tokenizer.json")
     pairs = [
-        (vars(TrainConfig.from_dict(values["config"])), vars(trainer.config)),
-        (vars(ModelConfig.from_dict(saved.table("config.json"))), vars(trainer.model.config)),
+        ({**vars(TrainConfig.from_dict(values["config"])), "seed": trainer.config.seed}, vars(trainer.config)),
+        (vars(saved.config), vars(trainer.model.config)),
+        (saved.part_names, {name: name_of(part) for name, part in trainer.model.parts.items()}),
         ({**values["loader"], "file_path": None}, {**trainer.loader.spec(), "file_path": None}),
         (values.get("own", {}), {piece: name_of(function) for piece, function in trainer.own.items()}),
     ]
@@ -115,13 +117,13 @@ def _difference(trainer, saved: Checkpoint) -> tuple[str, list[str]]:
 
 @contextmanager
 def refusing_what_is_no_training(folder: Path):
-    """Turn an error of values that no training has saved into a CheckpointError."""
+    """Turn an error that a damaged or foreign file causes into a CheckpointError."""
     try:
         yield
     except FoundryError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(f"{folder} holds no training that can be gone on with: {error!r}.") from error
+        raise CheckpointError(f"{folder} holds no training that can go on: {error!r}.") from error
 
 
 def load_training(
@@ -130,15 +132,24 @@ def load_training(
     loader: DataLoader | None = None,
     device: str | None = None,
     text: str | Path | Corpus | None = None,
-    **own: Callable,
+    parts: dict | None = None,
+    **own: Callable | None,
 ):
     """The training in a checkpoint, or in the newest one below `folder`, ready to go on.
 
-    loader: by default it is made again from the checkpoint's note. text: the training's text, if it has moved.
-    own: the loss, optimizer and schedule of your own that the training had; a checkpoint holds only their names.
-    Raises CheckpointError when the checkpoint is damaged, holds no training, or had other functions than `own`;
-    CorpusError when the text is missing or has changed.
+    loader: None makes it from the settings in the checkpoint. text: the training's text, if its file has moved.
+    parts: the model's own parts, as MiniLLM takes them. own: the training's own loss=, optimizer= and schedule=.
+    A checkpoint holds only the names of parts and functions.
+    Raises CheckpointError when the checkpoint is damaged, holds no training, or had own parts or functions that are not
+    given; CorpusError when the text is missing or has changed; ConfigError for another keyword.
     """
+    unknown = sorted(set(own) - set(OWN))
+    if unknown:
+        raise ConfigError(
+            f"Trainer.load has no argument {unknown[0]!r}. Own functions are {', '.join(OWN)}; own parts of the model "
+            f"go into parts={{…}}."
+        )
+    own = {piece: function for piece, function in own.items() if function is not None}
     checkpoint = Checkpoint.open(folder)
     tokenizer = checkpoint.tokenizer()
     require_same_pieces(checkpoint, own)
@@ -147,7 +158,7 @@ def load_training(
         loader = loader or loader_of(checkpoint, tokenizer, text, device)
         if loader.tokenizer.fingerprint != tokenizer.fingerprint:
             raise CheckpointError(f"{checkpoint.folder} was trained with another tokenizer than this loader's.")
-    trainer = trainer_class(checkpoint.model(), loader, config, device, **own)
+    trainer = trainer_class(checkpoint.model(parts=parts), loader, config, device, **own)
     restore(trainer, checkpoint)
     return trainer
 
@@ -162,9 +173,9 @@ def loader_of(checkpoint: Checkpoint, tokenizer: Tokenizer, text: str | Path | C
 def text_of(folder: Path, tokenizer: Tokenizer, text: str | Path | Corpus) -> Corpus:
     """The text of the training in `folder`: the one whose sha256 its tokenizer has.
 
-    It is looked for under its own name or path, then, for a project folder that was moved, as a file of that name
-    beside the checkpoint, in the three folders above it, and in the working folder. Raises CorpusError when it is
-    missing or has changed.
+    First the name or path itself is tried. When the project's folder has moved, a file of that name may lie beside the
+    checkpoint, in the three folders above, or in the working folder; these are tried next. Raises CorpusError when the
+    text is missing or has changed.
     """
     if isinstance(text, Corpus):
         candidates = [text]
@@ -184,7 +195,8 @@ def text_of(folder: Path, tokenizer: Tokenizer, text: str | Path | Corpus) -> Co
         changed = changed or corpus
     advice = (
         f"Put back the text as it was, or give its file: --resume {folder.parent} --data FILE, in Python "
-        f"Trainer.load({str(folder)!r}, text=FILE). For another text start a new training, in another folder."
+        f"Trainer.load({str(folder)!r}, text=FILE), or text=CORPUS where CORPUS is a Corpus object. "
+        f"For another text start a new training, in another folder."
     )
     if changed:
         raise CorpusError(
@@ -195,16 +207,18 @@ def text_of(folder: Path, tokenizer: Tokenizer, text: str | Path | Corpus) -> Co
 
 
 def require_same_pieces(checkpoint: Checkpoint, own: dict[str, Callable]):
-    """Raise CheckpointError unless the training had an own loss, optimizer or schedule exactly where one is given.
+    """Raise CheckpointError when an own function of the training is not given, or one is given that it did not have.
 
-    A piece of another name is a Notice: the new function goes on where the old one stopped.
+    A function of another name gives a Notice, and the training goes on with it.
     """
     with refusing_what_is_no_training(checkpoint.folder):
         saved = {piece: str(name) for piece, name in checkpoint.values.get("own", {}).items()}
-    for piece in [piece for piece in saved if piece not in own]:
+    missing = [piece for piece in saved if piece not in own]
+    if missing:
+        piece, name = missing[0], saved[missing[0]]
         raise CheckpointError(
-            f"{checkpoint.folder} was trained with an own {piece}, {saved[piece]}. Give it again: "
-            f"Trainer.load(…, {piece}={saved[piece]})."
+            f"{checkpoint.folder} was trained with an own {piece}, {name}. Give it again: "
+            f"Trainer.load(…, {piece}={name})."
         )
     for piece, function in own.items():
         if piece not in saved:

@@ -26,8 +26,8 @@ class Trainer:
         for record in trainer.run():
             print(record.step, record.train_loss)
 
-    `run` may be stopped (■ or Ctrl-C ends it after the present step), saved, loaded in another process and run again:
-    the weights come out bit for bit as if it had never stopped.
+    ■ or Ctrl-C ends `run` after the present step. The training can then be saved, loaded in another process and run
+    again; its weights end bit for bit the same as without the stop.
     loss, optimizer, schedule: functions of your own in place of the library's, see `training.pieces`. Validation losses
     are always the library's, so that trainings can be compared.
 
@@ -65,12 +65,12 @@ class Trainer:
 
         Raises DivergedError when the loss is no longer a number; the weights are then those of the last good step.
         """
-        end = min(self.config.max_iters, self.config.max_iters if until is None else until)
+        end = self.config.max_iters if until is None else min(until, self.config.max_iters)
         self.interrupted = False
         with stop_request() as (stop, arm):
             if self.step == 0 and not self.history:
                 yield self._record(None, self._evaluate(), 0.0, 0.0)
-            while self.step < end:
+            while self.step < end and not stop.asked:
                 arm()
                 started = time.perf_counter()
                 loss, grad_norm = self._step_that_fits()
@@ -79,9 +79,7 @@ class Trainer:
                 evaluation = self._evaluate() if due else Evaluation()
                 self.elapsed += time.perf_counter() - started
                 yield self._record(loss, evaluation, grad_norm, seconds)
-                if stop.asked:
-                    self.interrupted = self.step < end
-                    return
+            self.interrupted = self.step < end
 
     def train_step(self) -> tuple[float, float]:
         """One update: batch, forward, backward, step.
@@ -111,13 +109,17 @@ class Trainer:
         return loss.item(), grad_norm.item()
 
     def _step_that_fits(self) -> tuple[float, float]:
-        """`train_step`. Without memory for it, everything is as before the step, and the error gives advice."""
-        position = self.loader.state()
+        """`train_step`. When the device has no memory for it, the training returns to the state before the step, and
+        the error gives advice.
+        """
+        position, first = self.loader.state(), not self.optimizer.state
         try:
             return self.train_step()
         except torch.OutOfMemoryError:
             self.optimizer.zero_grad(set_to_none=True)
             self.loader.load_state(position)  # the model has not learned from this batch
+            if first:
+                self.optimizer.state.clear()  # a first step that fails leaves entries without their averages
         # Out here, where the traceback no longer holds the tensors.
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -128,10 +130,11 @@ class Trainer:
 
     def _record(self, loss: float | None, evaluation: Evaluation, grad_norm: float, seconds: float) -> Record:
         tokens = self.loader.batch_size * self.loader.block_size
+        lr = self.optimizer.param_groups[0]["lr"] if self.step else checked_rate(self.schedule, 0, self.config)
         record = Record(
             step=self.step,
             train_loss=loss,
-            lr=checked_rate(self.schedule, max(0, self.step - 1), self.config),
+            lr=lr,
             grad_norm=grad_norm,
             tokens_per_s=tokens / seconds if seconds else 0.0,
             elapsed=self.elapsed,

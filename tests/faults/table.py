@@ -540,7 +540,7 @@ fault(
     "08",
     (SAMPLE, "best = logits.argmax(-1, keepdim=True)", "best = logits.topk(2, -1).indices"),
 )
-fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "            cache.reset()\n", ""))
+fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "                cache.reset()\n", ""))
 fault(
     "sampling",
     "window starts at the wrong token",
