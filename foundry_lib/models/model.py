@@ -106,7 +106,7 @@ class MiniLLM(nn.Module):
             self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """The residual stream after the last norm; the output head reads it. idx (B, T) → (B, T, D).
+        """The residual stream after the last norm, which the head reads. idx (B, T) → (B, T, D).
         Raises ConfigError as `forward` does.
         """
         embeddings = self.tok_embeddings
