@@ -52,7 +52,7 @@ def prepared(model, idx: Tensor, max_new_tokens: int, settings: SampleConfig | C
 def seeded(seed: int | None, device: torch.device) -> torch.Generator | None:
     """A generator of random numbers on `device`. Without a seed None, which stands for torch's global generator.
 
-    Raises ConfigError unless the seed is a whole number from 0 to 2⁶³.
+    Raises ConfigError unless the seed is a whole number of at least 0 and below 2⁶³.
     """
     if seed is None:
         return None
@@ -79,7 +79,7 @@ def generate_tokens(
     cache, start, unread = model.new_cache(idx.shape[0]), 0, idx
     with eval_mode(model):
         for _ in range(max_new_tokens):
-            # read what is unread; when the window is full, empty the cache and read the window's second half again
+            # when the window is full, empty the cache and read the last half of the text again
             if window_start(idx.shape[1], model.config.max_seq_len) != start:
                 start = window_start(idx.shape[1], model.config.max_seq_len)
                 cache.reset()

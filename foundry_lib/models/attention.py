@@ -43,7 +43,7 @@ def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.device.type == "mps":  # enable_gqa has aborted the process there (pytorch#149132), so we repeat the heads
         group = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    # the kernel's own causal mask gives the first query the position of key 0; with a cache it comes later
+    # the kernel's own mask puts the first query at key 0; after tokens of a cache the first query stands further on
     mask = causal_mask(n_queries, n_keys, q.device) if 1 < n_queries < n_keys else None
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=1 < n_queries == n_keys, enable_gqa=q.shape[1] != k.shape[1]

@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of the tokens already read, so that a new token costs one step and not all of them."""
+"""The KV cache: keys and values of the tokens already read, so that only a new token is computed."""
 
 import torch
 from torch import Tensor

@@ -54,7 +54,8 @@ class MiniLLM(nn.Module):
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
     The same `seed` gives the same first weights; torch's own generator stays as it was.
-    Your own parts have the names of Block's arguments; `block` replaces the layer. Other names raise ConfigError.
+    Your own parts have the names of Block's arguments; an own `block` is called as block(config, layer, norm=…) with
+    the parts that you gave. Another name raises ConfigError.
 
         model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))

@@ -125,7 +125,7 @@ def _write_files(folder: Path, model: MiniLLM, tokenizer: Tokenizer, tensors: di
 def clear_unfinished(folder: Path | str):
     """Remove the half-written and half-removed checkpoints in a training's folder, and replaced ones.
 
-    A ".old" folder stays while nothing has its name: it is then the only whole checkpoint of its step.
+    A ".old" folder stays where no folder has its name without ".old": it is then the only checkpoint of its step.
     """
     for leftover in [*Path(folder).glob("step-*.new"), *Path(folder).glob("step-*.old")]:
         if leftover.suffix == ".new" or leftover.with_suffix("").exists():
@@ -133,7 +133,9 @@ def clear_unfinished(folder: Path | str):
 
 
 def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> list[Path]:
-    """Remove all checkpoints of `saved`, oldest first, except the newest `keep` and `also`; return the rest.
+    """Keep the newest `keep` checkpoints and `also`, remove the others, and return those that stay.
+
+    saved: the checkpoints, the oldest first.
 
     A damaged checkpoint among them stays and does not count, so that at least `keep` good ones stay.
     """
@@ -143,7 +145,7 @@ def keep_newest(saved: list[Path], keep: int = 2, also: Path | None = None) -> l
             left.append(folder)
             good += _is_whole(folder)
             continue
-        # Readers leave a ".new" folder alone, and the next save removes it, should this removal be cut off.
+        # If the removal is cut off, a ".new" folder is left. Readers ignore it, and the next save removes it.
         doomed = _beside(folder, ".new")
         with suppress(OSError):
             folder.rename(doomed)
@@ -316,7 +318,7 @@ def _require_parts(checkpoint: Checkpoint, parts: dict):
         )
     for part, function in parts.items():
         name, before = name_of(function), saved.get(part, "the library's")
-        if part in saved and name != before:
+        if name != before:
             message = f"The model was saved with {part}={before}; it is loaded with {part}={name}."
             warnings.warn(message, Notice, stacklevel=4)
 
@@ -324,7 +326,7 @@ def _require_parts(checkpoint: Checkpoint, parts: dict):
 def _require_fit(config: ModelConfig, weights: dict[str, torch.Tensor], folder: Path, parts: dict):
     """Refuse a configuration of another size than the weights, before the model takes any memory.
 
-    Own parts may have any number of weights, so with them only the embedding and the layers are compared.
+    With own parts, which may have any number of weights, only the embedding's shape and the layers are compared.
     """
     if parts:
         shape = weights["tok_embeddings.weight"].shape

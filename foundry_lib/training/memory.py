@@ -10,7 +10,8 @@ def step_bytes(config: ModelConfig, rows: int, tokens: int) -> int:
     """Bytes of a training step of `rows` sequences of `tokens` tokens in 32 bits, an estimate.
 
     Counted are the weights, the gradients and AdamW's two averages (16 bytes per parameter), and what the forward pass
-    stores for the backward pass: about 14 D + 4 F numbers per token and layer. The logits are not stored.
+    stores for the backward pass: about 14 D + 4 F numbers per token and layer. The logits are not stored,
+    except with an own loss, which needs them all.
     """
     stored = config.n_layers * (14 * config.dim + 4 * config.hidden_dim)
     return 16 * config.n_params + 4 * rows * tokens * stored

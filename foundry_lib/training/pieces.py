@@ -4,8 +4,9 @@
 
 my_loss(logits, targets) → a scalar, nats per token; targets of IGNORED (-100) do not count.
 my_optimizer(model, config) → a torch.optim.Optimizer over the model's parameters.
-my_learning_rate(step, config) → the learning rate of update number `step`, counted from 0. Lesson 07 writes it as
-my_learning_rate(step, peak, warmup, total, lowest). The Trainer gives this rate to every group of the optimizer.
+my_learning_rate(step, config) → the learning rate of update number `step`, counted from 0. With five parameters it is
+called as my_learning_rate(step, peak, warmup, total, lowest), as in lesson 07; `lowest` is a share of the peak. The
+Trainer gives this rate to every group of the optimizer.
 The Trainer does not catch an error inside such a function: the traceback shows the function's own line.
 """
 

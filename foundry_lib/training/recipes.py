@@ -13,8 +13,8 @@ from ..text.corpus import Corpus, read_corpus
 from ..text.loader import DataLoader
 from .trainer import Trainer
 
-# The defaults of config.py that a preset, a recipe or the text replaces. Someone may edit one there, where it has no
-# effect. `say_what_has_no_effect` compares config.py with this table and tells the person.
+# A preset, a recipe or the text replaces these defaults of config.py, so editing one there has no effect.
+# `say_what_has_no_effect` compares config.py with this table and says so.
 DEFAULTS = {
     ModelConfig: dict(vocab_size=8192, dim=256, n_layers=4, n_heads=8, n_kv_heads=4, max_seq_len=256)
     | dict(rope_theta=10000.0, tie_embeddings=False, embedding_std=None),
@@ -43,8 +43,8 @@ PROSE = Recipe()
 #     19.8  weight_decay=1
 #      7.6  learning_rate=4e-3
 #      6.2  batch_size=4 and twice the steps
-# At full length (English, one seed) learning_rate=4e-3 ends at 2.5 and batch_size=4 at 3.1. The recipe takes 4e-3. Its
-# seeds differ as much, from 2.5 to 3.1, so this choice is not certain.
+# At full length (English, one seed) learning_rate=4e-3 gave 2.5 and batch_size=4 gave 3.1. The seeds of 4e-3 alone
+# differ by that much, so the choice of 4e-3 is not certain.
 TALES = Recipe(
     loader=dict(block_size=200),
     model=dict(tie_embeddings=True, embedding_std=0.3, rope_theta=500.0, max_seq_len=256),

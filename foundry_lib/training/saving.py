@@ -137,7 +137,8 @@ def load_training(
 ):
     """The training in a checkpoint, or in the newest one below `folder`, ready to go on.
 
-    loader: None makes it from the settings in the checkpoint. text: the training's text, if its file has moved.
+    loader: None makes it from the settings in the checkpoint; a given one must have the checkpoint's tokenizer.
+    text: the training's text, if its file has moved.
     parts: the model's own parts, as MiniLLM takes them. own: the training's own loss=, optimizer= and schedule=.
     A checkpoint holds only the names of parts and functions.
     Raises CheckpointError when the checkpoint is damaged, holds no training, or had own parts or functions that are not
