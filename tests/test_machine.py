@@ -30,6 +30,14 @@ def test_what_is_missing_comes_with_its_mending(monkeypatch):
     assert "✗ widgets" in lines
 
 
+def test_a_gpu_that_pytorch_cannot_use_is_told(monkeypatch):
+    monkeypatch.setattr(machine.runtime, "best_device", lambda: "cpu")
+    for program in ("/usr/bin/nvidia-smi", None):
+        monkeypatch.setattr(machine.shutil, "which", lambda name, program=program: program)
+        (line,) = [str(finding) for finding in machine.examine() if finding.name == "device"]
+        assert line.startswith("✓ device") and ("NVIDIA GPU" in line) == bool(program)
+
+
 def test_speed_and_minutes(loader):
     speed = machine.training_speed(loader, "tiny", steps=3)
     assert 10 < speed < 1e8

@@ -139,7 +139,8 @@ def test_a_public_name_stays_what_it_is_whatever_is_imported():
     )
 
 
-def test_ruff_finds_nothing():
-    command = [sys.executable, "-m", "ruff", "check", "."]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_ruff_finds_nothing(command):
+    ruff = [sys.executable, "-m", "ruff", *command.split(), "."]
+    done = subprocess.run(ruff, capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stdout

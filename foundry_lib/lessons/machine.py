@@ -42,12 +42,18 @@ def examine() -> list[Finding]:
         widgets = version("ipywidgets")
     except PackageNotFoundError:
         widgets = None
+    idle = ""
+    if device == "cpu" and shutil.which("nvidia-smi"):  # the lessons run on the CPU as well, so this is no fault
+        idle = "; PyTorch cannot use the NVIDIA GPU of this computer, README says how it can"
     accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
         Finding("PyTorch", new_enough, torch.__version__, "Run `python3 course.py lab` again; it installs one."),
         Finding(
-            "device", computes, f"{device}{accelerator}, {threads} threads", "Its driver does not answer; restart."
+            "device",
+            computes,
+            f"{device}{accelerator}, {threads} threads{idle}",
+            "Its driver does not answer; restart.",
         ),
         Finding("memory", memory >= 1, f"{memory:.1f} GiB free", "Close other programs: the lessons need about 1 GiB."),
         Finding("disk", disk >= 1, f"{disk:.0f} GiB free", "Free some room: a training saves its checkpoints here."),
