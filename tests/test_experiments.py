@@ -232,6 +232,7 @@ NOT_IN_THE_HASH = {
     "errors": "sentences",
     "files": "how a file is written",
     "inputs": "what is refused",
+    "mode": "dropout rests in an evaluation, and the library's parts have none",
     "paths": "where files lie",
     "runtime": "whether there is such a device, and how threads wait",
 }

@@ -143,8 +143,8 @@ def test_noise_is_called_noise(monkeypatch):
         monkeypatch.setattr(cache_quality, "seeds", lambda heads: {2: two, 1: one}[heads])
         return cache_quality.CacheQuality().draw(Figure(), kv_heads=1, tokens=256)
 
-    assert "is inside the spread" in with_seeds([5.0, 7.0], [6.0, 8.5])
-    assert "is outside the spread" in with_seeds([5.0, 5.5], [8.0, 8.5])
+    assert "is inside the spread" in with_seeds([5.0, 6.0, 7.0], [6.0, 7.0, 8.5])
+    assert "is outside the spread" in with_seeds([5.0, 5.2, 5.5], [8.0, 8.2, 8.5])
 
 
 def test_looking_and_use_are_drawn_where_they_are():

@@ -105,7 +105,7 @@ def test_nonsense_is_refused_in_a_sentence(what):
 
 
 def test_an_unknown_language_is_no_text_that_begins_no_tale():
-    words = "told in en and zh, not in 'fr'"
+    words = "The tales exist in en and zh, not in 'fr'"
     assert words in playground(MODEL, SPELLER, "x", "fr").reading
     with pytest.raises(CorpusError, match=words):
         grammar_surprise(SPELLER, "x", "fr")
