@@ -77,6 +77,12 @@ class Lab:
         return name
 
 
+def n_panels(path: Path) -> int:
+    """How many cells of a lesson have a panel in their stored outputs."""
+    cells = nbformat.read(path, as_version=4).cells
+    return sum(any(map(is_panel, cell.get("outputs", []))) for cell in cells)
+
+
 def is_panel(output) -> bool:
     """A panel's stored output is its picture, and as text <its name: its reading>."""
     data = output.get("data", {})
