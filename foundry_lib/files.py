@@ -47,7 +47,7 @@ def write_whole(path: Path | str, data: bytes | str | Iterable[bytes], sync: boo
     for leftover in path.parent.glob("*.*.new"):
         number = leftover.suffixes[-2][1:]
         if number.isdigit() and not psutil.pid_exists(int(number)):  # its process was killed while it wrote
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)  # another process may have removed it meanwhile
     try:
         with open(temporary, "wb") as file:
             for block in blocks:

@@ -86,8 +86,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 def spread(values: list[float]) -> float:
     """Highest minus lowest.
 
-    >>> spread([5.3, 11.9, 6.7])
-    6.6000000000000005
+    >>> spread([5.0, 11.5, 6.5])
+    6.5
     """
     return max(values) - min(values)
 
