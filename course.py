@@ -300,7 +300,7 @@ def setup():
     if not torch_is_kept():
         need_room(ROOM_GB)
         install_torch()
-    install("the course and its packages", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[test]")
+    install("the course and its packages", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[lab,test]")
     version = answer(venv_python(), "-c", "import platform; print(platform.python_version())")
     stamp.write_text(fingerprint(version), encoding="utf-8")
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
@@ -409,14 +409,14 @@ def run_command(name, rest):
         parser.add_argument("--no-browser", action="store_true", help="print the address, do not open it")
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
         options = parser.parse_args(rest)
-        python = prepare("test")
+        python = prepare("lab", "test")
         quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
         return execute(lab_command(python, options.port, not options.no_browser))
     if name == "test":
-        python = prepare("test", "browser") if "--browser" in rest else prepare("test")
+        python = prepare("lab", "test", *(["browser"] if "--browser" in rest else []))
         return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])
-    python = prepare("test")
+    python = prepare("lab", "test")
     if name == "check":
         return execute([python, "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":

@@ -138,7 +138,7 @@ def test_uv_makes_the_venv_where_python_can_not(machine, monkeypatch):
     monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None)
     with_uv(monkeypatch)
     course.setup()
-    assert machine.ran_with("uv venv") and machine.ran_with("uv pip install", ".[test]")
+    assert machine.ran_with("uv venv") and machine.ran_with("uv pip install", ".[lab,test]")
 
 
 def test_disk_full(machine, monkeypatch, capsys):
@@ -166,14 +166,14 @@ def test_folder_not_writable(machine, monkeypatch, capsys):
             "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution",
             "package index can not be reached. Connect to the network",
         ),
-        (r"\.\[test\]", "error: Request failed\n  cause: dns error", "package index can not be reached"),
+        (r"\.\[lab,test\]", "error: Request failed\n  cause: dns error", "package index can not be reached"),
         (
-            r"\.\[test\]",
+            r"\.\[lab,test\]",
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
             "The disk is full. Free 3 GB",
         ),
         ("torch==", "ERROR: No matching distribution found for torch==2.13.0", "no build for this Python"),
-        (r"\.\[test\]", "ERROR: something odd", "Its last line was: ERROR: something odd."),
+        (r"\.\[lab,test\]", "ERROR: something odd", "Its last line was: ERROR: something odd."),
     ],
 )
 def test_a_failed_install_is_one_sentence_with_what_to_do(machine, command, log, sentence, capsys):
@@ -194,8 +194,8 @@ def test_the_cause_is_read_from_the_last_command_only(machine, monkeypatch, caps
     machine.report = CPU_BUILD
     machine.fails = {
         "torch-backend": "dns error",
-        r"-m pip .*\.\[test\]": "ERROR: odd",
-        r"uv pip .*\.\[test\]": "dns error",
+        r"-m pip .*\.\[lab,test\]": "ERROR: odd",
+        r"uv pip .*\.\[lab,test\]": "dns error",
     }
     assert course.main(["test"]) == 1
     assert "Its last line was: ERROR: odd." in capsys.readouterr().err
@@ -225,7 +225,7 @@ def test_a_changed_list_is_installed_again(machine, name):
     with open(course.ROOT / name, "a", encoding="utf-8") as file:
         file.write("# changed\n")
     course.setup()
-    assert machine.ran_with(".[test]") and not machine.ran_with(" -m venv ")
+    assert machine.ran_with(".[lab,test]") and not machine.ran_with(" -m venv ")
 
 
 def test_a_moved_course_is_installed_again(machine, tmp_path, monkeypatch):
@@ -238,7 +238,7 @@ def test_a_moved_course_is_installed_again(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(course, "ROOT", moved)
     monkeypatch.setattr(course, "VENV", moved / ".venv")
     course.setup()
-    assert machine.ran_with(".[test]")
+    assert machine.ran_with(".[lab,test]")
 
 
 def test_a_broken_venv_is_made_anew(machine, capsys):
@@ -445,7 +445,7 @@ def test_here_says_what_is_missing_and_the_command_that_installs_it(machine, act
     assert course.main(["--here", "test"]) == 1
     text = capsys.readouterr().err
     assert "lacks torch>=2.6 (found 2.4.1+cpu), nbval, llm-foundry." in text
-    assert f'{sys.executable} -m pip install -e ".[test]"' in text and "conda env create" in text
+    assert f'{sys.executable} -m pip install -e ".[lab,test]"' in text and "conda env create" in text
     assert not machine.ran and not course.VENV.exists()
 
 
