@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """LLM Foundry in one command. It needs nothing but Python 3.11 or newer.
 
-    python3 course.py lab [--no-browser] [--port N]    open the lessons in JupyterLab
+    python3 course.py lab [--no-browser] [--port N]    open your copies of the lessons in JupyterLab, on a start page
+    python3 course.py lab --fresh 06                   the same, with a new copy of lesson 06; your old one is kept
     python3 course.py test [pytest options]            run every test and every lesson
     python3 course.py test --browser                   the same, and the lessons in a real browser (Chromium)
     python3 course.py check [lesson ...] [--html]      the lessons alone, compared: a table, and a report with pictures
@@ -355,8 +356,8 @@ def prepare(*extras):
     return venv_python()
 
 
-def lab_command(python, port=None, browser=True):
-    """The command that starts JupyterLab on the lessons: for this computer only, with Jupyter's token on."""
+def lab_command(python, folder, port=None, browser=True):
+    """The command that starts JupyterLab on a folder: for this computer only, with Jupyter's token on."""
     command = [
         str(python),
         "-W",
@@ -364,7 +365,7 @@ def lab_command(python, port=None, browser=True):
         "-m",
         "jupyterlab",
         "--log-level=WARN",
-        "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
+        "--ServerApp.root_dir=" + str(folder),
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.allow_remote_access=False",
         "--ServerApp.allow_unauthenticated_access=False",
@@ -408,11 +409,17 @@ def run_command(name, rest):
         parser = argparse.ArgumentParser(prog="course.py lab", allow_abbrev=False)
         parser.add_argument("--no-browser", action="store_true", help="print the address, do not open it")
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
+        parser.add_argument("--fresh", nargs="+", default=[], metavar="NN", help="begin these lessons again")
         options = parser.parse_args(rest)
         python = prepare("lab", "test")
         quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
-        return execute(lab_command(python, options.port, not options.no_browser))
+        fresh = ["--fresh"] + options.fresh if options.fresh else []
+        code = execute([python, "-m", "foundry_lib.lessons.prepare_work"] + fresh)
+        if code:
+            return code
+        command = lab_command(python, ROOT / "work", options.port, not options.no_browser)
+        return execute(command + ["--LabApp.default_url=/lab/tree/start.ipynb"])
     if name == "test":
         python = prepare("lab", "test", *(["browser"] if "--browser" in rest else []))
         return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])

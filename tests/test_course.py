@@ -435,9 +435,21 @@ def active(machine, monkeypatch):
 )
 def test_here_runs_with_this_python_and_installs_nothing(machine, active, arguments, program):
     assert course.main(arguments) == 0
-    (line,) = machine.ran
-    assert line.startswith(sys.executable) and program in line
+    assert all(line.startswith(sys.executable) for line in machine.ran) and program in machine.ran[-1]
     assert not course.VENV.exists()
+
+
+def test_lab_makes_the_copies_and_opens_the_start_page(machine, active):
+    assert course.main(["--here", "lab", "--fresh", "06", "07", "--port", "8899"]) == 0
+    copies, lab = machine.ran
+    assert copies.endswith("-m foundry_lib.lessons.prepare_work --fresh 06 07")
+    assert f"root_dir={course.ROOT / 'work'}" in lab and "port=8899" in lab
+    assert lab.endswith("default_url=/lab/tree/start.ipynb")
+
+
+def test_lab_opens_nothing_where_the_copies_cannot_be_made(machine, active, monkeypatch):
+    monkeypatch.setattr(course, "execute", lambda command: machine.ran.append(command) or 2)
+    assert course.main(["--here", "lab"]) == 2 and len(machine.ran) == 1
 
 
 def test_here_says_what_is_missing_and_the_command_that_installs_it(machine, active, capsys):
@@ -532,7 +544,7 @@ def server(tmp_path_factory):
     env = dict(course.environment(), PYTHONPATH=str(home))  # notes each look-up of a name and each connection outside
     log = open(home / "lab.log", "w+", encoding="utf-8")
     process = subprocess.Popen(
-        course.lab_command(sys.executable, port, browser=False),
+        course.lab_command(sys.executable, ROOT / "notebooks", port, browser=False),
         env=env,
         cwd=ROOT,
         stdout=log,
