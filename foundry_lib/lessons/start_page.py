@@ -5,6 +5,7 @@
 `work/start.ipynb` has this one cell; `course.py lab` fills it in before JupyterLab opens it.
 """
 
+import base64
 import json
 import os
 import re
@@ -15,31 +16,41 @@ from pathlib import Path
 from IPython.display import display
 
 from ..paths import LESSONS, WORK
-from . import checklist, copies, progress
+from ..plots.model_map import map_text
+from . import checklist, copies, own_parts
+from . import here as here_map
 
 CALL = "from foundry_lib.lessons.start_page import start_page\nstart_page()"
-HOSTED = (
-    "!git clone ADDRESS llm-foundry     # ADDRESS: where you found this course",
-    "%pip install -q ./llm-foundry      # your PyTorch and Jupyter stay as they are",
-    "from foundry_lib.lessons.start_page import start_page; start_page()",
+FOOT = (
+    "Done: checks passed and exit questions right, as of the last time this cell ran. Click this page and press "
+    "Shift + Enter to see it as it is now."
 )
-PART_NAMES = {"rms_norm": "RMSNorm", "rotary": "RoPE", "gqa": "grouped-query attention", "swiglu": "SwiGLU"}
+PART_NAMES = {  # name of a check → the part in a word
+    "rms_norm": "RMSNorm",
+    "rope_table": "RoPE's angles",
+    "rotary": "RoPE",
+    "gqa": "attention",
+    "swiglu": "SwiGLU",
+    "mean_loss": "loss",
+    "learning_rate": "schedule",
+    "train_step": "step",
+}
 STYLE = """<style>
-.foundry-start {max-width: 1000px; line-height: 1.35}
-.foundry-start p {margin: 0 0 8px}
-.foundry-start a.foundry-next {display: inline-block; padding: 7px 16px; border-radius: 6px; background: #1559b0;
-  color: #fff !important; font-weight: 600; text-decoration: none}
+.foundry-start {max-width: 950px; line-height: 1.35}
+.foundry-start p {margin: 0 0 6px !important}
+.foundry-start a.foundry-next {display: inline-block; padding: 6px 16px; margin-right: 8px; border-radius: 6px;
+  background: #1559b0; color: #fff !important; font-weight: 600; text-decoration: none}
 .foundry-start a:focus-visible {outline: 3px solid #e69f00; outline-offset: 2px}
-.foundry-start .foundry-two {display: flex; flex-wrap: wrap; gap: 8px 32px; align-items: flex-start}
-.foundry-start table {margin: 0 !important; border-collapse: collapse; font-size: 13px !important}
+.foundry-start table {margin: 0 0 6px !important; border-collapse: collapse; font-size: 13px !important}
 .foundry-start th, .foundry-start td {text-align: left !important; padding: 1px 14px 1px 0 !important;
-  background: none !important; white-space: normal !important; max-width: none !important}
-.foundry-start td.foundry-number {text-align: right !important; white-space: nowrap !important}
-.foundry-start .foundry-groups {display: grid; grid-template-columns: repeat(2, minmax(190px, 1fr)); gap: 8px 20px;
-  flex: 1 1 400px; font-size: 13px}
+  white-space: normal !important; max-width: none !important}
+.foundry-start td:nth-child(3), .foundry-start td:nth-child(4) {white-space: nowrap !important}
+.foundry-start .foundry-groups {display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr));
+  gap: 6px 16px; font-size: 13px; margin-bottom: 6px}
 .foundry-start ul {list-style: none; margin: 0 !important; padding: 0 !important}
 .foundry-start li {margin: 0 !important; padding-left: 1.4em !important; text-indent: -1.4em}
-.foundry-start small {opacity: .75}
+.foundry-start small, .foundry-start .foundry-library {opacity: .75}
+.foundry-start img {width: 100%; background: #fff; border-radius: 6px}
 </style>"""
 
 
@@ -66,16 +77,16 @@ class Lesson:
 
     @property
     def status(self) -> str:
-        """What is done, in words.
+        """What is done: checks and exit questions, or how many cells have run in a lesson without any.
 
         >>> Lesson("01", "", "RMSNorm", 25, 2, 6, 9, 20).status
-        '2 of 6 checks and questions'
+        '2 of 6'
         """
         if self.done:
             return "✓ done"
         if self.shown:
-            return f"{self.shown} of {self.needed} checks and questions"
-        return f"{self.run} of {self.cells} cells run" if self.run else ""
+            return f"{self.shown} of {self.needed}"
+        return f"{self.run} of {self.cells} cells" if self.run else ""
 
 
 def folder_of_lessons(here: Path) -> Path | None:
@@ -142,6 +153,10 @@ class StartPage:
         folder = folder_of_lessons(here)
         self.lessons = read_lessons(folder, here, self.shown) if folder else []
         self.sentences = copies.kept_back() if folder == WORK else []
+        self.status = own_parts.status()
+        marked = [here_map.OWN[name][1] for name, _, whose in self.status if whose == "yours" and name in here_map.OWN]
+        self.map = here_map.Map((), tuple(marked))
+        self.map_text = map_text(here_map.TALES, (), tuple(marked))
 
     @property
     def next(self) -> tuple[str, str, str]:
@@ -152,13 +167,9 @@ class StartPage:
         verb = "Go on with" if lesson.begun else "Next:" if any(one.begun for one in self.lessons) else "Begin with"
         return f"{lesson.minutes} minutes.", f"{verb} {lesson.number} · {lesson.title}", lesson.link
 
-    def whose(self) -> list[tuple[str, str]]:
-        """(part, "yours" or "the library's, until you build it in lesson 03") of every part that a learner builds."""
-        stored = progress.read()["work"]
-        return [
-            (PART_NAMES.get(name, name), "yours" if stored.get(name) else f"the library's; you build it in {lesson}")
-            for name, lesson in progress.PARTS.items()
-        ]
+    def parts(self, lesson: str, whose: str) -> str:
+        """The parts of the model that a learner builds in `lesson` and that are now "yours" or "the library's"."""
+        return ", ".join(PART_NAMES.get(name, name) for name, of, now in self.status if (of, now) == (lesson, whose))
 
     def item(self, item: checklist.Item) -> tuple[str, str]:
         """An item of the checklist as its box and the words after it."""
@@ -167,26 +178,29 @@ class StartPage:
             return "☐", f"comes with lesson {item.lesson}"
         if shown == len(item.needs):
             return "☑", ""
-        return "☐", f"lesson {item.lesson}" + (f": {shown} of {len(item.needs)}" if shown else "")
+        return "☐", f"{shown} of {len(item.needs)}, " * bool(shown) + f"lesson {item.lesson}"
 
     def html(self) -> str:
         after, words, link = self.next
-        button = f'<a class="foundry-next" href="{escape(link)}">{escape(words)}</a> ' if link else ""
-        rows = "".join(
-            f'<tr><td>{lesson.number}</td><td><a href="{escape(lesson.link)}">{escape(lesson.title)}</a></td>'
-            f'<td class="foundry-number">{lesson.minutes} min</td><td>{escape(lesson.status)}</td></tr>'
-            for lesson in self.lessons
-        )
-        head = "<tr><th></th><th>lesson</th><th>you</th><th>done</th></tr>"
-        parts = " · ".join(
-            f"<b>{part}: yours ✓</b>" if own == "yours" else f"{part}: {own}" for part, own in self.whose()
-        )
+        button = f'<a class="foundry-next" href="{escape(link)}">{escape(words)}</a>' if link else ""
+        picture = base64.b64encode(self.map.png()).decode()
+        head = "<tr><th></th><th>lesson</th><th>time</th><th>done</th><th>the part of your model</th></tr>"
         return (
             f'{STYLE}<div class="foundry-start"><p>{button}{after}</p>'
-            f'<div class="foundry-two"><table>{head}{rows}</table>{self.groups_html()}</div>'
-            f"<p>The parts of your model. {' · '.join(parts)}</p>"
-            + "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
-            + f"<p><small>{self.foot()}</small></p></div>"
+            + "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.sentences)
+            + f"<table>{head}{''.join(map(self.row, self.lessons))}</table>{self.groups_html()}"
+            + f"<p><small>{FOOT}</small></p>"
+            + f'<img src="data:image/png;base64,{picture}" alt="{escape(self.map_text)}"></div>'
+        )
+
+    def row(self, lesson: Lesson) -> str:
+        """A line of the table of lessons."""
+        yours, library = self.parts(lesson.number, "yours"), self.parts(lesson.number, "the library's")
+        parts = [f"<b>✓ {yours}: yours</b>"] if yours else []
+        parts += [f'<span class="foundry-library">{library}: the library\'s</span>'] if library else []
+        return (
+            f'<tr><td>{lesson.number}</td><td><a href="{escape(lesson.link)}">{escape(lesson.title)}</a></td>'
+            f"<td>{lesson.minutes} min</td><td>{lesson.status}</td><td>{', '.join(parts)}</td></tr>"
         )
 
     def groups_html(self) -> str:
@@ -199,23 +213,21 @@ class StartPage:
             groups.append(f"<div><b>{group}: you can</b><ul>{''.join(lines)}</ul></div>")
         return f'<div class="foundry-groups">{"".join(groups)}</div>'
 
-    def foot(self) -> str:
-        return "As of the last time this cell ran. Click this page and press Shift + Enter to bring it up to date."
-
     def text(self) -> str:
         after, words, link = self.next
-        lines = [f"{words}. {after}" + (f" File: {link}" if link else ""), "", "The lessons"]
-        lines += [
-            f"  {one.number} {one.title}, {one.minutes} min" + (f": {one.status}" if one.status else "")
-            for one in self.lessons
-        ]
+        lines = [f"{words}. {after}" + (f" File: {link}" if link else ""), *self.sentences, "", "The lessons"]
+        for lesson in self.lessons:
+            notes = [f"{lesson.minutes} min", f"done: {lesson.status}" if lesson.status else ""]
+            for whose in ("yours", "the library's"):
+                parts = self.parts(lesson.number, whose)
+                notes.append(f"{parts}: {whose}" if parts else "")
+            lines.append(f"  {lesson.number} {lesson.title} ({'; '.join(filter(None, notes))})")
         for group, items in checklist.GROUPS.items():
             lines += ["", f"{group}: you can"]
             for item in items:
                 box, note = self.item(item)
                 lines.append(f"  {box} {item.says}" + (f" ({note})" if note else ""))
-        lines += ["", "The parts of your model", *(f"  {part}: {own}" for part, own in self.whose())]
-        return "\n".join([*lines, "", *self.sentences, self.foot()])
+        return "\n".join([*lines, "", FOOT, "", self.map_text])
 
     def _repr_mimebundle_(self, **options):
         return {"text/html": self.html(), "text/plain": self.text()}
