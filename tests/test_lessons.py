@@ -112,6 +112,8 @@ def faults(notebook) -> list[str]:
             found.append(f"wide: code cell {number} shows code of over {WIDTH} columns, which JupyterLab breaks")
         if "nbval-skip" in tags(cell) or re.search(r"(?m)^\s*#\s*NBVAL_", cell.source):
             found.append(f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)")
+        if re.search(r"""["']\.\./""", cell.source):
+            found.append(f"relative: code cell {number} has a path that holds only in one working folder (paths.DATA)")
         names = assigned_names(cell.source) & set(foundry_lib.__all__)
         if names:
             found.append(f"redefines: code cell {number} gives {sorted(names)} another meaning (write my_…)")
@@ -197,6 +199,7 @@ FAULTS = {
         set_output(new_output("display_data", {"image/png": "", "text/plain": "<Figure size 640x480>"})),
         "plot: code cell 3",
     ),
+    "relative path": (set_source("open('../data/x')"), "relative: code cell 3"),
     "error": (
         set_output(new_output("error", ename="ValueError", evalue="", traceback=[])),
         "raised ValueError",
