@@ -64,6 +64,7 @@ temperature = Exercise(
         "At temperature 0 nothing was removed: the scores were divided by something tiny, and all became huge. Which "
         "score can never be drawn?": not_by_a_tiny_number,
     },
+    shapes="... V -> ... V",
 )
 
 
@@ -190,6 +191,7 @@ top_k = Exercise(
         {"logits": scores(4, seed=7), "k": 10},
     ],
     row_by_row(best),
+    shapes="... V -> ... V",
 )
 
 
@@ -296,6 +298,7 @@ top_p = Exercise(
         {"logits": scores(3, 6, seed=11), "p": 0.3},
     ],
     row_by_row(nucleus),
+    shapes="... V -> ... V",
 )
 
 
