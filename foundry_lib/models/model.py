@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.feed_forward = feed_forward(config)
 
     def forward(self, x: Shape("B T D"), freqs_cis: Shape("2 T d/2"), cache=None) -> Shape("B T D"):
-        """freqs_cis: the angles at x's positions. cache: the KVCache of the tokens before, or None."""
+        """freqs_cis: the angles at x's positions. cache: the tokens read before, or None."""
         h = x + self.attention(self.attention_norm(x), freqs_cis, cache)
         return h + self.feed_forward(self.ffn_norm(h))
 
