@@ -127,8 +127,8 @@ class MiniLLM(nn.Module):
         """Logits of every next token, and the loss if `targets` are given.
 
         idx: token ids. targets (B, T): the right next tokens; −100 does not count. cache: a KVCache
-        with the tokens read before. Returns the logits, and the mean cross-entropy in nats per token
-        or None. Raises ConfigError for tokens that do not fit.
+        with the tokens read before. Returns the logits, and the mean cross-entropy in nats per
+        token or None. Raises ConfigError for tokens that do not fit.
         """
         x = self.hidden(idx, cache)  # (B, T, D)
         scores = self.output(x)  # (B, T, V)
