@@ -269,9 +269,11 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path, monkeypatch, capsys
     plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
     moving = "for value in range(1, 10):\n    figure.image.value = png(value)"
     is_last, python = "figure.image.value == png(9)", "import sys; sys.executable"
+    moving += "\nfrom foundry_lib.paths import RUNS\nassert not RUNS.exists()  # as for a new learner"
     path = write_notebook(tmp_path / "课 1.ipynb", LIVE_FIGURE, moving, in_its_folder, plot, is_last, python)
     (tmp_path / "here.txt").write_text("", encoding="utf-8")
     monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("FOUNDRY_RUNS", str(tmp_path))
     assert refresh.main([str(path)]) == 0
     printed = capsys.readouterr().out
     assert "text changed in code cells 1, 3, 4, 5, 6" in printed and " KiB" in printed, printed

@@ -75,6 +75,7 @@ def execute(notebook, folder: Path) -> None:
     )
     with tempfile.TemporaryDirectory() as nowhere:  # as for a learner who has just begun
         environment["FOUNDRY_PROGRESS"] = str(Path(nowhere) / "progress.json")
+        environment["FOUNDRY_RUNS"] = str(Path(nowhere) / "runs")
         client.execute(env=environment, cleanup_kc=True)
 
 
