@@ -74,7 +74,7 @@ def write_texts(
     Raises ConfigError for a prompt that fills the context.
     """
     device = model.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     ids = tokenizer.encode(prompt, bos=True)
     room = model.config.max_seq_len - len(ids)
     if room < 1:

@@ -49,16 +49,17 @@ def prepared(model, idx: Tensor, max_new_tokens: int, settings: SampleConfig | C
     return idx[:, -max_seq_len:]
 
 
-def seeded(seed: int | None, device: torch.device) -> torch.Generator | None:
-    """A generator of random numbers on `device`. Without a seed None, which stands for torch's global generator.
+def seeded(seed: int | None) -> torch.Generator | None:
+    """A generator of random numbers. Without a seed None, which stands for torch's global generator.
 
-    Raises ConfigError unless the seed is a whole number of at least 0 and below 2⁶³.
+    It lives on the CPU, also for a model on a GPU: devices draw different numbers from one seed. Raises
+    ConfigError unless the seed is a whole number of at least 0 and below 2⁶³.
     """
     if seed is None:
         return None
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed must be a whole number from 0 to 2⁶³, found {seed!r}.")
-    return torch.Generator(device).manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
 
 
 @torch.inference_mode()
@@ -73,7 +74,7 @@ def generate_tokens(
 
     `settings` may be a function, which is called for every token, so that a slider acts at once. Until the last token
     the model is in evaluation mode: dropout is off.
-    `generator` lives on the model's device; None takes torch's global generator.
+    generator: see `seeded`; None takes torch's global generator.
     """
     idx = prepared(model, idx, max_new_tokens, settings)
     cache, start, unread = model.new_cache(idx.shape[0]), 0, idx
@@ -128,7 +129,7 @@ def stream(
     The model reads the prompt from the start of a document (BOS); with an empty one the model begins.
     The same `seed` gives the same text; None takes torch's global generator. Raises ConfigError for a wrong seed.
     """
-    generator = seeded(seed, model.device)
+    generator = seeded(seed)
     idx = torch.tensor([tokenizer.encode(prompt, bos=True)], device=model.device)
     text = TextStream(tokenizer)
     for token in generate_tokens(model, idx, max_new_tokens, settings, generator):

@@ -112,6 +112,7 @@ def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
     The probabilities, laid end to end, cover a line; a point thrown on the line hits a token. That takes one random
     number per row, where `torch.multinomial` takes one for every token of the vocabulary. Raises FoundryError for NaN.
+    The random number comes from the CPU, so that a seed gives the same numbers whichever device computes probs.
 
     >>> draw(torch.tensor([[0.0, 1.0, 0.0]]))
     tensor([[1]])
@@ -120,5 +121,6 @@ def draw(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
     whole = ends[..., -1:]
     if not (whole > 0).all():
         raise FoundryError("The model's scores are no numbers, so no token can be drawn: its weights have overflowed.")
-    point = torch.rand(whole.shape, generator=generator, device=probs.device) * whole
+    source = "cpu" if generator is None else generator.device
+    point = torch.rand(whole.shape, generator=generator, device=source).to(probs.device) * whole
     return torch.searchsorted(ends, point, right=True)  # right: a token of no length is never hit

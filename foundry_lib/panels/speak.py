@@ -5,7 +5,7 @@
     voice.speak(temperature=0.5)           # by code: the same text in this cell, printed
 
 Speak starts a thread, so that the sliders still answer while the text grows. The model reads the settings at every
-token. The random numbers are those of `stream`: each text has its own generator on the model's device.
+token. The random numbers are those of `stream`: each text has its own generator.
 """
 
 import html
@@ -117,7 +117,7 @@ class Speak(Stored, ipywidgets.VBox):
     def grow(self, run: Utterance) -> Iterator[None]:
         """Sample a token per step, until the model ends the text, `run.limit` tokens are there, or Stop is pressed."""
         ids = torch.tensor([self.tokenizer.encode(run.prompt, bos=True)], device=self.model.device)
-        generator = seeded(run.seed, self.model.device)
+        generator = seeded(run.seed)
         characters, config = TextStream(self.tokenizer), self.settings
 
         def settings() -> SampleConfig:
