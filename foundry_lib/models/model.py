@@ -147,7 +147,7 @@ class MiniLLM(nn.Module):
 
     def new_cache(self, batch_size: int = 1, kind: Callable = KVCache) -> KVCache:
         """A cache `kind`: room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
-        return kind(self.config, batch_size, device=self.device, dtype=self.tok_embeddings.weight.dtype)
+        return kind(self.config, batch_size, self.device, self.tok_embeddings.weight.dtype)
 
     @property
     def device(self) -> torch.device:
