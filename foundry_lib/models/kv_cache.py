@@ -16,7 +16,7 @@ class KVCache:
     Keys are stored after rotation. The memory is taken once: `k` and `v` hold L tensors (B, K, max_len, d) each.
     """
 
-    def __init__(self, config: ModelConfig, batch_size=1, max_len: int | None = None, device="cpu", dtype=None):
+    def __init__(self, config: ModelConfig, batch_size=1, device="cpu", dtype=None, max_len: int | None = None):
         self.max_len = config.max_seq_len if max_len is None else max_len
         self.batch_size = batch_size
         shape = (batch_size, config.n_kv_heads, self.max_len, config.head_dim)

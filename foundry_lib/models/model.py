@@ -141,9 +141,9 @@ class MiniLLM(nn.Module):
         """Only the loss of `forward`, for training: it never holds the logits, the largest tensor there is."""
         return next_token_loss(self.hidden(idx), self.output.weight, targets, self.logits)
 
-    def new_cache(self, batch_size: int = 1) -> KVCache:
-        """Room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
-        return KVCache(self.config, batch_size, device=self.device, dtype=self.tok_embeddings.weight.dtype)
+    def new_cache(self, batch_size: int = 1, kind: Callable = KVCache) -> KVCache:
+        """A cache `kind`: room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
+        return kind(self.config, batch_size, self.device, self.tok_embeddings.weight.dtype)
 
     @property
     def device(self) -> torch.device:
