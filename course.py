@@ -321,12 +321,14 @@ def missing_packages(extras):
     paths = [path for path in sys.path if path and Path(path).resolve() != ROOT]
     missing = []
     for line in needed + [project["name"] + ">=" + project["version"]]:
-        name, relation, wanted = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)", line).groups()
+        name, relation, wanted, faulty = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)(?:,!=([\d.]+))?", line).groups()
         found = [package.version for package in distributions(name=name, path=paths)][:1]
         if not found:
             missing.append(name)
-        elif release(found[0]) < release(wanted) or relation == "==" and release(found[0]) != release(wanted):
-            missing.append(f"{name}{relation}{wanted} (found {found[0]})")
+            continue
+        version, limit = release(found[0]), release(wanted)
+        if version < limit or (relation == "==" and version != limit) or found[0] == faulty:
+            missing.append(f"{name}{relation}{wanted}{faulty and ',!=' + faulty or ''} (found {found[0]})")
     return missing
 
 

@@ -171,7 +171,8 @@ def panels(page, expected: int = 0):
             page.wait_for_timeout(pause)
             for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
                 cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
-                if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():
+                parts = box.locator(".widget-html-content p").count(), box.locator("img").count()
+                if cell not in seen and box.is_visible() and all(parts):  # a question has words and no picture
                     seen.add(cell)
                     yield cell, box
         if len(seen) >= expected:
@@ -180,7 +181,7 @@ def panels(page, expected: int = 0):
 
 def first_panel(page):
     """The first panel of the open lesson, once it is on the page."""
-    page.wait_for_selector(".jp-OutputArea-output .widget-html-content p", timeout=60_000, state="attached")
+    page.wait_for_selector(".jp-OutputArea-output .widget-vbox img", timeout=60_000, state="attached")
     for _ in range(20):
         for _, box in panels(page):
             return box

@@ -40,7 +40,7 @@ def pins() -> list[Requirement]:
 def conda_packages() -> tuple[dict[str, str], list[str]]:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert listed["channels"] == ["conda-forge"]
-    specs = [re.fullmatch(r"([a-z_-]+)([>=].*)?", spec) for spec in listed["dependencies"] if isinstance(spec, str)]
+    specs = [re.fullmatch(r"([a-z_-]+)([!>=].*)?", spec) for spec in listed["dependencies"] if isinstance(spec, str)]
     pip = [spec["pip"] for spec in listed["dependencies"] if isinstance(spec, dict)]
     return {spec[1]: spec[2] or "" for spec in specs}, pip
 

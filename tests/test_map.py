@@ -82,7 +82,7 @@ def test_a_lesson_shows_the_map_the_device_and_whose_the_parts_are(monkeypatch, 
     monkeypatch.setattr(here, "display", shown.append)
     here.you_are_here("03", "cpu")
     printed = capsys.readouterr().out
-    assert printed.startswith("This lesson runs on: cpu\nYour model: every part is the library's. ")
+    assert printed.startswith("This lesson runs on: cpu\nYour model: every part is the library's so far.")
     data, metadata = shown[0]._repr_mimebundle_()
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert picture.size == (1900, 720) and metadata == {"image/png": {"width": 950}}

@@ -81,6 +81,6 @@ def whose(names: list[str]) -> str:
     "Your model: norm, RoPE and attention are yours; the other parts are the library's."
     """
     if not names:
-        return "Your model: every part is the library's. A part that you build replaces one when it passes its check."
+        return "Your model: every part is the library's so far."
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"Your model: {listed} {'are' if len(names) > 1 else 'is'} yours; the other parts are the library's."
