@@ -139,11 +139,14 @@ def draw_map(axes: Axes, config, lit: tuple[str, ...] = (), own: tuple[str, ...]
     """Draw the map of a model on `axes` of 950 × 360 pixels.
 
     lit: the PARTS that get a thick frame, a colour and a triangle. own: the PARTS that get a check mark and the word
-    "yours". names_only: leave out parameters, notes and the legend; 950 × 176 pixels are enough then.
+    "yours". names_only: leave out parameters, notes, shapes and the legend; 950 × 160 pixels are enough then.
     """
     axes.set(xlim=(0, WIDTH), ylim=(WITHOUT_LEGEND if names_only else HEIGHT, 0))
     axes.axis("off")
     draw_arrows(axes)
+    if not names_only:
+        draw_words(axes)
+        draw_legend(axes, config, bool(lit), bool(own))
     title = f"Block, × {config.n_layers} layer{'s' if config.n_layers > 1 else ''}"
     write(axes, 124, 35, f"{title}  ✓ yours" if "sum" in own else title, weight="bold", color=WORDS, ha="left")
     for box in boxes(config):
@@ -156,8 +159,6 @@ def draw_map(axes: Axes, config, lit: tuple[str, ...] = (), own: tuple[str, ...]
             rows.append(("✓ yours", dict(color="white", weight="bold", bbox=tag)))
         for number, (row, look) in enumerate(rows):
             write(axes, box.x, box.y, row, down=9.7 * (number - (len(rows) - 1) / 2), **look)
-    if not names_only:
-        draw_legend(axes, config, bool(lit), bool(own))
 
 
 def write(axes: Axes, x: float, y: float, text: str, down: float = 0, ha: str = "center", **look):
@@ -181,7 +182,7 @@ def draw_box(axes: Axes, box: Box, lit: bool):
 
 
 def draw_arrows(axes: Axes):
-    """Every arrow with its shape, the residual stream, and the frame of the repeated block."""
+    """Every arrow, the residual stream, and the frame of the repeated block."""
     frame = FancyBboxPatch((117, 22), 701, 270, boxstyle="round,pad=0,rounding_size=8", fc="none", ec=WORDS, lw=1.2)
     axes.add_patch(frame).set_linestyle((0, (5, 3)))
     for number, points in enumerate((*ARROWS, AGAIN)):
@@ -190,6 +191,10 @@ def draw_arrows(axes: Axes):
         axes.plot(*zip(*points, strict=True), ls=dashes, zorder=2, **look)
         head = dict(arrowstyle="-|>", shrinkA=0, shrinkB=0, mutation_scale=9, **look)
         axes.annotate("", points[-1], points[-2], arrowprops=head, zorder=2)
+
+
+def draw_words(axes: Axes):
+    """The shape at every arrow."""
     for x, y, letters, side in BESIDE:
         write(axes, x, y, f"({letters})", ha=side, color=WORDS)
     for x, y, words in ABOVE:
