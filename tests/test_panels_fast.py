@@ -82,9 +82,10 @@ MOVES = {
                    (dict(top_p=0.5), True), (dict(prompt="Once $there"), True), (dict(min_p=0.1, top_k=0), True)],
     "ablation matrix": [(dict(row="no norm"), False), (dict(column="all, %"), False),
                         (dict(row="whole model", column="spell"), False)],
-    "walk": [(dict(head=2, token=9), False), (dict(stop=2), True), (dict(stop=27, token=16), False),
-             (dict(stop=36), False), (dict(text="By the $sea", stop=36, token=3), True), (dict(stop=8), True),
-             (dict(stop=24, head=1), False)],
+    "walk": [(dict(head=2, token=9), False), (dict(stop="embedding"), True),
+             (dict(stop="layer 1, residual stream after attention", token=16), False),
+             (dict(stop="probabilities"), False), (dict(text="By the $sea", token=3), True),
+             (dict(stop="layer 0, attention weights"), True), (dict(stop="layer 1, attention weights"), False)],
 }  # fmt: skip
 
 

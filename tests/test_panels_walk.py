@@ -23,10 +23,10 @@ def test_it_opens_on_the_last_attention_and_ends_on_the_grammars_own_words(start
     ids = torch.tensor([tokenizer.encode(text, bos=True)])
     assert ids.shape[1] <= MOST and true_distribution(text, tokenizer, grammar) is not None
     weights = attention_weights(model, ids)
-    drawn = panel.picture.walk.stops[panel.values["stop"]].tensor[0]
+    drawn = panel.picture.walk.stops[24].tensor[0]
     assert torch.allclose(drawn, weights[-1], atol=1e-6)
     assert panel.reading.startswith("Stop 25 of 37, layer 1, attention weights: (B, H, T, T) = (1, 4, ")
-    panel.set(stop=36, token=16)
+    panel.set(stop="probabilities", token=16)
     said = capsys.readouterr().out.replace("\n", " ")
     with torch.no_grad():
         probabilities = model(ids)[0][0, -1].softmax(-1)
@@ -42,8 +42,8 @@ def test_every_stop_of_every_token_can_be_reached(starter):
     model, tokenizer, grammar = starter
     panel = walk(model, tokenizer, grammar)
     seen = set()
-    for title, number in panel.controls["stop"].options:
-        panel.controls["stop"].value = number
+    for title in panel.controls["stop"].options:
+        panel.controls["stop"].value = title
         assert f"{title}: (" in panel.reading
         seen.add(panel.live.value)
     assert len(seen) == len(panel.controls["stop"].options), "each stop has a picture of its own"
@@ -51,7 +51,7 @@ def test_every_stop_of_every_token_can_be_reached(starter):
 
 def test_a_text_may_be_long_or_empty_or_no_tale(starter):
     panel = walk(*starter)
-    panel.controls["stop"].value = 36
+    panel.controls["stop"].value = "probabilities"
     panel.controls["text"].value = 40 * "What a $day. "
     assert "the walk takes the first 16" in panel.reading and "No tale begins like this" in panel.reading
     panel.controls["text"].value = ""
@@ -62,7 +62,7 @@ def test_a_model_of_another_text_writes_its_own_first_words(starter):
     model, tokenizer, _ = starter
     panel = walk(model, tokenizer)
     assert 1 < len(panel.picture.walk.ids) <= MOST
-    panel.controls["stop"].value = 36
+    panel.controls["stop"].value = "probabilities"
     assert "grammar" not in panel.reading and "No tale" not in panel.reading
 
 

@@ -33,6 +33,7 @@ class Walk:
         self.cut = len(every) - len(self.ids)
         self.names = names_of(tokenizer, self.ids)
         self.stops = walk_through(model, torch.tensor([self.ids], device=model.device))
+        self.numbers = {stop.title: number for number, stop in enumerate(self.stops)}
         self.missing = missing(self.stops, model.config.n_layers)
         self.residuals = [number for number, stop in enumerate(self.stops) if stop.residual]
         self.growth = torch.stack([self.stops[number].sizes() for number in self.residuals])  # (residual stops, T)
@@ -65,10 +66,10 @@ class WalkPicture(Picture):
             self.walk = Walk(text, self.model, self.tokenizer, self.grammar)
         return self.walk
 
-    def key(self, text: str, stop: int, **values):
-        return text, self.read(text).stops[stop].name == "attention weights"
+    def key(self, text: str, stop: str, **values):
+        return text, stop.endswith("attention weights")
 
-    def build(self, figure: Figure, text: str, stop: int, **values):
+    def build(self, figure: Figure, text: str, stop: str, **values):
         walk, (_, self.weights) = self.read(text), self.key(text, stop)
         map_axes = figure.add_axes((0, 0.66, 1, 0.34))
         places = ((0.065, 0.28), (0.42, 0.22), (0.75, 0.235))
@@ -141,21 +142,22 @@ class WalkPicture(Picture):
         axes.grid(visible=False, axis="y")
         return [self.chances, self.truth, *self.words]
 
-    def move(self, text: str, stop: int, token: int, head: int) -> str:
+    def move(self, text: str, stop: str, token: int, head: int) -> str:
         walk = self.read(text)
-        position, present = min(token, len(walk.ids)) - 1, walk.stops[stop]
+        number, position = walk.numbers[stop], min(token, len(walk.ids)) - 1
+        present = walk.stops[number]
         self.move_frame(present)
         if self.weights:
             plots.move_weights(self.left, present.tensor[0, head])
             self.row.set(xy=(-0.5, position - 0.5), width=len(walk.ids))
         else:
             self.move_sizes(present.sizes(), position)
-        residual = walk.so_far(stop)
+        residual = walk.so_far(number)
         self.line.set_data(range(len(walk.residuals)), walk.growth[:, position])
         self.dot.set_data([residual], [walk.growth[residual, position]])
-        model, truth = walk.prediction(stop, position)
+        model, truth = walk.prediction(number, position)
         self.move_predictions(model, truth)
-        return " ".join(self.sentences(walk, stop, position, head, model, truth))
+        return " ".join(self.sentences(walk, number, position, head, model, truth))
 
     def move_frame(self, stop: Stop):
         part, number = stop.box
@@ -239,15 +241,15 @@ def walk(model, tokenizer, grammar: str | None = None, text: str | None = None) 
     """
     picture = WalkPicture(model, tokenizer, grammar)
     text = first_text(model, tokenizer, grammar) if text is None else text
-    stops = picture.read(text).stops
-    attention = [number for number, stop in enumerate(stops) if stop.name == "attention weights"]
+    stops = list(picture.read(text).numbers)
+    attention = [stop for stop in stops if stop.endswith("attention weights")]
     return Panel(
         picture,
         width=9.5,
         height=4.75,
         name="walk",
         text=Words(text, label="your text"),
-        stop=Choice(attention[-1] if attention else 0, {stop.title: number for number, stop in enumerate(stops)}),
+        stop=Choice([stops[0], *attention][-1], stops),
         token=Slider(MOST, 1, MOST),
         head=Slider(0, 0, model.config.n_heads - 1, label="head of attention"),
     )
