@@ -24,7 +24,7 @@ CONFIGS = {
     "all kv heads": ModelConfig.preset("medium", n_kv_heads=8),
     "one layer": ModelConfig(vocab_size=90, dim=24, n_layers=1, n_heads=3, n_kv_heads=3, hidden_dim=7),
 }
-EVERY_OWN = tuple(part for _, part in here.OWN.values())
+EVERY_OWN = tuple(box for _, boxes in here.OWN.values() for box in boxes)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -154,9 +154,9 @@ class StartPage:
         self.lessons = read_lessons(folder, here, self.shown) if folder else []
         self.sentences = copies.kept_back() if folder == WORK else []
         self.status = own_parts.status()
-        marked = [here_map.OWN[name][1] for name, _, whose in self.status if whose == "yours" and name in here_map.OWN]
-        self.map = here_map.Map((), tuple(marked))
-        self.map_text = map_text(here_map.TALES, (), tuple(marked))
+        marked = here_map.own_boxes()
+        self.map = here_map.Map((), marked)
+        self.map_text = map_text(here_map.TALES, (), marked)
 
     @property
     def next(self) -> tuple[str, str, str]:
