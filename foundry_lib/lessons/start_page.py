@@ -25,16 +25,6 @@ FOOT = (
     "Done: checks passed and exit questions right, as of the last time this cell ran. Click this page and press "
     "Shift + Enter to see it as it is now."
 )
-PART_NAMES = {  # name of a check → the part in a word
-    "rms_norm": "RMSNorm",
-    "rope_table": "RoPE's angles",
-    "rotary": "RoPE",
-    "gqa": "attention",
-    "swiglu": "SwiGLU",
-    "mean_loss": "loss",
-    "learning_rate": "schedule",
-    "train_step": "step",
-}
 STYLE = """<style>
 .foundry-start {max-width: 950px; line-height: 1.35}
 .foundry-start p {margin: 0 0 6px !important}
@@ -154,9 +144,9 @@ class StartPage:
         self.lessons = read_lessons(folder, here, self.shown) if folder else []
         self.sentences = copies.kept_back() if folder == WORK else []
         self.status = own_parts.status()
-        marked = [here_map.OWN[name][1] for name, _, whose in self.status if whose == "yours" and name in here_map.OWN]
-        self.map = here_map.Map((), tuple(marked))
-        self.map_text = map_text(here_map.TALES, (), tuple(marked))
+        marked = here_map.own_boxes()
+        self.map = here_map.Map((), marked)
+        self.map_text = map_text(here_map.TALES, (), marked)
 
     @property
     def next(self) -> tuple[str, str, str]:
@@ -169,7 +159,7 @@ class StartPage:
 
     def parts(self, lesson: str, whose: str) -> str:
         """The parts of the model that a learner builds in `lesson` and that are now "yours" or "the library's"."""
-        return ", ".join(PART_NAMES.get(name, name) for name, of, now in self.status if (of, now) == (lesson, whose))
+        return ", ".join(here_map.OWN[name][0] for name, of, now in self.status if (of, now) == (lesson, whose))
 
     def item(self, item: checklist.Item) -> tuple[str, str]:
         """An item of the checklist as its box and the words after it."""

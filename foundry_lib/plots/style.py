@@ -86,12 +86,13 @@ def glyphs_missing(text: str) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as a label: spaces and line ends become signs, so that " the" and "the" differ.
+    """A token as a label: spaces and line ends become signs, so that " the" and "the" differ; so do control characters.
 
-    >>> visible(" the"), visible("a\\n"), visible("")
-    ('␣the', 'a↵', '∅')
+    >>> visible(" the"), visible("a\\n"), visible(""), visible("\\x14")
+    ('␣the', 'a↵', '∅', '�')
     """
-    return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+    shown = token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+    return "".join(character if character.isprintable() else "�" for character in shown)
 
 
 def light(colour) -> float:
