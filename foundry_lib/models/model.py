@@ -43,7 +43,8 @@ class Block(nn.Module):
 
 
 PARTS = dict(block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)  # the library's
-PARTS |= dict(residual=None, logits=None, positions=None)
+OPTIONAL = ("residual", "logits", "positions", "model")
+PARTS |= dict.fromkeys(OPTIONAL) | {"rope_table": rope_table}
 
 
 class MiniLLM(nn.Module):
@@ -54,28 +55,28 @@ class MiniLLM(nn.Module):
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
     The same `seed` gives the same first weights; torch's own generator stays as it was.
-    Your own parts have the names of Block's arguments; an own `block` is called as block(config, layer, norm=…) with
-    the parts that you gave. Another name raises ConfigError.
+    Your own parts have the names of Block's arguments. An own `block` is called as block(config, layer, norm=…) with
+    the parts that you gave; `model` is a subclass of MiniLLM with this constructor; the others are functions. Another
+    name raises ConfigError, and `parts` lists by name what is not the library's.
 
-        model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
 
-    Three more parts are functions. Without them the model is Llama's. `parts` lists by name what is not the library's.
+    rope_table: called as the library's, once. positions(layer): each layer's own table in its stead, for example with
+        another theta; cosines 1 and sines 0 are a layer without RoPE.
     residual(x, x0, layer): what enters a layer, (B, T, D), from the residual stream x and the embeddings x0. It may be
         an nn.Module with weights of its own. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
     logits(scores): the logits from the head's scores, in the loss too. Each number by itself, without weights: a scale
         or a softcap. logits=lambda scores: 15 * torch.tanh(scores / 15)
-    positions(layer): the layer's own `rope_table`; cosines 1 and sines 0 are a layer without RoPE.
-        positions=lambda layer: rope_table(config.head_dim, config.max_seq_len, theta=1e4 if layer % 2 else 5e5)
     """
 
-    def __init__(
-        self, config: ModelConfig, seed: int = 1337, *, block=Block, residual=None, logits=None, positions=None, **parts
-    ):
+    def __new__(cls, *given, model: type | None = None, **parts):
+        return super().__new__(model or cls)
+
+    def __init__(self, config: ModelConfig, seed: int = 1337, *, block=Block, rope_table=rope_table, **parts):
         super().__init__()
         check_parts(parts, PARTS)
-        self.config, self.residual, self.logits = config, residual, logits
-        given = dict(block=block, residual=residual, logits=logits, positions=positions, **parts)
+        given, self.config = dict(block=block, rope_table=rope_table, **parts), config
+        self.residual, self.logits, positions, _ = (parts.pop(name, None) for name in OPTIONAL)
         self.parts = {name: part for name, part in given.items() if part is not PARTS[name]}
         norm = parts.setdefault("norm", RMSNorm)
         with torch.random.fork_rng(devices=[]):
