@@ -47,6 +47,14 @@ def status() -> list[tuple[str, str, str]]:
     ]
 
 
+def whose(lesson: str) -> str:
+    """One line: which of a lesson's parts are the learner's and which the library's."""
+    names = {
+        who: [name for name, of, its in status() if of == lesson and its == who] for who in ("yours", "the library's")
+    }
+    return "; ".join(f"{who}: {', '.join(parts)}" for who, parts in names.items() if parts)
+
+
 def model_parts() -> dict[str, Callable | None]:
     """Keyword arguments of MiniLLM: the learner's parts, and the library's where there is none.
 
