@@ -1,40 +1,22 @@
 """With the lessons' own solutions, the model, its training and the experiments run the learner's code."""
 
-import re
 import sys
 
-import nbformat
 import pytest
 import torch
 from helpers import OWL_TEXT
 
 from foundry_lib import MiniLLM, ModelConfig, Notice, generate
 from foundry_lib.experiments.sweeps import sweep
+from foundry_lib.instructor.solutions import solutions
 from foundry_lib.lessons import progress
 from foundry_lib.lessons.own_parts import model_parts, own_parts, training_parts, whose
-from foundry_lib.paths import LESSONS
 from foundry_lib.training.checkpoint import Checkpoint, load_checkpoint
 from foundry_lib.training.recipes import new_trainer
 from foundry_lib.training.trainer import Trainer
 
 SMALL = dict(max_iters=6, eval_interval=6, batch_size=2, block_size=16, vocab_size=300, dim=32, n_heads=4, n_kv_heads=2)
 SMALL |= dict(n_layers=2, hidden_dim=64)
-
-
-def solutions() -> dict[str, str]:
-    """The solution that its lesson gives, for the check of each part."""
-    found = {}
-    for path in sorted(LESSONS.glob("*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
-        calls = dict(re.findall(r"^checks\.(\w+)\(([Mm]y\w+)\)", "\n".join(cell.source for cell in cells), re.M))
-        texts = [
-            text
-            for cell in cells
-            for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell.source, re.S)
-        ]
-        by_name = {progress.defined_name(text): text for text in texts if "def " in text}
-        found |= {check: by_name[name] for check, name in calls.items() if check in progress.PARTS and name in by_name}
-    return found
 
 
 SOLUTIONS = solutions()
@@ -169,3 +151,48 @@ def test_a_part_that_breaks_in_a_training_is_replaced_and_nothing_is_lost(name, 
     (said,) = {str(notice.message) for notice in notices}
     assert f"Your {name} failed" in said and 'raise IndexError("out of luck")' in said
     assert f"progress.switch_off('{name}')" in said
+
+
+def my_gqa_on_the_processor(q, k, v):
+    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(k.shape[2] - q.shape[2])
+    return torch.where(mask, q @ k.mT / q.shape[-1] ** 0.5, torch.zeros(1) - torch.inf).softmax(-1) @ v
+
+
+def my_norm_without_inference_mode(x, weight, eps):
+    x.add_(0.0) if x.is_inference() else x.requires_grad_()
+    if x.is_inference():
+        raise RuntimeError("Inference tensors cannot be saved for backward")
+    return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight
+
+
+def my_rotary_in_32_bits(xq, xk, freqs_cis):
+    return tuple(torch.view_as_real(torch.complex(*x.chunk(2, -1))).mT.flatten(-2) for x in (xq, xk))
+
+
+@pytest.mark.parametrize(
+    "name, work, change",
+    [
+        ("gqa", my_gqa_on_the_processor, lambda model, idx: model.to("meta")(idx.to("meta"))),
+        ("rms_norm", my_norm_without_inference_mode, lambda model, idx: generate(model, idx, 3)),
+        ("rotary", my_rotary_in_32_bits, lambda model, idx: model.bfloat16()(idx)),
+    ],
+    ids=["another device", "inference mode", "16 bits"],
+)
+def test_a_part_that_breaks_elsewhere_is_named_with_its_line(name, work, change):
+    config = ModelConfig(60, 32, 2, 4, 2, max_seq_len=40)
+    model = MiniLLM(config, seed=3, **own_parts(**{name: work}))
+    with pytest.warns(Notice, match=rf"Your {name} failed(.|\n)*in .*, line \d+: ") as notices:
+        change(model, torch.arange(9)[None])
+    assert f"progress.switch_off('{name}')" in str(notices[0].message)
+
+
+def test_a_slow_part_is_named_with_its_line_and_a_fast_one_is_not(solved, capsys):
+    text = "def my_swiglu(x, w_gate, w_up, w_down):\n    rows = x.flatten(0, -2)\n    out = torch.stack([\n"
+    text += "        (F.silu(w_gate @ row) * (w_up @ row)) @ w_down.T for row in rows])\n    return out.view(x.shape)\n"
+    progress.keep("work", "swiglu", text)
+    assert model_parts()["feed_forward"].__name__ == "my_swiglu"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Your swiglu takes" in said and "times as long as the library's, most of it in line" in said
+    assert "for row in rows" in said and "progress.switch_off('swiglu') lets the library's run" in said
+    assert "rms_norm" not in said

@@ -192,7 +192,16 @@ def test_a_class_that_is_still_to_be_written_is_not_yet():
 
         def forward(self, x, freqs_cis, cache=None): ...
 
-    assert [checks.block.judge(c).status for c in (Empty, Begun)] == ["not yet", "not yet"]
+    class Fresh(nn.Module):  # as the lesson gives it
+        def __init__(self, config, layer=0, norm=None, attention=None, feed_forward=None):
+            super().__init__()
+            ...
+
+        def forward(self, x, freqs_cis, cache=None): ...
+
+    assert [checks.block.judge(c).status for c in (Empty, Begun, Fresh)] == ["not yet"] * 3
+    assert "Write class MyBlock" in checks.block.judge(Fresh).message
+    assert "not yet. Write the method forward too, then run" in checks.block.judge(Begun).message
 
 
 class OtherOrder(nn.Module):
@@ -245,6 +254,17 @@ def test_counts_and_lens_of_the_library_pass():
         return torch.stack(found)
 
     assert checks.logit_lens.judge(lens).passed
+
+    def walked(model, idx):  # as lesson 05 walks through the model
+        x, table = model.tok_embeddings(idx), model.freqs_cis[:, : idx.shape[1]]
+        found = [model.output(model.norm(x))]
+        for layer in model.layers:
+            h = x + layer.attention(layer.attention_norm(x), table)
+            x = h + layer.feed_forward(layer.ffn_norm(h))
+            found.append(model.output(model.norm(x)))
+        return torch.stack(found)
+
+    assert checks.logit_lens.judge(walked).passed
     model, idx = MiniLLM(CONFIG, seed=3), torch.arange(9)[None]
     assert torch.equal(lens(model, idx)[-1], model(idx)[0]), "the last guess is the model's own"
 

@@ -11,12 +11,13 @@ stands in. The weights have the same names and shapes in both, so a checkpoint f
 import functools
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .. import runtime
 from ..config import IGNORED, TrainConfig
 from ..console import folded_lines, say
 from ..errors import FoundryError, Notice
@@ -28,6 +29,7 @@ from ..models.norm import RMSNorm, rms_norm
 from ..models.rope import apply_rotary_emb, rope_table
 from ..training.optimizer import learning_rate
 from . import checks, progress
+from .part_speed import examples, slow_line
 
 LIBRARY = dict(model=None, block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)
 LIBRARY |= dict(rope_table=rope_table)
@@ -65,10 +67,7 @@ def model_parts() -> dict[str, Callable | None]:
 
 def training_parts() -> dict[str, Callable | None]:
     """The learner's loss, schedule and step, as arguments of Trainer; None for the library's. Judged as model_parts."""
-    library = {"mean_loss": cross_entropy, "learning_rate": rate, "train_step": step}
-    return {
-        piece: (work := stored(name)) and guarded(name, work, library[name]) for name, piece in TRAINING_PARTS.items()
-    }
+    return {piece: (work := stored(name)) and guarded(name, work) for name, piece in TRAINING_PARTS.items()}
 
 
 def stored(name: str):
@@ -80,10 +79,23 @@ def stored(name: str):
         return None
     verdict = exercise.judge(work)
     if verdict.passed:
+        slow = slow_in_words(name, progress.read()["work"][name])
+        if slow:
+            say(f"Your {name} {slow}. progress.switch_off({name!r}) lets the library's run.")
         return work
     say(f"{name}: the library's part runs. Yours no longer passes the check of lesson {progress.PARTS[name]}:")
     print(folded_lines(verdict.message))
     return None
+
+
+@cache
+def slow_in_words(name: str, source: str) -> str | None:
+    """What to say of the stored work if it is slow, measured once per source on the best device; None if it is not."""
+    given = examples(runtime.best_device()).get(name)
+    try:
+        return given and slow_line(progress.own_work(name), FUNCTIONS[name], given)
+    except Exception:  # noqa: BLE001  a part that fails is named when it runs, by `guarded`
+        return None
 
 
 # ---- The parts of a model
@@ -112,10 +124,10 @@ def own_parts(
     if rms_norm is not None:
         parts["norm"] = norm_of(rms_norm)
     if rope_table is not None:
-        parts["rope_table"] = guarded("rope_table", rope_table, LIBRARY["rope_table"])
+        parts["rope_table"] = guarded("rope_table", rope_table)
     if rotary is not None or gqa is not None:
-        turn = rotary and guarded("rotary", rotary, apply_rotary_emb)
-        attend = gqa and guarded("gqa", gqa, fused_causal_attention)
+        turn = rotary and guarded("rotary", rotary)
+        attend = gqa and guarded("gqa", gqa)
         parts["attention"] = attention_of(turn or apply_rotary_emb, attend or fused_causal_attention)
     if swiglu is not None:
         parts["feed_forward"] = feed_forward_of(swiglu)
@@ -129,7 +141,7 @@ def own_parts(
 
 def norm_of(function: Callable) -> type[RMSNorm]:
     """A subclass of RMSNorm whose forward calls `function`."""
-    norm = guarded("rms_norm", function, rms_norm)
+    norm = guarded("rms_norm", function)
 
     class OwnNorm(RMSNorm):
         def forward(self, x):
@@ -150,7 +162,7 @@ def attention_of(turn: Callable, attend: Callable) -> type[CausalSelfAttention]:
 
 def feed_forward_of(function: Callable) -> type[MLP]:
     """A subclass of MLP whose forward calls `function`."""
-    swiglu = guarded("swiglu", function, lambda x, *w: F.linear(F.silu(F.linear(x, w[0])) * F.linear(x, w[1]), w[2]))
+    swiglu = guarded("swiglu", function)
 
     class OwnFeedForward(MLP):
         def forward(self, x):
@@ -163,7 +175,7 @@ def block_of(work: type) -> type:
     """The learner's block. Its parts have the names of the library's, so the library's forward can stand in."""
 
     class OwnBlock(work):
-        forward = guarded("block", work.forward, Block.forward)
+        forward = guarded("block", work.forward)
 
     return named(OwnBlock, work)
 
@@ -177,7 +189,7 @@ class Foundation(MiniLLM):
 
 def model_of(work: type) -> type[MiniLLM]:
     """The learner's model as a MiniLLM: its own constructor and forward, and the other methods of the library's."""
-    forward = guarded("model", work.forward, MiniLLM.forward)
+    forward = guarded("model", work.forward)
 
     class OwnModel(work, Foundation):
         def __init__(self, config, seed=1337, *, model=None, block=Block, norm=RMSNorm, rope_table=rope_table, **parts):
@@ -206,7 +218,11 @@ def named(part: type, *works: Callable) -> type:
     return part
 
 
-# ---- The library's parts of a training, in the form in which the learner writes them
+# ---- The library's functions, in the form in which the learner writes them
+
+
+def swiglu(x, w_gate, w_up, w_down):
+    return F.linear(F.silu(F.linear(x, w_gate)) * F.linear(x, w_up), w_down)
 
 
 def cross_entropy(logits, targets):
@@ -230,11 +246,16 @@ def step(model, optimizer, x, y, lr, grad_clip):
     return loss.item()
 
 
+FUNCTIONS = dict(rms_norm=rms_norm, rope_table=rope_table, rotary=apply_rotary_emb, gqa=fused_causal_attention)
+FUNCTIONS |= dict(swiglu=swiglu, block=Block.forward, model=MiniLLM.forward)
+FUNCTIONS |= dict(mean_loss=cross_entropy, learning_rate=rate, train_step=step)
+
+
 # ---- When a part fails
 
 
-def guarded(name: str, own: Callable, library: Callable) -> Callable:
-    """`own`, until it raises an error: from then on `library`, with a Notice that names the line.
+def guarded(name: str, own: Callable) -> Callable:
+    """`own`, until it raises an error: from then on the library's function, with a Notice that names the line.
 
     So a training goes on with the same weights. The library's own errors and a full memory are raised as they are.
     """
@@ -256,6 +277,6 @@ def guarded(name: str, own: Callable, library: Callable) -> Callable:
                     f"{progress.PARTS[name]}, or leave it out: progress.switch_off({name!r})."
                 )
                 warnings.warn(message, Notice, stacklevel=2)
-        return library(*given, **more)
+        return FUNCTIONS[name](*given, **more)
 
     return part
