@@ -37,6 +37,12 @@ PARTS = {  # name of a check → its lesson; these run in the learner's own mode
     "mean_loss": "07",
     "learning_rate": "07",
     "train_step": "07",
+    "temperature": "08",
+    "top_k": "08",
+    "top_p": "08",
+    "min_p": "08",
+    "generate": "08",
+    "kv_cache": "08",
 }
 
 
