@@ -40,7 +40,7 @@ def outcome(client, source: str) -> tuple[str, str]:
 
 
 def faults_of(notebook, client, models: str) -> list[str]:
-    """The cells that fail, or in which a ✓ becomes a ✗ the second time; and models that ran on another device."""
+    """The cells that fail, or say something else the second time; and what is not on the chosen device."""
     faults = []
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -49,11 +49,11 @@ def faults_of(notebook, client, models: str) -> list[str]:
         ticks = []
         for turn in ("first", "second"):
             text, error = outcome(client, cell.source)
-            ticks.append((text.count("✓"), text.count("✗")))
+            ticks.append({sign: text.count(sign) for sign in ("✓", "✗", "True", "False")})
             if error and not may_raise:
                 faults.append(f"{cell.id}, {turn} run: {error}")
         if ticks[0] != ticks[1]:
-            faults.append(f"{cell.id}: {ticks[0]} ✓ and ✗, then {ticks[1]}")
+            faults.append(f"{cell.id}: {ticks[0]}, then {ticks[1]}")
         text, _ = outcome(client, models)
         faults += [f"{cell.id}: {line}" for line in text.splitlines()]
     return faults
