@@ -67,3 +67,14 @@ def test_exit_codes(capsys):
 
     assert [run_command(command) for command in (lambda: None, lambda: 1, refuse, stop)] == [0, 1, 2, 130]
     assert capsys.readouterr().err == "error: no\n\nStopped.\n"
+
+
+def test_a_python_without_torch_gets_a_sentence(tmp_path):
+    """As when a printed command is typed with the system's Python."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    done = subprocess.run([sys.executable, "-m", "foundry_lib", "tales"], env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "has no torch" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert os.path.join(".venv", "Scripts" if os.name == "nt" else "bin", "python -m foundry_lib") in done.stderr
+    imported = subprocess.run([sys.executable, "-c", "import foundry_lib"], env=env, capture_output=True, text=True)
+    assert "ModuleNotFoundError" in imported.stderr, "who imports the library sees where"
