@@ -31,6 +31,12 @@ class LossFigure(LiveFigure):
         self.axes, self.rate_axes = self.figure.add_subplot(grid[0, 0]), self.figure.add_subplot(grid[1, 0])
         self.update()
 
+    def stored_text(self) -> str:
+        """What the picture shows. It must be true at every step, so it holds no number of the training."""
+        lines = f", with lines for {', '.join(self.lines)}" if self.lines else ""
+        bars = "; beside it a bar for each rule, its excess loss at the last evaluation" if self.floor else ""
+        return f"<{self.name}: training and validation loss by step{lines}; below it the learning rate{bars}>"
+
     def update(self):
         """Show the history as it is now."""
         history = self.trainer.history

@@ -65,6 +65,8 @@ class View(Stored, ipywidgets.VBox):
     that was stored when the cell began. That picture says how to join the training.
     """
 
+    moves = True
+
     def __init__(self, trainer, lines: dict[str, float], texts: list[JudgedText]):
         self.trainer, self.texts = trainer, texts
         style = {"bar_color": plots.BLUE, "description_width": "0"}
@@ -92,7 +94,7 @@ class View(Stored, ipywidgets.VBox):
         self.words.value = "".join(lines)
 
     def stored_text(self) -> str:
-        return "<loss curve>"
+        return self.figure.stored_text()
 
     def stored_png(self) -> bytes:
         return self.figure.with_note("" if self.trainer.step >= self.trainer.config.max_iters else REJOIN)

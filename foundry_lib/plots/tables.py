@@ -9,10 +9,11 @@ from .style import BLUE, CARD, GREEN, ORANGE, PINK, ROLES
 HATCHES = ("", "///", "...", "xxx")
 
 
-def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]):
+def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]) -> str:
     """For each rule, bars side by side, one for each row of a table; a hatch tells the rows apart without colour.
 
-    rows: row → rule → nats per word above the floor. A value below 0, which is chance, is drawn as 0.
+    rows: row → rule → nats per word above the floor. A value below 0, which is chance, is drawn as 0. Returns the
+    reading: the longest bar of each row.
     """
     ax.clear()
     width = 0.8 / len(rows)
@@ -25,6 +26,9 @@ def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]):
     ax.set(ylabel="nats a word above the floor")
     ax.grid(visible=False, axis="x")
     ax.legend(fontsize=8)
+    longest = {row: max(rules, key=values.__getitem__) for row, values in rows.items()}
+    bars = [f"{row}: {rule}, {max(0.0, rows[row][rule]):.2f}" for row, rule in longest.items()]
+    return f"Excess loss by rule, in nats per word. The longest bar of {'; of '.join(bars)}."
 
 
 def draw_quality(figure: Figure, curves: dict):
