@@ -154,3 +154,11 @@ def test_a_live_picture_lies_on_the_same_card():
     assert [round(255 * part) for part in matplotlib.colors.to_rgb(plots.CARD)] == figure.sheet.pixels()[
         0, 0, :3
     ].tolist()
+
+
+def test_a_table_has_its_lines_in_html_and_as_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots.output, "display", lambda data, **options: shown.append(data))
+    plots.show_table("row   <sum>\nwhole  0.25")
+    assert shown[0]["text/plain"] == "row   <sum>\nwhole  0.25"
+    assert "white-space:pre;" in shown[0]["text/html"] and "row   &lt;sum&gt;\nwhole" in shown[0]["text/html"]
