@@ -167,7 +167,7 @@ class SharedChoices(Card):
         letters = {letter: letter for letter in choices}
         rows = [ipywidgets.HTML(STYLE + Words(choice_lines(choices)).html())]
         for key, question in questions.items():
-            row = radio_buttons(letters, state(key).letter, flat=True)
+            row = radio_buttons(letters, state(key).letter, flat=True, margin="2px 0 0 12px")
             row.observe(lambda change, key=key: self.clicked(key, change["new"]), "value")
             beside = ipywidgets.Layout(display="flex", flex_flow="row wrap", overflow="visible")
             rows += [ipywidgets.Box([ipywidgets.HTML(as_html([question])), row], layout=beside), self.feedback[key]]
