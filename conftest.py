@@ -70,6 +70,23 @@ def pytest_configure(config):
         nowhere = tempfile.TemporaryDirectory()
         os.environ["FOUNDRY_PROGRESS"] = str(Path(nowhere.name) / "progress.json")
         config.add_cleanup(lambda: (os.environ.pop("FOUNDRY_PROGRESS"), nowhere.cleanup()))
+    config.stash[RUNS] = None
+    if "FOUNDRY_RUNS" not in os.environ:
+        trained = tempfile.TemporaryDirectory()
+        config.stash[RUNS] = Path(trained.name)
+        os.environ["FOUNDRY_RUNS"] = trained.name
+        config.add_cleanup(lambda: (os.environ.pop("FOUNDRY_RUNS"), trained.cleanup()))
+
+
+# ---- No lesson depends on what was trained on this machine, or by the lesson before it
+
+RUNS = pytest.StashKey[Path | None]()  # each lesson has a folder of its own here; None: the caller has chosen one
+
+
+def give_runs(item):
+    """Let the kernel that starts now write its trainings into a folder of this lesson."""
+    if item.config.stash[RUNS]:
+        os.environ["FOUNDRY_RUNS"] = str(item.config.stash[RUNS] / item.path.stem)
 
 
 # ---- No lesson reaches another machine
@@ -82,6 +99,7 @@ def pytest_runtest_setup(item):
     """The first cell of a lesson starts its kernel: there, and in what it starts, tests/offline refuses connections."""
     if not hasattr(item, "test_outputs"):
         return (yield)
+    give_runs(item)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "tests" / "offline"), before]))
     os.environ["REFUSED_CONNECTIONS"] = str(item.config.stash[REFUSED])

@@ -2,12 +2,17 @@
 
 In a checkout of the course `data` and `notebooks` lie beside the package. A wheel has `data` inside the package and
 has no notebooks; the learner's files are then written into the working folder.
+
+The environment variable FOUNDRY_RUNS names another folder for trainings. The course's tools set it, so that a lesson
+runs as for a new learner.
 """
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 COURSE = PACKAGE.parent
 LESSONS = COURSE / "notebooks"
+WORK = COURSE / "work"  # the learner's copies of the lessons
 DATA = PACKAGE / "data" if (PACKAGE / "data").is_dir() else COURSE / "data"
-RUNS = COURSE / "runs" if LESSONS.is_dir() else Path.cwd() / "runs"
+RUNS = Path(os.environ.get("FOUNDRY_RUNS") or (COURSE if LESSONS.is_dir() else Path.cwd()) / "runs").absolute()

@@ -73,9 +73,16 @@ def keep_freed_memory():
 
 
 def best_device() -> str:
-    """The name of the best device: "cuda" for an NVIDIA or ROCm GPU, "mps" on Apple silicon, else "cpu"."""
+    """The name of the best device: "cuda" for an NVIDIA or ROCm GPU, "mps" on Apple silicon, else "cpu".
+
+    The environment variable FOUNDRY_DEVICE decides instead, for example for a whole class. Raises ConfigError if it
+    names a device that cannot be used.
+    """
     import torch
 
+    named = os.environ.get("FOUNDRY_DEVICE")
+    if named:
+        return require_device(named, f"FOUNDRY_DEVICE={named}: this device", "Unset the variable")
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -83,13 +90,18 @@ def best_device() -> str:
 
 def usable_device(name: str | None = None) -> str:
     """`name`, or the best device for None, after one tensor was made there. Raises ConfigError if that fails."""
+    return require_device(name or best_device(), f"The device {name!r}", "Leave it out")
+
+
+def require_device(name: str, subject: str, advice: str) -> str:
+    """`name`, after a number was stored there and read back. Raises ConfigError if that fails."""
     import torch
 
     try:
-        torch.zeros(1, device=name or best_device())
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"The device {name!r} cannot be used here; leave it out, or name cpu. ({error})") from None
-    return name or best_device()
+        raise ConfigError(f"{subject} cannot be used here. {advice}, or name cpu. ({error})") from None
+    return name
 
 
 def describe(device: str | None = None) -> str:

@@ -90,15 +90,19 @@ def is_panel(output) -> bool:
 
 
 @contextmanager
-def running_lab(folder: Path) -> Iterator[Lab]:
-    """JupyterLab over a copy of the course, in a folder with a space and Chinese characters in its name."""
+def running_lab(folder: Path, launched: bool = False) -> Iterator[Lab]:
+    """JupyterLab over a copy of the course, in a folder with a space and Chinese characters in its name.
+
+    launched: as `course.py lab` starts it, on the learner's copies and the start page; else on the lessons themselves.
+    """
     copy = folder / "课程 copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "work", "__pycache__"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = course.lab_command(sys.executable, port, browser=False)
-    command = [part.replace(str(ROOT / "notebooks"), str(copy / "notebooks")) for part in command]
+    command = course.lab_command(sys.executable, copy / "notebooks", port, browser=False)
+    if launched:
+        command = [sys.executable, str(copy / "course.py"), "--here", "lab", "--no-browser", "--port", str(port)]
     settings = copy / "settings"
     quiet = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
@@ -109,7 +113,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
         server = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=copy)
     try:
         for _ in range(600):
-            found = re.search(rf"http://127\.0\.0\.1:{port}/lab\?token=(\w+)", log.read_text())
+            found = re.search(rf"http://127\.0\.0\.1:{port}/lab\S*\?token=(\w+)", log.read_text())
             if found:
                 break
             assert server.poll() is None, log.read_text()

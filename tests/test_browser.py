@@ -14,6 +14,7 @@ import time
 import pytest
 from in_browser import (
     CHROMIUM,
+    READY,
     ROOT,
     at_rest,
     first_panel,
@@ -250,3 +251,37 @@ def test_speak_streams_follows_a_slider_and_stops(lab, page):
     page.wait_for_timeout(800)
     assert text.inner_text() == stopped and re.search("[Ss]topped|ended", reading.inner_text())
     assert None not in took and statistics.median(took) < SANE and not page.errors
+
+
+# ---- The start page
+
+
+def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
+    """As `course.py lab` opens it: the page is filled in, its link opens the copy, and the original stays as it was."""
+    with running_lab(tmp_path, launched=True) as lab:
+        course = lab.notebooks.parent
+        originals = {path: path.read_bytes() for path in lab.notebooks.glob("*.ipynb")}
+        page = browser.new_page(viewport={"width": 1366, "height": 768})
+        page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/start.ipynb?token={lab.token}")
+        begin = page.get_by_role("link", name=re.compile("Begin with 00"))
+        begin.wait_for(timeout=60_000)
+        assert page.locator(".foundry-start li").count() == 16
+        foot = page.locator(".foundry-start small").last.bounding_box()
+        assert foot["y"] + foot["height"] < 768, "the page fits one look"
+        begin.focus()
+        page.keyboard.press("Enter")
+        first = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first
+        page.get_by_text(READY).wait_for(timeout=60_000)
+        first.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        first.locator(".jp-OutputArea-output").first.wait_for(timeout=120_000)
+        page.keyboard.press("Control+s")
+        copy = course / "work" / "00_setup_check.ipynb"
+        for _ in range(100):
+            if '"execution_count": 1' in copy.read_text("utf-8"):
+                break
+            page.wait_for_timeout(100)
+        assert '"execution_count": 1' in copy.read_text("utf-8")
+        assert originals == {path: path.read_bytes() for path in lab.notebooks.glob("*.ipynb")}
+        assert "not trusted" not in (course / "lab.log").read_text("utf-8")
+        page.close()

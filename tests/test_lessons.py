@@ -250,10 +250,12 @@ class Figure(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs):
         data = super()._repr_mimebundle_(**kwargs)
         picture = base64.b64encode(self.image.value).decode()
-        return {**data, "image/png": picture, "text/plain": "a live figure"}
+        return {**data, "image/png": picture, "text/plain": "a live figure"}, {"moves": MOVES}
 
 figure = Figure()
-display(figure)"""
+display(figure)
+for value in range(1, 8):
+    figure.image.value = png(value)"""
 
 
 def write_notebook(path: Path, *sources: str) -> Path:
@@ -267,14 +269,17 @@ def write_notebook(path: Path, *sources: str) -> Path:
 def test_refresh_stores_outputs_and_the_last_frame(tmp_path, monkeypatch, capsys):
     in_its_folder = "import pathlib, sys; print(sorted(p.name for p in pathlib.Path().glob('*.txt')), '的')"
     plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
-    moving = "for value in range(1, 10):\n    figure.image.value = png(value)"
-    is_last, python = "figure.image.value == png(9)", "import sys; sys.executable"
-    path = write_notebook(tmp_path / "课 1.ipynb", LIVE_FIGURE, moving, in_its_folder, plot, is_last, python)
+    panel = f"MOVES = False\n{LIVE_FIGURE}"  # its picture stays the one that its text was made for
+    moving = f"MOVES = True\n{LIVE_FIGURE}"
+    is_last, python = "figure.image.value = png(9); figure.image.value == png(9)", "import sys; sys.executable"
+    moving += "\nfrom foundry_lib.paths import RUNS\nassert not RUNS.exists()  # as for a new learner"
+    path = write_notebook(tmp_path / "课 1.ipynb", panel, moving, in_its_folder, plot, is_last, python)
     (tmp_path / "here.txt").write_text("", encoding="utf-8")
     monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("FOUNDRY_RUNS", str(tmp_path))
     assert refresh.main([str(path)]) == 0
     printed = capsys.readouterr().out
-    assert "text changed in code cells 1, 3, 4, 5, 6" in printed and " KiB" in printed, printed
+    assert "text changed in code cells 1, 2, 3, 4, 5, 6" in printed and " KiB" in printed, printed
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = code_cells(notebook)
@@ -284,10 +289,11 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path, monkeypatch, capsys
     assert base64.b64decode(code[3].outputs[0].data["image/png"]).startswith(b"\x89PNG"), "drawn inline"
     assert eval(code[5].outputs[0].data["text/plain"]) == sys.executable, "a kernel of this environment"
 
-    figure = code[0].outputs[0].data
-    assert set(figure) == {"image/png", "text/plain"}, "the random widget id is gone"
-    first, last = (frame(value) for value in (0, 9))
-    assert first != last and base64.b64decode(figure["image/png"]) == last
+    panel, moved = (cell.outputs[0] for cell in code[:2])
+    for figure, value in ((panel, 0), (moved, 7)):  # 9 is what a later cell shows
+        assert set(figure.data) == {"image/png", "text/plain"}, "the random widget id is gone"
+        assert base64.b64decode(figure.data["image/png"]) == frame(value) != frame(9)
+        assert "moves" not in figure.metadata
 
     before = path.read_bytes()
     assert before.endswith(b"}\n") and b"\r" not in before

@@ -49,12 +49,19 @@ def reach(host, port):
     except OSError as error:
         return type(error).__name__
 """
+EMPTY_RUNS = """\
+import os, pathlib
+runs = pathlib.Path(os.environ["FOUNDRY_RUNS"])
+print([path.name for path in runs.glob("*")])
+runs.mkdir(exist_ok=True)
+(runs / "07_training").touch()"""
 SERVER = "server = socket.create_server(('127.0.0.1', 0))\nprint(reach('127.0.0.1', server.getsockname()[1]))"
 CHILD = """\
 code = "import socket; socket.socket().connect(('192.0.2.1', 80))"
 print(subprocess.run([sys.executable, "-c", code], capture_output=True).returncode)"""
 LESSONS = {
     "green": [cell("print(1)", "1\n"), cell("import time; print(f'{time.time() % 9:.3f} s')", "0.5 s\n")],
+    "runs": [cell(EMPTY_RUNS, "[]\n")],
     "number": [cell("print(1)", "1\n"), cell("print('a\\nb\\n<b>4.5678</b>')", "a\nb\n<b>4.5679</b>\n")],
     "raises": [cell("print(1)", "1\n"), cell("raise ValueError('<i>six</i> is wanted')"), cell("print(3)", "3\n")],
     "dies": [cell("print(1)", "1\n"), cell("import os; os._exit(1)"), cell("print(3)", "3\n")],
@@ -77,6 +84,7 @@ LESSONS = {
 }
 EXPECTED = {  # lesson → verdict, the cell that is named, words of the difference
     "green": (None, None, ""),
+    "runs": (None, None, ""),
     "number": ("differs", 2, "-<b>4.5679</b>\n+<b>4.5678</b>"),
     "raises": ("raises", 2, "ValueError: <i>six</i> is wanted"),
     "dies": ("dies", 2, "the kernel died in this cell"),
@@ -158,7 +166,7 @@ def test_the_table_and_the_report(checked):
         "OUT OF ORDER",
         "CELLS MISSING",
         "DID NOT RUN",
-        "1 of 15 lessons",
+        "2 of 16 lessons",
     ):
         assert words in text
     assert "number, code cell 2: DIFFERS" in text and "    +<b>4.5678</b>" in text and "Traceback" not in text

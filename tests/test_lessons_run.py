@@ -5,6 +5,7 @@ lesson runs (conftest.py).
 """
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def with_foreign_cells(path: Path) -> Path:
 
 
 def test_twice_in_an_odd_folder_with_cells_of_a_learner(lesson, tmp_path):
-    """Seeds belong to generators, so that an extra draw anywhere changes nothing; the second run finds what the first
-    one left in runs/. Both print what is stored, on the library of their own course, and write into runs/ only."""
+    """Seeds belong to generators, so that an extra draw anywhere changes nothing. Both runs
+    print what is stored, on the library of their own course, and write into the folder of FOUNDRY_RUNS only."""
     course = copy_of_course(tmp_path / "my course 语言模型", "foundry_lib", "notebooks", "data")
     path = course / "notebooks" / f"{lesson}.ipynb"
     foreign = with_foreign_cells(path)
@@ -74,9 +75,13 @@ def test_twice_in_an_odd_folder_with_cells_of_a_learner(lesson, tmp_path):
 def test_a_lesson_runs_from_its_own_folder(tmp_path):
     """`cd notebooks; pytest 01_rms_norm.ipynb`: the settings of the comparison are found from any working folder."""
     course = copy_of_course(tmp_path)
-    output = nbformat.v4.new_output("stream", name="stdout", text="0.5 s\n")
-    cell = new_code_cell("print('1.25 s')", outputs=[output], execution_count=1)
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), course / "notebooks" / "one.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "one.ipynb"]
-    done = subprocess.run(command, cwd=course / "notebooks", capture_output=True, text=True)
-    assert done.returncode == 0 and re.search(r"\b1 passed", done.stdout), done.stdout
+    folder = "import os, pathlib\nruns = pathlib.Path(os.environ['FOUNDRY_RUNS'])"
+    runs = f"{folder}\nruns.mkdir(exist_ok=True)\n(runs / 'mine').mkdir()\nprint('1.25 s')"
+    for name in ("one", "two"):  # each lesson has runs of its own: the second one does not find the first one's
+        output = nbformat.v4.new_output("stream", name="stdout", text="0.5 s\n")
+        cell = new_code_cell(runs, outputs=[output], execution_count=1)
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), course / "notebooks" / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "one.ipynb", "two.ipynb"]
+    environment = {name: value for name, value in os.environ.items() if name != "FOUNDRY_RUNS"}
+    done = subprocess.run(command, cwd=course / "notebooks", capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and re.search(r"\b2 passed", done.stdout), done.stdout

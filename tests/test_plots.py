@@ -4,6 +4,7 @@ import base64
 import math
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +14,7 @@ from foundry_lib import plots
 from foundry_lib.lessons.checks import below, within
 from foundry_lib.panels.live_figure import LiveFigure
 from foundry_lib.panels.loss_figure import draw_excess
+from foundry_lib.plots.style import light
 
 PNG = b"\x89PNG\r\n"
 
@@ -99,3 +101,34 @@ def test_what_is_owed_is_never_cut_off_in_silence():
     assert not legend.overlaps(plan), "a mark of the legend among the rules' own is read as one rule more"
     label = ax.xaxis.label.get_window_extent()
     assert legend.y1 <= label.y0 and legend.y0 >= 0 and legend.x0 >= 0, "and it covers no words and is seen whole"
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours by WCAG, from 1 to 21."""
+    high, low = sorted((light(matplotlib.colors.to_rgb(colour)) for colour in (one, other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_and_lines_read_on_the_card_and_the_card_on_both_themes():
+    """Small text needs 4.5 : 1 and a line 3 : 1. No transparent ink has 4.5 against white and JupyterLab's #111111."""
+    greys = [f"#{level:02x}{level:02x}{level:02x}" for level in range(256)]
+    assert max(min(contrast(grey, "#ffffff"), contrast(grey, "#111111")) for grey in greys) < 4.5
+    assert min(contrast(colour, plots.CARD) for colour in (plots.INK, plots.GREY)) >= 4.5
+    lines = set(plots.ROLES.values()) - {plots.SKY}
+    assert min(contrast(colour, plots.CARD) for colour in lines) >= 3
+    assert contrast(plots.CARD, "#ffffff") < 1.3 and contrast(plots.CARD, "#111111") > 4.5
+    figure = Figure()
+    ax = figure.add_subplot()
+    ax.plot([1, 2], label="line")
+    legend, drawn = ax.legend(), [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels()]
+    assert {figure.get_facecolor(), ax.get_facecolor()} == {matplotlib.colors.to_rgba(plots.CARD)}
+    assert {text.get_color() for text in (*drawn, *legend.get_texts())} == {plots.INK}
+    assert ax.get_axisbelow(), "bars stand before the grid"
+
+
+def test_a_live_picture_lies_on_the_same_card():
+    figure = LiveFigure(1, 1)
+    figure.redraw()
+    assert [round(255 * part) for part in matplotlib.colors.to_rgb(plots.CARD)] == figure.sheet.pixels()[
+        0, 0, :3
+    ].tolist()

@@ -147,7 +147,8 @@ def test_without_a_front_end_a_picture_and_a_fixed_word_are_left(monkeypatch):
     monkeypatch.setattr(watch, "display", shown.append)
     watch.watch(FakeTrainer(30), LINES)
     data, _ = shown[0]._repr_mimebundle_()
-    assert data["text/plain"] == "<loss curve>" and base64.b64decode(data["image/png"]).startswith(PNG)
+    assert data["text/plain"].startswith("<loss curve: training and validation loss by step, with lines for ln V;")
+    assert base64.b64decode(data["image/png"]).startswith(PNG)
     assert shown[0].bar.value == 30 == shown[0].bar.max and "step 30 of 30" in shown[0].numbers.value
 
 

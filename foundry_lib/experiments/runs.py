@@ -174,19 +174,21 @@ def curves(runs: list[Run], x: str = "step", y: str = "train_loss") -> dict[str,
 
 
 def overlay(runs: list[Run], x: str = "step", y: str = "train_loss", ax=None) -> str:
-    """Draw the curves of all runs, one colour per row, against "step" or "seconds".
+    """Draw the curves of all runs, one colour per row, against "step" or "seconds": on `ax`, or shown at once.
 
     Returns the last values as a sentence. Raises ConfigError for another x or y.
     """
     if x not in ("step", "seconds") or y not in ("train_loss", "val_loss"):
         raise ConfigError(f'x is "step" or "seconds", y "train_loss" or "val_loss"; found {x!r} and {y!r}.')
-    if ax is None:
-        _, ax = plt.subplots()
+    axes = ax or plt.subplots()[1]
     rows = curves(runs, x, y)
     label = "training loss, running mean" if y == "train_loss" else "validation loss"
-    plots.draw_runs(ax, rows, "step" if x == "step" else "seconds of training", f"{label} (nats)")
+    plots.draw_runs(axes, rows, "step" if x == "step" else "seconds of training", f"{label} (nats)")
     ends = [
         f"{row} {fmean(v[-1] for _, v in seeds):.2f} nats after {fmean(s[-1] for s, _ in seeds):.0f}"
         for row, seeds in rows.items()
     ]
-    return f"{label}, at the end: {', '.join(ends)} {'steps' if x == 'step' else 'seconds'}."
+    sentence = f"{label}, at the end: {', '.join(ends)} {'steps' if x == 'step' else 'seconds'}."
+    if ax is None:
+        plots.show(axes.figure, sentence)
+    return sentence

@@ -38,7 +38,7 @@ from ..training.trainer import Trainer
 from .runs import Run, read_run, safe, write, write_errors
 
 CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
-DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": "cpu"}
+DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": None}  # None: the best there is
 FORM = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
 TURNS, STEPS_PER_TURN = 5, 4  # the least that the speed of each row is measured for
 
@@ -77,7 +77,7 @@ def sweep(
     """Train every row with every seed and return the runs. A run that is done, with the same settings, is skipped.
 
     rows: name → the settings that differ, as `new_trainer` takes them ("text", "preset" and "device" too).
-    common: the settings that all rows share; by default text="tales-en", preset="tiny", device="cpu".
+    common: the settings that all rows share; by default text="tales-en" and preset="tiny" on the best device there is.
     time_limit: seconds of training per run, without evaluations, instead of max_iters. `steps_that_fit` measures how
     many steps fit before the first training, and the schedule is made for that many.
     save_every: steps between two checkpoints. on_step: called with the Record of every step.
@@ -150,7 +150,7 @@ def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict)
         raise ConfigError(
             f"A setting of a sweep is a number, a word, True or False, so that it can be stored; found {values!r}."
         ) from None
-    values["device"] = values["device"].split(":")[0]
+    values["device"] = runtime.usable_device(settings["device"]).split(":")[0]
     return {**values, "seed": seed, "time_limit": time_limit, "text": corpus.sha256, "code": code_hash()}
 
 

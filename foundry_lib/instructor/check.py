@@ -167,6 +167,7 @@ def start(run: LessonRun, folder: Path, root: Path, timeout: int, threads: int) 
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment["FOUNDRY_PROGRESS"] = str(folder / f"{run.path.stem}.progress.json")  # as for a new learner
+    environment["FOUNDRY_RUNS"] = str(folder / f"{run.path.stem}.runs")
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--color=no", "-p", "no:cacheprovider"]
     command += [f"--rootdir={root}", f"--nbval-cell-timeout={timeout}", f"--record={folder / run.path.stem}.jsonl"]
     with open(folder / f"{run.path.stem}.log", "wb") as log:

@@ -21,7 +21,6 @@ from ..paths import LESSONS
 from .report import difference, indent
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -72,44 +71,46 @@ def execute(notebook, folder: Path) -> None:
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
+        on_cell_executed=lambda cell, **_: store_last_frames(cell, client),
     )
     with tempfile.TemporaryDirectory() as nowhere:  # as for a learner who has just begun
         environment["FOUNDRY_PROGRESS"] = str(Path(nowhere) / "progress.json")
+        environment["FOUNDRY_RUNS"] = str(Path(nowhere) / "runs")
         client.execute(env=environment, cleanup_kc=True)
 
 
-def last_picture(model_id: str, state: dict) -> str | None:
-    """The PNG (base64) that a widget shows after the run, or the first picture among its children."""
-    model = state.get(model_id, {})
-    values = model.get("state", {})
-    if values.get("_model_name") == "ImageModel":
-        for buffer in model.get("buffers", []):
-            if buffer["path"] == ["value"] and base64.b64decode(buffer["data"]).startswith(b"\x89PNG"):
-                return buffer["data"]
-    for child in values.get("children", []):
-        picture = last_picture(child.removeprefix("IPY_MODEL_"), state)
-        if picture:
-            return picture
-    return None
+def present_picture(model_id: str, client: NotebookClient) -> str | None:
+    """The PNG (base64) that a widget shows at this moment, or the first picture among its children."""
+    state, buffers = client.widget_state.get(model_id, {}), client.widget_buffers.get(model_id, {})
+    picture = buffers.get(("value",), {}).get("data", "") if state.get("_model_name") == "ImageModel" else ""
+    if base64.b64decode(picture).startswith(b"\x89PNG"):
+        return picture
+    children = (child.removeprefix("IPY_MODEL_") for child in state.get("children", []))
+    return next(filter(None, (present_picture(child, client) for child in children)), None)
+
+
+def store_last_frames(cell, client: NotebookClient) -> None:
+    """Give a figure that moved while its cell ran (`panels.stored`) the picture with which the cell ended.
+
+    Every other panel keeps the picture that it had when it was displayed: its text describes that one, and what a later
+    cell sets must not reach it.
+    """
+    for output in cell.get("outputs", []):
+        if output.get("metadata", {}).pop("moves", False) and VIEW in output.data:
+            picture = present_picture(output.data[VIEW]["model_id"], client)
+            output.data["image/png"] = picture or output.data.get("image/png")
 
 
 def normalise(notebook) -> None:
     """Keep what a reader and a comparison need; remove what differs between two runs.
 
-    A live figure is stored with its last frame: the output of the cell holds the first frame, the final state of the
-    widget holds the last one. Widget ids are random; they are removed where the output has another form to show.
+    Widget ids are random; they are removed where the output has another form to show.
     """
-    state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if VIEW in data:
-                picture = last_picture(data[VIEW]["model_id"], state)
-                if picture:
-                    data["image/png"] = picture
-                if len(data) > 1:
-                    del data[VIEW]
+            if VIEW in output.get("data", {}) and len(output.data) > 1:
+                del output.data[VIEW]
     notebook.metadata = nbformat.from_dict(METADATA | {"n_cells": len(notebook.cells)})  # to notice a lost cell
     notebook.nbformat_minor = 5
 

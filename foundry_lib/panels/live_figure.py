@@ -62,6 +62,8 @@ class LiveFigure(Stored, ipywidgets.Image):
     of the animated ones `repaint()` draws them on those pixels, in a tenth of the time.
     """
 
+    moves = True
+
     def __init__(self, width: float = 7, height: float = 3, name: str = "live figure"):
         self.sheet = Sheet(width, height)
         self.axes = self.figure.add_subplot()

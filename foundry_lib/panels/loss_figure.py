@@ -31,6 +31,12 @@ class LossFigure(LiveFigure):
         self.axes, self.rate_axes = self.figure.add_subplot(grid[0, 0]), self.figure.add_subplot(grid[1, 0])
         self.update()
 
+    def stored_text(self) -> str:
+        """What the picture shows. It must be true at every step, so it holds no number of the training."""
+        lines = f", with lines for {', '.join(self.lines)}" if self.lines else ""
+        bars = "; beside it a bar for each rule, its excess loss at the last evaluation" if self.floor else ""
+        return f"<{self.name}: training and validation loss by step{lines}; below it the learning rate{bars}>"
+
     def update(self):
         """Show the history as it is now."""
         history = self.trainer.history
@@ -81,7 +87,7 @@ class LossFigure(LiveFigure):
         self.rate_axes.plot(steps + 1, plan, color=plots.GREY, ls=":", lw=1)
         self.rate_axes.set(xlim=(0, self.total), ylim=(0, 1.15 * max(plan)), xlabel="step", yticks=[])
         self.rate_axes.set_ylabel("learning\nrate", fontsize=8)
-        (self._rate,) = self.rate_axes.plot([], [], color=plots.GREEN, lw=1.8)
+        (self._rate,) = self.rate_axes.plot([], [], color=plots.ROLES["schedule"], lw=1.8)
         corner = dict(transform=self.rate_axes.transAxes, ha="right", va="top", fontsize=8)
         self._rate_text = self.rate_axes.text(0.99, 0.95, "", **corner)
         return [self._rate, self._rate_text]
@@ -125,8 +131,16 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
     rules = sorted(excess, key=lambda rule: forgetful[rule])
     y, right = np.arange(len(rules)), 1.25 * max(forgetful.values())
     heights = [max(0.0, excess[rule]) for rule in rules]
-    ax.barh(y, heights, color=plots.BLUE, label="still owed")
-    ax.plot([forgetful[rule] for rule in rules], y, "|", color=plots.RED, ms=12, mew=2, label="forgets the story")
+    ax.barh(y, heights, color=plots.ROLES["own model"], label="still owed")
+    ax.plot(
+        [forgetful[rule] for rule in rules],
+        y,
+        "|",
+        color=plots.ROLES["no memory"],
+        ms=12,
+        mew=2,
+        label="forgets the story",
+    )
     for row, height in zip(y, heights, strict=True):
         if height > right:  # before any training the excess is larger than the no-memory baseline's
             ax.text(0.98 * right, row, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")

@@ -55,6 +55,8 @@ def write_text(trainer, prompt: str) -> JudgedText:
 class View(Stored, ipywidgets.VBox):
     """Progress bar, picture and texts. Without a live front end, the picture only."""
 
+    moves = True
+
     def __init__(self, trainer, lines: dict[str, float], texts: list[JudgedText]):
         self.trainer, self.texts = trainer, texts
         style = {"bar_color": plots.BLUE, "description_width": "0"}
@@ -73,7 +75,7 @@ class View(Stored, ipywidgets.VBox):
         self.words.value = "".join(f'<p style="max-width:900px;margin:4px 0">{text}</p>' for text in newest)
 
     def stored_text(self) -> str:
-        return "<loss curve>"
+        return self.figure.stored_text()
 
     def stored_png(self) -> bytes:
         return self.figure.value

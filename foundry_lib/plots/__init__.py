@@ -5,13 +5,17 @@ A line style, a hatch or a marker always means the same as the colour, so that n
 
 from .attention import draw_looking, draw_weights, move_weights
 from .losses import LINE_STYLES, draw_losses, draw_runs, running_mean
+from .output import show
 from .style import (
     BLUE,
+    CARD,
     GREEN,
     GREY,
+    INK,
     ORANGE,
     PINK,
     RED,
+    ROLES,
     SKY,
     YELLOW,
     cjk_fonts,
@@ -24,9 +28,9 @@ from .tables import draw_quality, draw_rows
 from .tokens import REMOVED, draw_costs, draw_distribution, draw_strip
 
 __all__ = [
-    "BLUE", "GREEN", "GREY", "LINE_STYLES", "ORANGE", "PINK", "RED", "REMOVED", "SKY", "YELLOW",
+    "BLUE", "CARD", "GREEN", "GREY", "INK", "LINE_STYLES", "ORANGE", "PINK", "RED", "REMOVED", "ROLES", "SKY", "YELLOW",
     "cjk_fonts", "draw_costs", "draw_distribution", "draw_looking", "draw_losses", "draw_quality", "draw_rows",
-    "draw_runs", "draw_strip", "draw_weights", "glyphs_missing", "ink_on", "move_weights", "running_mean",
+    "draw_runs", "draw_strip", "draw_weights", "glyphs_missing", "ink_on", "move_weights", "running_mean", "show",
     "use_course_style", "visible",
 ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from .style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from .style import BLUE, GREEN, GREY, ORANGE, PINK, RED, ROLES, SKY
 
 LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--", "forgets": (0, (5, 1)), "floor": "-"}
 
@@ -18,10 +18,10 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
     ax.clear()
     steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
     if len(train):
-        ax.plot(steps, train, color=SKY, alpha=0.35, lw=0.8)
-        ax.plot(steps, running_mean(train), color=BLUE, lw=1.6, label="training, mean of 20 steps")
+        ax.plot(steps, train, color=ROLES["one batch"], alpha=0.6, lw=0.8)
+        ax.plot(steps, running_mean(train), color=ROLES["training"], lw=1.6, label="training, mean of 20 steps")
     if len(val):
-        ax.plot(val_steps, val, color=RED, marker="o", ms=4, lw=1.6, label="validation")
+        ax.plot(val_steps, val, color=ROLES["validation"], marker="o", ms=4, lw=1.6, label="validation")
     right = total or (steps[-1] if len(steps) else 1)
     for name, nats in lines.items():
         draw_line(ax, name, nats, right)
@@ -47,7 +47,7 @@ def draw_line(ax: Axes, name: str, nats: float, right: float):
         (right, nats),
         xytext=(0, -3 if name == "floor" else 2),
         textcoords="offset points",
-        color="#444444",
+        color=GREY,
         fontsize=8,
         ha="right",
         va="top" if name == "floor" else "bottom",

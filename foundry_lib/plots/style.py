@@ -1,7 +1,12 @@
 """Colours, fonts and sizes of every figure, and how a token is written in one.
 
-The colours are Okabe and Ito's, which colour-blind readers can tell apart. A Chinese font follows the Latin one in
-matplotlib's list, so that it draws the characters that the Latin one lacks.
+A stored picture cannot know whether the page is light or dark. A transparent one would need an ink that reads on both,
+and no colour has more than 4.35 : 1 against white and against JupyterLab's #111111 at once, where small text needs
+4.5 : 1. So every picture lies on a card of soft grey, which reads the same everywhere and glares in no dark page.
+
+The colours are Okabe and Ito's, darkened until a line has 3 : 1 against the card; colour-blind readers can tell them
+apart. A Chinese font follows the Latin one in matplotlib's list, so that it draws the characters that the Latin one
+lacks.
 """
 
 import warnings
@@ -13,8 +18,20 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#777777"
+CARD, INK = "#E4E7EB", "#1A1A1A"  # what a picture lies on, and its text, axes and ticks
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#B37400", "#00805A", "#B92C1E"
+PINK, GREY = "#A8508A", "#626262"
+SKY, YELLOW = "#56B4E9", "#F0E442"  # for areas and faint lines only: too light for a line or a word
+ROLES = {  # what a colour means, in every picture that shows such a thing
+    "own model": BLUE, "training": BLUE, "after": BLUE, "kept": BLUE, "chosen": BLUE,
+    "library": ORANGE, "validation": ORANGE, "before": ORANGE,  # what the model is compared with
+    "no memory": PINK,
+    "right": GREEN, "schedule": GREEN,
+    "wrong": RED, "marked": RED,
+    "floor": GREY, "baseline": GREY, "cut": GREY,
+    "one batch": SKY, "not chosen": SKY,
+    "truth": INK,
+}  # fmt: skip
 SYSTEM_CJK_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "WenQuanYi Micro Hei")
 
 
@@ -40,8 +57,12 @@ def use_course_style():
             "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PINK]),
             "axes.spines.top": False,
             "axes.spines.right": False,
+            **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), CARD),
+            **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
             "axes.grid": True,
-            "grid.alpha": 0.3,
+            "axes.axisbelow": True,  # the grid lies behind bars
+            "grid.color": "white",
+            "grid.linewidth": 1.0,
             "figure.figsize": (7, 3),
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
@@ -73,12 +94,16 @@ def visible(token: str) -> str:
     return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
 
 
+def light(colour) -> float:
+    """Relative luminance of a colour (r, g, b, …) from 0 to 1, as WCAG defines it: 0 for black, 1 for white."""
+    rgb = np.asarray(colour[:3])
+    return float(np.where(rgb <= 0.04, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+
 def ink_on(colour) -> str:
     """Black or white, whichever reads better on a colour (r, g, b, …) from 0 to 1, by the contrast rule of WCAG.
 
     >>> ink_on((1, 1, 1)), ink_on((0, 0, 0.5))
     ('black', 'white')
     """
-    rgb = np.asarray(colour[:3])
-    light = np.where(rgb <= 0.04, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
-    return "black" if light > 0.179 else "white"
+    return "black" if light(colour) > 0.179 else "white"

@@ -7,9 +7,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, ORANGE, RED, ink_on, visible
+from .style import CARD, ROLES, ink_on, visible
 
-REMOVED = dict(facecolor="#dddddd", edgecolor=GREY, hatch="///", lw=0.5, label="removed")
+REMOVED = dict(facecolor="#CDD1D7", edgecolor=ROLES["cut"], hatch="///", lw=0.5, label="removed")
 
 
 def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=None):
@@ -23,10 +23,10 @@ def draw_distribution(ax: Axes, labels: list[str], probs, kept=None, outline=Non
     kept = np.ones(len(labels), dtype=bool) if kept is None else np.asarray(kept)
     if outline is not None and not kept.all():  # the legend shows an empty series with a wrong sign
         ax.bar(x[~kept], np.asarray(outline)[~kept], **REMOVED)
-    ax.bar(x[kept], np.asarray(probs)[kept], color=BLUE, label="kept")
+    ax.bar(x[kept], np.asarray(probs)[kept], color=ROLES["kept"], label="kept")
     if outline is not None:
         edges, heights = np.append(x - 0.5, len(labels) - 0.5), np.append(outline, outline[-1])
-        ax.step(edges, heights, where="post", color=ORANGE, lw=1.2, label="before")
+        ax.step(edges, heights, where="post", color=ROLES["before"], lw=1.2, label="before")
         ax.legend(loc="upper right", fontsize=8)
     ax.set_xticks(x, [label.replace("$", r"\$") for label in labels], rotation=60, ha="right", fontsize=8)
     ax.set(ylabel="probability", xlim=(-0.6, len(labels) - 0.4))
@@ -64,7 +64,7 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
     ax = figure.subplots()
     for index, (x, y, wide) in enumerate(boxes):
         first = index == nats.argmax()
-        frame = dict(edgecolor=RED, lw=2.5, zorder=3) if first else dict(edgecolor="white", lw=0.8)
+        frame = dict(edgecolor=ROLES["marked"], lw=2.5, zorder=3) if first else dict(edgecolor=CARD, lw=0.8)
         ax.barh(y, wide, 0.94, x, align="center", color=colours[index], **frame)
         least = None if grammar is None else grammar[index]
         numbered = nats[index] >= 1 or (least is not None and least >= 1)
@@ -88,8 +88,10 @@ def draw_costs(ax: Axes, words: list[str], best, forgetful):
     """
     ax.clear()
     x = np.arange(len(words))
-    ax.bar(x, forgetful, 0.8, color="none", edgecolor=ORANGE, hatch="///", lw=1.2, label="forgets the story")
-    ax.bar(x, best, 0.5, color=BLUE, label="best possible reader")
+    ax.bar(
+        x, forgetful, 0.8, color="none", edgecolor=ROLES["no memory"], hatch="///", lw=1.2, label="forgets the story"
+    )
+    ax.bar(x, best, 0.5, color=ROLES["floor"], label="best possible reader")
     ax.set_xticks(x, words, rotation=40, ha="right")
     ax.set(ylabel="cost (nats)", ylim=(0, 1.2 * max(*best, *forgetful)))
     ax.grid(visible=False, axis="x")

@@ -107,7 +107,7 @@ class DataLoader:
 
     file_path: a UTF-8 file, a built-in text, or a Corpus. tokenizer: one that belongs to this text. None trains one on
     the training part only, with `vocab_size` tokens (see `Tokenizer.train`). val_fraction: share of the text that is
-    for validation.
+    for validation. device: where the batches go; None is the best there is.
     by_document: whether rows begin with a document (see above). longest_row: tokens that a model must be able to read.
     floor: for tales, by document, the `tales.Floor` of the validation targets; else None.
     A text of more than 64 MiB is read in blocks, with a bar. Its tokens are stored in a file for the next loader. ■ or
@@ -120,7 +120,7 @@ class DataLoader:
         file_path: str | Path | Corpus = "tales-en",
         batch_size: int = 8,
         block_size: int = 128,
-        device: str = "cpu",
+        device: str | None = None,
         tokenizer: Tokenizer | None = None,
         vocab_size: int | None = None,
         val_fraction: float = 0.1,

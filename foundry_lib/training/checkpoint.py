@@ -242,8 +242,10 @@ class Checkpoint:
             raise CheckpointError(f"{self.files['config.json']} has parts={parts!r}, not a table of names.")
         return {str(part): str(name) for part, name in parts.items()}
 
-    def model(self, device: str = "cpu", parts: dict | None = None) -> MiniLLM:
-        """The model. parts: its own parts, as MiniLLM takes them; a checkpoint holds only their names.
+    def model(self, device: str | None = None, parts: dict | None = None) -> MiniLLM:
+        """The model on `device`, None for the best there is.
+
+        parts: its own parts, as MiniLLM takes them; a checkpoint holds only their names.
 
         Raises CheckpointError unless configuration, parts and weights fit, ConfigError for a missing device.
         """
@@ -266,9 +268,12 @@ class Checkpoint:
         return model.to(device)
 
 
-def load_checkpoint(folder: Path | str, device: str = "cpu", parts: dict | None = None) -> tuple[MiniLLM, Tokenizer]:
+def load_checkpoint(
+    folder: Path | str, device: str | None = None, parts: dict | None = None
+) -> tuple[MiniLLM, Tokenizer]:
     """The model and its tokenizer from a checkpoint, or from the newest one below `folder`.
 
+    device: where the model goes; None is the best there is.
     parts: the model's own parts, as MiniLLM takes them: {"logits": softcap}. A checkpoint holds only their names.
     Raises CheckpointError, which names what is wrong, and ConfigError for a device that this machine lacks.
     """

@@ -108,7 +108,7 @@ def new_trainer(
     text: str | Path | Corpus = "tales-en",
     preset: str = "tiny",
     seed: int = 1337,
-    device: str = "cpu",
+    device: str | None = None,
     parts: dict | None = None,
     own: dict | None = None,
     **changes,
@@ -119,6 +119,7 @@ def new_trainer(
         for record in trainer.run(): ...
 
     text: a UTF-8 file, a built-in text or a Corpus. preset: size of the model. seed: of weights and batches.
+    device: where it trains; None is the best there is.
     parts: your own parts of the model, as MiniLLM takes them: {"norm": MyRMSNorm}.
     own: your own loss, optimizer and schedule, as Trainer takes them: {"schedule": my_learning_rate}.
     changes: any field of ModelConfig or TrainConfig, or block_size, val_fraction, vocab_size; None leaves it to the

@@ -159,7 +159,7 @@ def load_training(
         loader = loader or loader_of(checkpoint, tokenizer, text, device)
         if loader.tokenizer.fingerprint != tokenizer.fingerprint:
             raise CheckpointError(f"{checkpoint.folder} was trained with another tokenizer than this loader's.")
-    trainer = trainer_class(checkpoint.model(parts=parts), loader, config, device, **own)
+    trainer = trainer_class(checkpoint.model(device or loader.device, parts), loader, config, device, **own)
     restore(trainer, checkpoint)
     return trainer
 
@@ -168,7 +168,7 @@ def loader_of(checkpoint: Checkpoint, tokenizer: Tokenizer, text: str | Path | C
     """The loader that the checkpoint describes, on `text` or on the text that it names."""
     spec = dict(checkpoint.values["loader"])
     spec["file_path"] = text_of(checkpoint.folder, tokenizer, text or spec["file_path"])
-    return DataLoader(**spec, tokenizer=tokenizer, **({"device": device} if device else {}))
+    return DataLoader(**spec, tokenizer=tokenizer, device=device)
 
 
 def text_of(folder: Path, tokenizer: Tokenizer, text: str | Path | Corpus) -> Corpus:

@@ -1,0 +1,86 @@
+"""You are here: the map at the head of a lesson, with the lesson's part lit and the learner's parts marked."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..config import ModelConfig
+from ..console import say
+from ..plots import model_map
+from . import progress
+
+TALES = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the model that lesson 07 trains on the tales
+LIT = {  # lesson → the parts of the map that it is about
+    "00": tuple(model_map.PARTS),
+    "01": ("norm",),
+    "02": ("rope",),
+    "03": ("projections", "attention"),
+    "04": ("widths", "swiglu"),
+    "05": ("embedding", "norm", "projections", "rope", "attention", "sum", "widths", "swiglu", "head"),
+    "06": ("ids",),
+    "07": ("loss",),
+    "08": ("cache", "softmax", "next"),
+    "09": tuple(model_map.PARTS),
+}
+OWN = {  # a part of the learner's → its name in a sentence, and where it is on the map
+    "rms_norm": ("norm", "norm"),
+    "rotary": ("RoPE", "rope"),
+    "gqa": ("attention", "attention"),
+    "swiglu": ("SwiGLU", "swiglu"),
+    "block": ("block", "sum"),
+}
+
+
+@dataclass(frozen=True)
+class Map:
+    """The map as an output of a cell: a picture, and for a reader who cannot see it a paragraph."""
+
+    lit: tuple[str, ...]
+    own: tuple[str, ...]
+
+    def png(self) -> bytes:
+        """The picture, drawn twice as fine as it is shown, with 64 colours: a quarter of the bytes."""
+        figure = Figure(figsize=(model_map.WIDTH / 100, model_map.HEIGHT / 100), dpi=200)
+        figure.set_layout_engine("none")
+        model_map.draw_map(figure.add_axes((0, 0, 1, 1)), TALES, self.lit, self.own)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        packed = io.BytesIO()
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64).save(packed, "png", optimize=True)
+        return packed.getvalue()
+
+    def _repr_mimebundle_(self, **options):
+        text = model_map.map_text(TALES, self.lit, self.own)
+        data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": text}
+        return data, {"image/png": {"width": model_map.WIDTH}}
+
+
+def you_are_here(lesson: str, device: str):
+    """Show the map with the lesson's parts lit; print the device, and which parts of the model are the learner's.
+
+    lesson: "00" to "09".
+    """
+    own = [OWN[name] for name in OWN if progress.read()["work"].get(name)]
+    display(Map(LIT[lesson], tuple(part for _, part in own)))
+    gpu = f" ({torch.cuda.get_device_name(device)})" if str(device).startswith("cuda") else ""
+    print(f"This lesson runs on: {device}{gpu}")
+    say(whose([name for name, _ in own]))
+
+
+def whose(names: list[str]) -> str:
+    """Which parts are the learner's, as a sentence.
+
+    >>> whose(["norm", "RoPE", "attention"])
+    "Your model: norm, RoPE and attention are yours; the other parts are the library's."
+    """
+    if not names:
+        return "Your model: every part is the library's so far."
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f"Your model: {listed} {'are' if len(names) > 1 else 'is'} yours; the other parts are the library's."
