@@ -14,8 +14,7 @@ STYLE = """<style>
 .foundry-question .foundry-choices label {height: auto; line-height: 1.5; padding: 2px 0 2px 1.7em; white-space: normal;
   overflow-wrap: break-word; color: var(--jp-ui-font-color1, inherit); cursor: pointer}
 .foundry-question .foundry-choices input {height: auto; margin: 0.3em 0 0 -1.6em; cursor: pointer}
-.foundry-question .widget-html-content {line-height: 1.5; white-space: normal; overflow-wrap: break-word}
-.foundry-question p {margin: 0 0 4px 0}
+.foundry-question p {line-height: 1.5; margin: 0 0 4px 0; white-space: normal; overflow-wrap: break-word}
 </style>"""
 
 
