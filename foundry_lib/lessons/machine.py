@@ -10,6 +10,7 @@ import torch
 
 from .. import plots, runtime
 from ..config import PRESETS, ModelConfig, TrainConfig
+from ..console import interpreter
 from ..models.model import MiniLLM
 from ..training.trainer import Trainer
 
@@ -42,9 +43,7 @@ def examine() -> list[Finding]:
         widgets = version("ipywidgets")
     except PackageNotFoundError:
         widgets = None
-    idle = ""
-    if device == "cpu" and shutil.which("nvidia-smi"):  # the lessons run on the CPU as well, so this is no fault
-        idle = "; PyTorch cannot use the NVIDIA GPU of this computer, README says how it can"
+    idle = idle_gpu() if device == "cpu" else ""  # the lessons run on the CPU as well, so this is no fault
     accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
@@ -65,6 +64,24 @@ def examine() -> list[Finding]:
             "Run `python3 course.py lab` again; it installs the course's font. Boxes in plots do no other harm.",
         ),
     ]
+
+
+def idle_gpu() -> str:
+    """What to do about an NVIDIA GPU that PyTorch cannot use; "" if there is none.
+
+    uv finds the build for the GPU's driver; pip on Windows takes a build without CUDA. Windows replaces no file that a
+    kernel has open, so JupyterLab must have ended.
+    """
+    if not shutil.which("nvidia-smi"):
+        return ""
+    if torch.version.cuda is not None:
+        return "\n    → PyTorch cannot reach the NVIDIA GPU of this computer: install its newest driver, and restart."
+    python, plain = interpreter(), torch.__version__.split("+")[0]
+    return (
+        "\n    → PyTorch cannot use the NVIDIA GPU of this computer: it is a build without CUDA. To change that, stop "
+        f"JupyterLab and run in a terminal:\n      {python} -m pip install uv; {python} -m uv pip install "
+        f"--python {python} --torch-backend=auto --reinstall-package torch torch=={plain}"
+    )
 
 
 def training_speed(loader, preset: str, steps: int = 10) -> float:

@@ -21,6 +21,7 @@ from .. import tales
 from ..config import SampleConfig
 from ..console import say
 from ..errors import FoundryError
+from ..inference.cuda_graphs import for_streaming
 from ..inference.generation import generate_tokens, seeded
 from ..text.tokenizer import EOS_ID, TextStream
 from .controls import Slider, Words, set_control
@@ -129,17 +130,18 @@ class Speak(Stored, ipywidgets.VBox):
 
         began = time.perf_counter()
         run.end = f"{run.limit} tokens are the most that it may write"
-        for token in generate_tokens(self.model, ids, run.limit, settings, generator, self.own):
-            if run.stop.is_set():
-                run.end = "Stopped"
-                return
-            run.seconds += time.perf_counter() - began
-            run.add("" if token.item() == EOS_ID else characters.push(token.item()), config)
-            if token.item() == EOS_ID:
-                run.end = "The model ended it"
-                break
-            yield
-            began = time.perf_counter()
+        with for_streaming(self.model, self.own) as writer:
+            for token in generate_tokens(writer, ids, run.limit, settings, generator, self.own):
+                if run.stop.is_set():
+                    run.end = "Stopped"
+                    return
+                run.seconds += time.perf_counter() - began
+                run.add("" if token.item() == EOS_ID else characters.push(token.item()), config)
+                if token.item() == EOS_ID:
+                    run.end = "The model ended it"
+                    break
+                yield
+                began = time.perf_counter()
         run.text += characters.finish()
 
     def begin(self) -> Utterance:
