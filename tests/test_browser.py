@@ -157,7 +157,7 @@ def test_a_panel_shows_what_was_set_last(lab, page):
 def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
     """On a narrow page, where a long choice wraps: click, Tab and Space; the answer is there again in a new kernel."""
     page.set_viewport_size({"width": 900, "height": 768})
-    asked = 'predict("09-rank", "?")', 'ask("06-exit-3", "?")', 'confront("09-rank")'
+    asked = 'predict("09-rank", "?")', 'ask("09-rubric-1", "?")', 'confront("09-rank")'
     name = lab.write("questions", ["from foundry_lib.lessons.quiz import ask, confront, predict", *asked])
     run_all(page, lab.address(name))
     cells = page.locator(".jp-CodeCell")
@@ -172,8 +172,9 @@ def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     exit_question.get_by_role("status").get_by_text("b:").wait_for(timeout=10_000)
-    wrapped = "e => [...e.querySelectorAll('label')].filter(label => label.scrollWidth > label.clientWidth).length"
-    assert prediction.evaluate(wrapped) == exit_question.evaluate(wrapped) == 0, "a choice is cut"
+    cut = """e => [...e.querySelectorAll('label')].filter(
+        label => label.scrollWidth > label.clientWidth || label.scrollHeight > label.clientHeight).length"""
+    assert prediction.evaluate(cut) == exit_question.evaluate(cut) == 0, "a choice is cut"
     assert page.evaluate(
         "[...document.querySelectorAll('.jp-OutputArea-output')].every(e => e.scrollWidth <= e.clientWidth)"
     )
