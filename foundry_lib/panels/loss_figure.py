@@ -98,7 +98,7 @@ class LossFigure(LiveFigure):
         draw_excess(self.rule_axes, dict.fromkeys(self._rules, 0.0), {rule: forgetful[rule] for rule in self._rules})
         self._bars, marks = list(self.rule_axes.patches), self.rule_axes.lines[0]
         right = self.rule_axes.get_xlim()[1]
-        inside = dict(color="white", fontsize=7, ha="right", va="center")
+        inside = dict(color="white", fontsize=8, ha="right", va="center")
         self._beyond = [self.rule_axes.text(0.98 * right, y, "", **inside) for y in range(len(self._bars))]
         self._rule_title = self.rule_axes.set_title("what is still owed", fontsize=9)
         return [*self._bars, marks, *self._beyond, self._rule_title]
@@ -143,12 +143,12 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
     )
     for row, height in zip(y, heights, strict=True):
         if height > right:  # before any training the excess is larger than the no-memory baseline's
-            ax.text(0.98 * right, row, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")
+            ax.text(0.98 * right, row, f"{height:.0f} →", color="white", fontsize=8, ha="right", va="center")
     ax.set_yticks(y, rules, fontsize=8)
     ax.set(xlim=(0, right), ylim=(-0.6, len(rules) - 0.4), xlabel="nats above the floor, per word")
     ax.grid(visible=False, axis="y")
     # The legend is below the axis and its label: a mark among those of the rules would read as one more rule.
-    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
 
 
 def pace(trainer) -> str:

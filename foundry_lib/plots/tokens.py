@@ -60,7 +60,7 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
             x, line = 0.0, line + 1
         boxes.append((x, -line, wide))
         x += wide
-    figure.set_size_inches(width, 0.42 * (line + 1) + 0.75)
+    figure.set_size_inches(width, 0.46 * (line + 1) + 0.75)
     ax = figure.subplots()
     for index, (x, y, wide) in enumerate(boxes):
         first = index == nats.argmax()
@@ -72,7 +72,7 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
         ax.text(x + wide / 2, y + 0.16 * numbered, visible(tokens[index]), fontsize=8, **middle)
         if numbered:
             beside = "" if least is None else " (∞)" if np.isinf(least) else f" ({least:.1f})"
-            ax.text(x + wide / 2, y - 0.26, f"{nats[index]:.1f}{beside if first else ''}", fontsize=6.5, **middle)
+            ax.text(x + wide / 2, y - 0.26, f"{nats[index]:.1f}{beside if first else ''}", fontsize=8, **middle)
     ax.set(xlim=(-0.3, per_line + 0.3), ylim=(-line - 0.6, 0.6))
     ax.axis("off")
     scale = ScalarMappable(norm, "cividis")
