@@ -1,6 +1,6 @@
 """The matrix of lesson 09: every ablation against every rule, and for each number the seeds that it comes from.
 
-All rows were trained by the course; no row is a learner's model.
+The course trained all rows; none of them is a learner's model.
 """
 
 from functools import cache
@@ -45,7 +45,7 @@ def written(value: float, column: str) -> str:
 
 
 def draw_matrix(ax: Axes):
-    """In each cell the mean as a number and as a bar, and half the range of the seeds; a star marks what is beyond noise.
+    """In each cell the mean as a number and as a bar, and half the range of the seeds; a star is beyond the noise.
 
     A bar is a share of the largest mean in its column, so bars of one column compare.
     """
@@ -68,9 +68,7 @@ def draw_matrix(ax: Axes):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
-    ax.set_title(
-        "mean of three seeds above the floor: all in %, each rule in nats a word; ★ beyond the noise", fontsize=9
-    )
+    ax.set_title("mean of three seeds above the floor, all in %, a rule in nats a word; ★ beyond the noise", fontsize=9)
 
 
 class Matrix(Picture):
