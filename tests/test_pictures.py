@@ -1,4 +1,4 @@
-"""Every picture: its labels can be read, nothing is cut off, and a panel's picture is the one that its text describes."""
+"""Every picture: its labels can be read, nothing is cut off, and text and picture show the same state."""
 
 import base64
 from functools import cache
