@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """LLM Foundry in one command. It needs nothing but Python 3.11 or newer.
 
-    python3 course.py lab [--no-browser] [--port N]    open the lessons in JupyterLab
+    python3 course.py lab [--no-browser] [--port N]    open your copies of the lessons in JupyterLab, on a start page
+    python3 course.py lab --fresh 06                   the same, with a new copy of lesson 06; your old one is kept
     python3 course.py test [pytest options]            run every test and every lesson
     python3 course.py test --browser                   the same, and the lessons in a real browser (Chromium)
     python3 course.py check [lesson ...] [--html]      the lessons alone, compared: a table, and a report with pictures
@@ -300,7 +301,7 @@ def setup():
     if not torch_is_kept():
         need_room(ROOM_GB)
         install_torch()
-    install("the course and its packages", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[test]")
+    install("the course and its packages", "--no-build-isolation", "-c", "constraints.txt", "-e", ".[lab,test]")
     version = answer(venv_python(), "-c", "import platform; print(platform.python_version())")
     stamp.write_text(fingerprint(version), encoding="utf-8")
     print(f"Ready after {time.monotonic() - started:.0f} s.", flush=True)
@@ -320,12 +321,14 @@ def missing_packages(extras):
     paths = [path for path in sys.path if path and Path(path).resolve() != ROOT]
     missing = []
     for line in needed + [project["name"] + ">=" + project["version"]]:
-        name, relation, wanted = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)", line).groups()
+        name, relation, wanted, faulty = re.fullmatch(r"([\w-]+)([>=]=)([\d.]+)(?:,!=([\d.]+))?", line).groups()
         found = [package.version for package in distributions(name=name, path=paths)][:1]
         if not found:
             missing.append(name)
-        elif release(found[0]) < release(wanted) or relation == "==" and release(found[0]) != release(wanted):
-            missing.append(f"{name}{relation}{wanted} (found {found[0]})")
+            continue
+        version, limit = release(found[0]), release(wanted)
+        if version < limit or (relation == "==" and version != limit) or found[0] == faulty:
+            missing.append(f"{name}{relation}{wanted}{faulty and ',!=' + faulty or ''} (found {found[0]})")
     return missing
 
 
@@ -355,8 +358,8 @@ def prepare(*extras):
     return venv_python()
 
 
-def lab_command(python, port=None, browser=True):
-    """The command that starts JupyterLab on the lessons: for this computer only, with Jupyter's token on."""
+def lab_command(python, folder, port=None, browser=True):
+    """The command that starts JupyterLab on a folder: for this computer only, with Jupyter's token on."""
     command = [
         str(python),
         "-W",
@@ -364,7 +367,7 @@ def lab_command(python, port=None, browser=True):
         "-m",
         "jupyterlab",
         "--log-level=WARN",
-        "--ServerApp.root_dir=" + str(ROOT / "notebooks"),
+        "--ServerApp.root_dir=" + str(folder),
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.allow_remote_access=False",
         "--ServerApp.allow_unauthenticated_access=False",
@@ -408,15 +411,21 @@ def run_command(name, rest):
         parser = argparse.ArgumentParser(prog="course.py lab", allow_abbrev=False)
         parser.add_argument("--no-browser", action="store_true", help="print the address, do not open it")
         parser.add_argument("--port", type=port_number, metavar="N", help="a port of your choice")
+        parser.add_argument("--fresh", nargs="+", default=[], metavar="NN", help="begin these lessons again")
         options = parser.parse_args(rest)
-        python = prepare("test")
+        python = prepare("lab", "test")
         quiet_settings()
         print("JupyterLab is starting. Ctrl-C in this window ends it.", flush=True)
-        return execute(lab_command(python, options.port, not options.no_browser))
+        fresh = ["--fresh"] + options.fresh if options.fresh else []
+        code = execute([python, "-m", "foundry_lib.lessons.prepare_work"] + fresh)
+        if code:
+            return code
+        command = lab_command(python, ROOT / "work", options.port, not options.no_browser)
+        return execute(command + ["--LabApp.default_url=/lab/tree/start.ipynb"])
     if name == "test":
-        python = prepare("test", "browser") if "--browser" in rest else prepare("test")
+        python = prepare("lab", "test", *(["browser"] if "--browser" in rest else []))
         return execute([python, "-m", "pytest"] + [part for part in rest if part != "--browser"])
-    python = prepare("test")
+    python = prepare("lab", "test")
     if name == "check":
         return execute([python, "-m", "foundry_lib.instructor.check"] + rest)
     if name == "faults":

@@ -13,6 +13,7 @@ from .errors import (
     CorpusError,
     FoundryError,
     Notice,
+    ShapeError,
     TokenizerError,
 )
 from .inference.generation import generate, sample_text, stream
@@ -23,6 +24,7 @@ from .models.kv_cache import KVCache
 from .models.model import Block, MiniLLM
 from .models.norm import RMSNorm, rms_norm
 from .models.rope import apply_rotary_emb, rope_table, rotate
+from .shape import Shape, checked, checked_shapes, shapes
 from .text.corpus import Corpus, read_corpus
 from .text.loader import DataLoader
 from .text.tokenizer import Tokenizer
@@ -46,12 +48,16 @@ __all__ = [
     "RMSNorm",
     "Record",
     "SampleConfig",
+    "Shape",
+    "ShapeError",
     "Tokenizer",
     "TokenizerError",
     "TrainConfig",
     "Trainer",
     "apply_rotary_emb",
     "causal_attention",
+    "checked",
+    "checked_shapes",
     "fused_causal_attention",
     "generate",
     "next_token_distribution",
@@ -60,5 +66,6 @@ __all__ = [
     "rope_table",
     "rotate",
     "sample_text",
+    "shapes",
     "stream",
 ]

@@ -33,6 +33,10 @@ class ConfigError(FoundryError):
     """A setting that no model, training or sampling can have; the message names the field."""
 
 
+class ShapeError(FoundryError):
+    """A tensor of another shape than its letters say; the message has both."""
+
+
 class CorpusError(FoundryError):
     """A text that cannot be learned from; the message names the file."""
 

@@ -62,8 +62,10 @@ def write_whole(path: Path | str, data: bytes | str | Iterable[bytes], sync: boo
 
 
 @contextmanager
-def writing(folder: Path | str, advice: str = "Choose another folder.") -> Iterator[None]:
+def writing(folder: Path | str, advice: str = "Choose another folder.", wait: float = 0) -> Iterator[None]:
     """Hold the folder's lock: no other process can enter `writing(folder)`. Nested calls are allowed.
+
+    wait: for so many seconds, wait until another process has left it.
 
     A missing folder is made, and removed again if nothing was written into it. The lock ends with its process.
     Raises CheckpointError when the folder cannot be written to, with `advice`, or when another process holds the lock;
@@ -74,7 +76,7 @@ def writing(folder: Path | str, advice: str = "Choose another folder.") -> Itera
     lock = FileLock(folder / LOCK, blocking=False, is_singleton=True, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout=wait, blocking=wait > 0)
         if lock.lock_counter == 1:
             (folder / WRITER).write_text(str(os.getpid()))
     except Timeout:

@@ -57,7 +57,7 @@ def checked_start(config, weight: Tensor, idx: Tensor, cache) -> int:
 def check_cache(cache, config, weight: Tensor, batch_size: int, n_new: int):
     """Raise ConfigError unless the cache can store `n_new` more tokens of `batch_size` sequences of the model."""
     k = cache.k[0]
-    B, K, _, d = k.shape
+    B, K, room, d = k.shape
     cache_form = B, len(cache.k), K, d, k.dtype, k.device
     model_form = batch_size, config.n_layers, config.n_kv_heads, config.head_dim, weight.dtype, weight.device
     if cache_form != model_form:
@@ -69,9 +69,9 @@ def check_cache(cache, config, weight: Tensor, batch_size: int, n_new: int):
             f"The cache was made for {name}={here}, and this call needs {there}. "
             f"model.new_cache(batch_size) makes one that fits."
         )
-    if cache.length + n_new > cache.max_len:
+    if cache.length + n_new > room:
         raise ConfigError(
-            f"The cache holds {cache.max_len} tokens, found {cache.length} + {n_new} new ones. "
+            f"The cache holds {room} tokens, found {cache.length} + {n_new} new ones. "
             f"Call cache.reset() and read the last tokens again, as foundry_lib.inference.generation does."
         )
 

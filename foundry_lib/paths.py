@@ -13,5 +13,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 COURSE = PACKAGE.parent
 LESSONS = COURSE / "notebooks"
+WORK = COURSE / "work"  # the learner's copies of the lessons
 DATA = PACKAGE / "data" if (PACKAGE / "data").is_dir() else COURSE / "data"
 RUNS = Path(os.environ.get("FOUNDRY_RUNS") or (COURSE if LESSONS.is_dir() else Path.cwd()) / "runs").absolute()

@@ -90,15 +90,19 @@ def is_panel(output) -> bool:
 
 
 @contextmanager
-def running_lab(folder: Path) -> Iterator[Lab]:
-    """JupyterLab over a copy of the course, in a folder with a space and Chinese characters in its name."""
+def running_lab(folder: Path, launched: bool = False) -> Iterator[Lab]:
+    """JupyterLab over a copy of the course, in a folder with a space and Chinese characters in its name.
+
+    launched: as `course.py lab` starts it, on the learner's copies and the start page; else on the lessons themselves.
+    """
     copy = folder / "课程 copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "work", "__pycache__"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = course.lab_command(sys.executable, port, browser=False)
-    command = [part.replace(str(ROOT / "notebooks"), str(copy / "notebooks")) for part in command]
+    command = course.lab_command(sys.executable, copy / "notebooks", port, browser=False)
+    if launched:
+        command = [sys.executable, str(copy / "course.py"), "--here", "lab", "--no-browser", "--port", str(port)]
     settings = copy / "settings"
     quiet = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
@@ -109,7 +113,7 @@ def running_lab(folder: Path) -> Iterator[Lab]:
         server = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, cwd=copy)
     try:
         for _ in range(600):
-            found = re.search(rf"http://127\.0\.0\.1:{port}/lab\?token=(\w+)", log.read_text())
+            found = re.search(rf"http://127\.0\.0\.1:{port}/lab\S*\?token=(\w+)", log.read_text())
             if found:
                 break
             assert server.poll() is None, log.read_text()
@@ -167,7 +171,8 @@ def panels(page, expected: int = 0):
             page.wait_for_timeout(pause)
             for box in page.locator(".jp-OutputArea-output .widget-vbox").all():
                 cell = box.evaluate("e => e.closest('.jp-Cell').getAttribute('data-windowed-list-index')")
-                if cell not in seen and box.is_visible() and box.locator(".widget-html-content p").count():
+                parts = box.locator(".widget-html-content p").count(), box.locator("img").count()
+                if cell not in seen and box.is_visible() and all(parts):  # a question has words and no picture
                     seen.add(cell)
                     yield cell, box
         if len(seen) >= expected:
@@ -176,7 +181,7 @@ def panels(page, expected: int = 0):
 
 def first_panel(page):
     """The first panel of the open lesson, once it is on the page."""
-    page.wait_for_selector(".jp-OutputArea-output .widget-html-content p", timeout=60_000, state="attached")
+    page.wait_for_selector(".jp-OutputArea-output .widget-vbox img", timeout=60_000, state="attached")
     for _ in range(20):
         for _, box in panels(page):
             return box

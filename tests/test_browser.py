@@ -14,6 +14,7 @@ import time
 import pytest
 from in_browser import (
     CHROMIUM,
+    READY,
     ROOT,
     at_rest,
     first_panel,
@@ -153,6 +154,39 @@ def test_a_panel_shows_what_was_set_last(lab, page):
     assert "WARNING" not in said and "eavesdropping" not in said, "the terminal alarms a beginner: " + said
 
 
+def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
+    """On a narrow page, where a long choice wraps: click, Tab and Space; the answer is there again in a new kernel."""
+    page.set_viewport_size({"width": 900, "height": 768})
+    asked = 'predict("09-rank", "?")', 'ask("06-exit-3", "?")', 'confront("09-rank")'
+    name = lab.write("questions", ["from foundry_lib.lessons.quiz import ask, confront, predict", *asked])
+    run_all(page, lab.address(name))
+    cells = page.locator(".jp-CodeCell")
+    prediction, exit_question, confronted = (cells.nth(number) for number in (1, 2, 3))
+    assert "waits for your prediction" in confronted.inner_text() and "✓" not in confronted.inner_text()
+    prediction.locator("label", has_text="b)").click()
+    prediction.get_by_label("certain").click()
+    prediction.get_by_role("status").get_by_text("Noted: b, certain").wait_for(timeout=10_000)
+    first = exit_question.locator("input[type=radio]").first
+    first.scroll_into_view_if_needed()
+    first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    exit_question.get_by_role("status").get_by_text("b:").wait_for(timeout=10_000)
+    wrapped = "e => [...e.querySelectorAll('label')].filter(label => label.scrollWidth > label.clientWidth).length"
+    assert prediction.evaluate(wrapped) == exit_question.evaluate(wrapped) == 0, "a choice is cut"
+    assert page.evaluate(
+        "[...document.querySelectorAll('.jp-OutputArea-output')].every(e => e.scrollWidth <= e.clientWidth)"
+    )
+
+    lab.stop_kernels()
+    run_all(page, lab.address(name))
+    assert (
+        prediction.locator("input[type=radio]").nth(1).is_checked() and prediction.get_by_label("certain").is_checked()
+    )
+    assert "You predicted b and were certain" in confronted.inner_text() and "✓" in confronted.inner_text()
+    assert not page.errors
+
+
 def test_interrupt_ends_a_training_and_the_next_cells_go_on(lab, page):
     needed = r"trainer = new_trainer\(\"tales-en\"\)|lines = reference_lines\(loader\)|said = watch\(trainer"
     name = lab.cut("07_training", "07_cut", lambda number, source: re.search(needed, source))  # and a cell of our own
@@ -217,3 +251,37 @@ def test_speak_streams_follows_a_slider_and_stops(lab, page):
     page.wait_for_timeout(800)
     assert text.inner_text() == stopped and re.search("[Ss]topped|ended", reading.inner_text())
     assert None not in took and statistics.median(took) < SANE and not page.errors
+
+
+# ---- The start page
+
+
+def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
+    """As `course.py lab` opens it: the page is filled in, its link opens the copy, and the original stays as it was."""
+    with running_lab(tmp_path, launched=True) as lab:
+        course = lab.notebooks.parent
+        originals = {path: path.read_bytes() for path in lab.notebooks.glob("*.ipynb")}
+        page = browser.new_page(viewport={"width": 1366, "height": 768})
+        page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/start.ipynb?token={lab.token}")
+        begin = page.get_by_role("link", name=re.compile("Begin with 00"))
+        begin.wait_for(timeout=60_000)
+        assert page.locator(".foundry-start li").count() == 16
+        foot = page.locator(".foundry-start small").last.bounding_box()
+        assert foot["y"] + foot["height"] < 768, "the page fits one look"
+        begin.focus()
+        page.keyboard.press("Enter")
+        first = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first
+        page.get_by_text(READY).wait_for(timeout=60_000)
+        first.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        first.locator(".jp-OutputArea-output").first.wait_for(timeout=120_000)
+        page.keyboard.press("Control+s")
+        copy = course / "work" / "00_setup_check.ipynb"
+        for _ in range(100):
+            if '"execution_count": 1' in copy.read_text("utf-8"):
+                break
+            page.wait_for_timeout(100)
+        assert '"execution_count": 1' in copy.read_text("utf-8")
+        assert originals == {path: path.read_bytes() for path in lab.notebooks.glob("*.ipynb")}
+        assert "not trusted" not in (course / "lab.log").read_text("utf-8")
+        page.close()

@@ -138,7 +138,7 @@ def test_uv_makes_the_venv_where_python_can_not(machine, monkeypatch):
     monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None)
     with_uv(monkeypatch)
     course.setup()
-    assert machine.ran_with("uv venv") and machine.ran_with("uv pip install", ".[test]")
+    assert machine.ran_with("uv venv") and machine.ran_with("uv pip install", ".[lab,test]")
 
 
 def test_disk_full(machine, monkeypatch, capsys):
@@ -166,14 +166,14 @@ def test_folder_not_writable(machine, monkeypatch, capsys):
             "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution",
             "package index can not be reached. Connect to the network",
         ),
-        (r"\.\[test\]", "error: Request failed\n  cause: dns error", "package index can not be reached"),
+        (r"\.\[lab,test\]", "error: Request failed\n  cause: dns error", "package index can not be reached"),
         (
-            r"\.\[test\]",
+            r"\.\[lab,test\]",
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
             "The disk is full. Free 3 GB",
         ),
         ("torch==", "ERROR: No matching distribution found for torch==2.13.0", "no build for this Python"),
-        (r"\.\[test\]", "ERROR: something odd", "Its last line was: ERROR: something odd."),
+        (r"\.\[lab,test\]", "ERROR: something odd", "Its last line was: ERROR: something odd."),
     ],
 )
 def test_a_failed_install_is_one_sentence_with_what_to_do(machine, command, log, sentence, capsys):
@@ -194,8 +194,8 @@ def test_the_cause_is_read_from_the_last_command_only(machine, monkeypatch, caps
     machine.report = CPU_BUILD
     machine.fails = {
         "torch-backend": "dns error",
-        r"-m pip .*\.\[test\]": "ERROR: odd",
-        r"uv pip .*\.\[test\]": "dns error",
+        r"-m pip .*\.\[lab,test\]": "ERROR: odd",
+        r"uv pip .*\.\[lab,test\]": "dns error",
     }
     assert course.main(["test"]) == 1
     assert "Its last line was: ERROR: odd." in capsys.readouterr().err
@@ -225,7 +225,7 @@ def test_a_changed_list_is_installed_again(machine, name):
     with open(course.ROOT / name, "a", encoding="utf-8") as file:
         file.write("# changed\n")
     course.setup()
-    assert machine.ran_with(".[test]") and not machine.ran_with(" -m venv ")
+    assert machine.ran_with(".[lab,test]") and not machine.ran_with(" -m venv ")
 
 
 def test_a_moved_course_is_installed_again(machine, tmp_path, monkeypatch):
@@ -238,7 +238,7 @@ def test_a_moved_course_is_installed_again(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(course, "ROOT", moved)
     monkeypatch.setattr(course, "VENV", moved / ".venv")
     course.setup()
-    assert machine.ran_with(".[test]")
+    assert machine.ran_with(".[lab,test]")
 
 
 def test_a_broken_venv_is_made_anew(machine, capsys):
@@ -435,9 +435,21 @@ def active(machine, monkeypatch):
 )
 def test_here_runs_with_this_python_and_installs_nothing(machine, active, arguments, program):
     assert course.main(arguments) == 0
-    (line,) = machine.ran
-    assert line.startswith(sys.executable) and program in line
+    assert all(line.startswith(sys.executable) for line in machine.ran) and program in machine.ran[-1]
     assert not course.VENV.exists()
+
+
+def test_lab_makes_the_copies_and_opens_the_start_page(machine, active):
+    assert course.main(["--here", "lab", "--fresh", "06", "07", "--port", "8899"]) == 0
+    copies, lab = machine.ran
+    assert copies.endswith("-m foundry_lib.lessons.prepare_work --fresh 06 07")
+    assert f"root_dir={course.ROOT / 'work'}" in lab and "port=8899" in lab
+    assert lab.endswith("default_url=/lab/tree/start.ipynb")
+
+
+def test_lab_opens_nothing_where_the_copies_cannot_be_made(machine, active, monkeypatch):
+    monkeypatch.setattr(course, "execute", lambda command: machine.ran.append(command) or 2)
+    assert course.main(["--here", "lab"]) == 2 and len(machine.ran) == 1
 
 
 def test_here_says_what_is_missing_and_the_command_that_installs_it(machine, active, capsys):
@@ -445,7 +457,7 @@ def test_here_says_what_is_missing_and_the_command_that_installs_it(machine, act
     assert course.main(["--here", "test"]) == 1
     text = capsys.readouterr().err
     assert "lacks torch>=2.6 (found 2.4.1+cpu), nbval, llm-foundry." in text
-    assert f'{sys.executable} -m pip install -e ".[test]"' in text and "conda env create" in text
+    assert f'{sys.executable} -m pip install -e ".[lab,test]"' in text and "conda env create" in text
     assert not machine.ran and not course.VENV.exists()
 
 
@@ -532,7 +544,7 @@ def server(tmp_path_factory):
     env = dict(course.environment(), PYTHONPATH=str(home))  # notes each look-up of a name and each connection outside
     log = open(home / "lab.log", "w+", encoding="utf-8")
     process = subprocess.Popen(
-        course.lab_command(sys.executable, port, browser=False),
+        course.lab_command(sys.executable, ROOT / "notebooks", port, browser=False),
         env=env,
         cwd=ROOT,
         stdout=log,

@@ -27,7 +27,7 @@ def project() -> dict:
 
 def requirements() -> dict[str, Requirement]:
     extras = project()["optional-dependencies"]
-    listed = project()["dependencies"] + extras["test"] + extras["browser"]
+    listed = project()["dependencies"] + extras["lab"] + extras["test"] + extras["browser"]
     return {canonicalize_name(r.name): r for r in map(Requirement, listed)}
 
 
@@ -53,6 +53,12 @@ def test_environment_yml_lists_what_pyproject_lists():
     for name in ONLY_PYPI:
         del wanted[name]
     assert packages == wanted
+
+
+def test_the_library_alone_leaves_a_hosted_jupyter_as_it_is():
+    """Such a machine has its own versions of Jupyter's packages; the library's own list names none of them."""
+    alone = {canonicalize_name(Requirement(line).name) for line in project()["dependencies"]}
+    assert not [name for name in alone if name.startswith(("jupyter", "nb", "notebook", "ipykernel", "ipython"))]
 
 
 def test_the_tests_install_what_the_chinese_extra_installs():

@@ -44,6 +44,8 @@ def test_few_names_at_any_level():
 
 
 LATE_IMPORTS = {  # an import inside a function, and the reason for it
+    "lessons/prepare_work.py: import nbformat": "it takes 2 s, and most starts of JupyterLab have nothing to sign",
+    "lessons/prepare_work.py: from nbformat.sign import NotebookNotary": "the same",
     "runtime.py: import torch": "it sets environment variables that torch reads when it is imported",
     "text/corpus.py: from pydoc_data.topics import topics": "some installations of Python lack it; a sentence says so",
 }

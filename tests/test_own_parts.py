@@ -10,9 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from foundry_lib import MLP, Block, CausalSelfAttention, KVCache, MiniLLM, ModelConfig, apply_rotary_emb, generate
+from foundry_lib import (
+    MLP,
+    Block,
+    CausalSelfAttention,
+    ConfigError,
+    KVCache,
+    MiniLLM,
+    ModelConfig,
+    apply_rotary_emb,
+    generate,
+)
 from foundry_lib.lessons import checks, progress
-from foundry_lib.lessons.own_parts import kept_parts, own_parts
+from foundry_lib.lessons.own_parts import kept_parts, own_parts, status
 from foundry_lib.training.recipes import new_trainer
 
 CONFIG = ModelConfig(vocab_size=60, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=40, tie_embeddings=True)
@@ -255,3 +265,16 @@ def test_the_norms_own_eps_reaches_the_function():
     norm = own_parts(rms_norm=lambda x, weight, eps: seen.append(eps) or x)["norm"]
     norm(4, eps=0.25)(torch.ones(2, 4))
     assert seen == [0.25]
+
+
+def test_the_status_says_whose_each_part_is_and_a_part_can_be_switched_off(kept, capsys):
+    kept(rms_norm=RIGHT, silu="def my_silu(x): ...", gqa=None)
+    assert ("rms_norm", "01", "yours") in status() and len(status()) == len(progress.PARTS)
+    assert {whose for name, _, whose in status() if name != "rms_norm"} == {"the library's"}
+    progress.switch_off("rms_norm")
+    assert ("rms_norm", "01", "the library's") in status()
+    assert "progress.switch_on('rms_norm') brings yours back" in " ".join(capsys.readouterr().out.split())
+    progress.switch_on("rms_norm")
+    assert ("rms_norm", "01", "yours") in status()
+    with pytest.raises(ConfigError, match="no part 'norm'; the parts are rms_norm, rope_table"):
+        progress.switch_off("norm")

@@ -39,8 +39,8 @@ class Reciter(torch.nn.Module):
         self.rows = [tokenizer.encode(text, eos=True) for text in texts]
         self.place = 0
 
-    def new_cache(self, batch_size: int = 1) -> KVCache:
-        return KVCache(self.config, batch_size)
+    def new_cache(self, batch_size: int = 1, kind=KVCache) -> KVCache:
+        return kind(self.config, batch_size)
 
     def forward(self, idx, cache=None):
         start = cache.length

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,11 +67,18 @@ class Quality:
 
 
 def write_texts(
-    model, tokenizer: Tokenizer, n: int, settings: SampleConfig = SampleConfig(), seed: int = 0, prompt: str = ""
+    model,
+    tokenizer: Tokenizer,
+    n: int,
+    settings: SampleConfig = SampleConfig(),
+    seed: int = 0,
+    prompt: str = "",
+    own: dict[str, Callable] | None = None,
 ) -> Iterator[str]:
     """n texts that begin with `prompt`. The model or its context length ends each; they are sampled in batches.
 
-    Raises ConfigError for a prompt that fills the context.
+    own: your parts of sampling, as `generate_tokens` takes them. Raises ConfigError for a prompt that fills the
+    context.
     """
     device = model.device
     generator = torch.Generator().manual_seed(seed)
@@ -82,7 +89,7 @@ def write_texts(
     for first in range(0, n, BATCH):
         rows = torch.tensor([ids] * min(BATCH, n - first), device=device)
         ended, columns = torch.zeros(len(rows), dtype=torch.bool, device=device), []
-        for column in generate_tokens(model, rows, room, settings, generator):
+        for column in generate_tokens(model, rows, room, settings, generator, own):
             columns.append(column)
             ended |= column[:, 0] == EOS_ID
             if ended.all():
@@ -99,16 +106,17 @@ def measure(
     settings: SampleConfig = SampleConfig(),
     seed: int = 0,
     training: frozenset[str] | None = None,
+    own: dict[str, Callable] | None = None,
 ) -> Quality:
     """Let the model write n tales, and judge each.
 
-    grammar: "en", "zh" or a Grammar. training: the tales that the model was trained on, to find copies. Raises
-    ConfigError for n below 1.
+    grammar: "en", "zh" or a Grammar. training: the tales that the model was trained on, to find copies. own: your
+    parts of sampling, as `generate_tokens` takes them. Raises ConfigError for n below 1.
     """
     if n < 1:
         raise ConfigError(f"At least one tale must be written, found n={n!r}.")
     asked, kept, broken, examples, texts = Counter(), Counter(), Counter(), [], []
-    for text in write_texts(model, tokenizer, n, settings, seed):
+    for text in write_texts(model, tokenizer, n, settings, seed, own=own):
         verdict = tales.parse(text, grammar)
         asked.update(verdict.asked)
         kept.update(verdict.kept)
@@ -128,6 +136,7 @@ def quality_curves(
     knobs: dict[str, tuple],
     seed: int = 0,
     training: frozenset[str] | None = None,
+    own: dict[str, Callable] | None = None,
 ) -> dict[str, dict[float, Quality]]:
     """`measure` at each value of each knob: knob → value → Quality. `plots.draw_quality` draws the result.
 
@@ -135,7 +144,7 @@ def quality_curves(
     """
     return {
         knob: {
-            value: measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training)
+            value: measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training, own)
             for value in values
         }
         for knob, values in knobs.items()

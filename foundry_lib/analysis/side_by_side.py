@@ -7,6 +7,7 @@ import html
 import itertools
 import textwrap
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import tales
@@ -92,10 +93,12 @@ def compare_settings(
     seed: int = 1,
     n: int = 240,
     language: str | None = None,
+    own: dict[str, Callable] | None = None,
 ) -> SideBySide:
     """Let the model continue `prompt` under each of the settings, up to n tokens, with the same seed.
 
     settings: name → a SampleConfig, or the fields of one. language: "en" or "zh" adds the parser's verdict on each.
+    own: your parts of sampling, as `generate_tokens` takes them.
     Raises ConfigError for no settings, and for settings that make no sense.
     """
     if not settings:
@@ -103,7 +106,7 @@ def compare_settings(
     columns = []
     for name, fields in settings.items():
         config = fields if isinstance(fields, SampleConfig) else SampleConfig.from_dict(fields)
-        pieces = list(stream(model, tokenizer, prompt, n, config, seed))
+        pieces = list(stream(model, tokenizer, prompt, n, config, seed, own=own))
         first = columns[0].pieces if columns else pieces
         verdict = "" if language is None else tales.parse(prompt + "".join(pieces), language).message
         columns.append(Column(name, pieces, first_difference(pieces, first), verdict))

@@ -6,6 +6,7 @@ model is written twice: the graph records the model itself.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -45,8 +46,10 @@ class Recorded:
             model(self.idx, cache=self.room)  # what a library sets up at its first call must not be recorded
         self.room.reset()
 
-    def new_cache(self, batch_size: int = 1) -> KVCache:
+    def new_cache(self, batch_size: int = 1, kind: Callable = KVCache) -> KVCache:
         """The cache for the next text, in the memory of the text before, which must have ended."""
+        if kind is not KVCache:
+            raise ConfigError("A graph is recorded with the library's KVCache. For an own cache give the model itself.")
         if batch_size != self.room.batch_size:
             raise ConfigError(f"This was recorded for batch_size={self.room.batch_size}, found {batch_size} rows.")
         self.text = copy.copy(self.room)

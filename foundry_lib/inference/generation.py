@@ -13,8 +13,9 @@ from ..config import SampleConfig
 from ..errors import ConfigError, Notice
 from ..inputs import check_ids, check_range
 from ..mode import eval_mode
+from ..models.kv_cache import KVCache
 from ..text.tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
-from .sampling import draw, next_token_distribution
+from .sampling import FILTERS, draw, next_token_distribution
 
 
 def window_start(length: int, max_seq_len: int) -> int:
@@ -62,6 +63,29 @@ def seeded(seed: int | None) -> torch.Generator | None:
     return torch.Generator().manual_seed(seed)
 
 
+def read_and_choose(model, idx: Tensor, n: int, next_token: Callable, cache: KVCache) -> Iterator[Tensor]:
+    """The loop: n new tokens after idx (B, T), one at a time, (B, 1) each. The cache is empty and has room for them.
+
+    next_token: a function from the logits of one position (B, V) to the ids of the sampled tokens (B, 1).
+    """
+    unread = idx
+    for _ in range(n):
+        logits, _ = model(unread, cache=cache)  # (B, T, V)
+        unread = next_token(logits[:, -1])  # (B, 1): the next round reads only this token
+        yield unread
+
+
+PARTS = dict(**FILTERS, generate=read_and_choose, kv_cache=KVCache)  # the library's
+
+
+def parts_of_sampling(own: dict[str, Callable] | None) -> dict[str, Callable]:
+    """`PARTS`, with `own` in the place of some of them. Raises ConfigError for the name of a part that is not there."""
+    unknown = sorted(set(own or {}) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"Sampling has no part {unknown[0]!r}; its parts are {', '.join(PARTS)}.")
+    return PARTS | (own or {})
+
+
 @torch.inference_mode()
 def generate_tokens(
     model,
@@ -69,29 +93,34 @@ def generate_tokens(
     max_new_tokens: int,
     settings: SampleConfig | Callable[[], SampleConfig],
     generator: torch.Generator | None = None,
+    own: dict[str, Callable] | None = None,
 ) -> Iterator[Tensor]:
     """New tokens one at a time, (B, 1) each, on a KV cache made here. idx: (B, T) prompt ids; empty starts from BOS.
 
     `settings` may be a function, which is called for every token, so that a slider acts at once. Until the last token
     the model is in evaluation mode: dropout is off.
     generator: see `seeded`; None takes torch's global generator.
+    own: parts of your own, by their names in `PARTS`: filters, the loop `generate` (called as `read_and_choose`) and
+    the class `kv_cache` (with the methods of `KVCache`). Another name raises ConfigError.
     """
-    idx = prepared(model, idx, max_new_tokens, settings)
-    cache, start, unread = model.new_cache(idx.shape[0]), 0, idx
+    idx, parts = prepared(model, idx, max_new_tokens, settings), parts_of_sampling(own)
+    cache, start, max_seq_len = model.new_cache(idx.shape[0], parts["kv_cache"]), 0, model.config.max_seq_len
+
+    def next_token(logits: Tensor) -> Tensor:
+        config = settings() if callable(settings) else settings
+        probs = next_token_distribution(logits, config, seen=idx[:, start:], filters=parts)  # (B, V)
+        return draw(probs, generator)
+
     with eval_mode(model):
-        for _ in range(max_new_tokens):
-            # when the window is full, empty the cache and read the last half of the text again
-            if window_start(idx.shape[1], model.config.max_seq_len) != start:
-                start = window_start(idx.shape[1], model.config.max_seq_len)
-                cache.reset()
-                unread = idx[:, start:]
-            logits, _ = model(unread, cache=cache)  # (B, T, V)
-            # sample from the logits of the last position; the next round reads the sampled token
-            config = settings() if callable(settings) else settings
-            probs = next_token_distribution(logits[:, -1], config, seen=idx[:, start:])  # (B, V)
-            unread = draw(probs, generator)  # (B, 1)
-            idx = torch.cat((idx, unread), dim=1)
-            yield unread
+        while max_new_tokens > 0:
+            # the first window holds the prompt; when a window is full, the last half of the text is read again
+            start = window_start(idx.shape[1], max_seq_len)
+            cache.reset()
+            n = min(max_new_tokens, start + max_seq_len + 1 - idx.shape[1])  # the last token need not be read
+            for token in parts["generate"](model, idx[:, start:], n, next_token, cache):
+                idx = torch.cat((idx, token), dim=1)
+                yield token
+            max_new_tokens -= n
 
 
 def generate(
@@ -102,16 +131,17 @@ def generate(
     top_k: int | None = 0,
     top_p: float | None = 1.0,
     generator: torch.Generator | None = None,
+    own: dict[str, Callable] | None = None,
     **filters: float,
 ) -> Tensor:
     """The prompt idx (B, T) and `max_new_tokens` new tokens after it, (B, T + new).
 
     temperature, top_k, top_p and `filters` (min_p, repetition_penalty) are the fields of `SampleConfig`; the defaults
-    are off. Raises ConfigError, naming the field, for a setting that makes no sense, and for ids that the model cannot
-    read.
+    are off. own: as in `generate_tokens`. Raises ConfigError, naming the field, for a setting that makes no sense, and
+    for ids that the model cannot read.
     """
     settings = SampleConfig.from_dict(dict(temperature=temperature, top_k=top_k, top_p=top_p, **filters))
-    new_tokens = list(generate_tokens(model, idx, max_new_tokens, settings, generator))
+    new_tokens = list(generate_tokens(model, idx, max_new_tokens, settings, generator, own))
     return torch.cat([idx, *new_tokens], dim=1)
 
 
@@ -123,16 +153,18 @@ def stream(
     settings: SampleConfig | Callable[[], SampleConfig] = SampleConfig(),
     seed: int | None = None,
     stop_at_end: bool = True,
+    own: dict[str, Callable] | None = None,
 ) -> Iterator[str]:
     """New text as the model writes it, without the prompt: whole characters, until the end-of-document token.
 
     The model reads the prompt from the start of a document (BOS); with an empty one the model begins.
-    The same `seed` gives the same text; None takes torch's global generator. Raises ConfigError for a wrong seed.
+    The same `seed` gives the same text; None takes torch's global generator. own: as in `generate_tokens`.
+    Raises ConfigError for a wrong seed.
     """
     generator = seeded(seed)
     idx = torch.tensor([tokenizer.encode(prompt, bos=True)], device=model.device)
     text = TextStream(tokenizer)
-    for token in generate_tokens(model, idx, max_new_tokens, settings, generator):
+    for token in generate_tokens(model, idx, max_new_tokens, settings, generator, own):
         if stop_at_end and token.item() == EOS_ID:
             break
         characters = text.push(token.item())
@@ -144,8 +176,15 @@ def stream(
 
 
 def sample_text(
-    model, tokenizer: Tokenizer, prompt: str = "", max_new_tokens: int = 200, seed: int | None = None, **settings
+    model,
+    tokenizer: Tokenizer,
+    prompt: str = "",
+    max_new_tokens: int = 200,
+    seed: int | None = None,
+    own: dict[str, Callable] | None = None,
+    **settings,
 ) -> str:
-    """The prompt and what the model writes after it, in one string. `settings` are the fields of SampleConfig."""
+    """The prompt and what the model writes after it, in one string. `settings` are the fields of SampleConfig; own: as
+    in `generate_tokens`."""
     config = SampleConfig.from_dict(settings)
-    return prompt + "".join(stream(model, tokenizer, prompt, max_new_tokens, config, seed))
+    return prompt + "".join(stream(model, tokenizer, prompt, max_new_tokens, config, seed, own=own))

@@ -6,9 +6,12 @@ changes no tensor in place. `next_token_distribution` applies the filters in the
 Off are top_k 0, top_p 1, min_p 0 and repetition_penalty 1; None also turns top_k and top_p off. Temperature 1 changes
 nothing, and temperature 0 always takes the most probable token.
 
-To add a filter, write its function here, call it in `next_token_distribution` and give `SampleConfig` a field with a
-number that is off; the command line takes it from there, and the test of panels/knobs.py asks for its slider.
+To add a filter, write its function here, name it in `FILTERS`, call it in `next_token_distribution` and give
+`SampleConfig` a field with a number that is off; the command line takes it from there, and the test of panels/knobs.py
+asks for its slider.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -86,10 +89,16 @@ def apply_min_p(logits: Tensor, min_p: float) -> Tensor:
     return torch.where(probs < min_p * probs.amax(-1, keepdim=True), -torch.inf, logits)
 
 
-def next_token_distribution(logits: Tensor, config: SampleConfig, seen: Tensor | None = None) -> Tensor:
+FILTERS = dict(temperature=apply_temperature, top_k=apply_top_k, top_p=apply_top_p, min_p=apply_min_p)
+
+
+def next_token_distribution(
+    logits: Tensor, config: SampleConfig, seen: Tensor | None = None, filters: dict[str, Callable] = FILTERS
+) -> Tensor:
     """Probabilities (..., V) after penalty, temperature, top-k, top-p and min-p, in that order.
 
-    logits: (..., V). seen: (..., T) token ids for the repetition penalty.
+    logits: (..., V). seen: (..., T) token ids for the repetition penalty. filters: field of `SampleConfig` → the
+    function from logits and the field's value to logits; your own can stand there.
 
     >>> next_token_distribution(torch.tensor([0.5, 0.3, 0.2]).log(), SampleConfig(top_k=2))
     tensor([0.6250, 0.3750, 0.0000])
@@ -97,13 +106,13 @@ def next_token_distribution(logits: Tensor, config: SampleConfig, seen: Tensor |
     logits = logits.float()
     if config.repetition_penalty != 1.0 and seen is not None:
         logits = apply_repetition_penalty(logits, seen, config.repetition_penalty)
-    logits = apply_temperature(logits, config.temperature)
+    logits = filters["temperature"](logits, config.temperature)
     if config.top_k:
-        logits = apply_top_k(logits, config.top_k)
+        logits = filters["top_k"](logits, config.top_k)
     if config.top_p is not None and config.top_p < 1:
-        logits = apply_top_p(logits, config.top_p)
+        logits = filters["top_p"](logits, config.top_p)
     if config.min_p > 0:
-        logits = apply_min_p(logits, config.min_p)
+        logits = filters["min_p"](logits, config.min_p)
     return logits.softmax(-1)
 
 

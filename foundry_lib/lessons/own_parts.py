@@ -9,6 +9,7 @@ The weights have the same names and shapes as in the library's model, so a check
 from collections.abc import Callable
 from functools import partial
 
+from ..console import folded_lines, say
 from ..models.attention import CausalSelfAttention, fused_causal_attention
 from ..models.feed_forward import MLP
 from ..models.norm import RMSNorm
@@ -71,7 +72,8 @@ def kept_parts() -> dict[str, Callable]:
     model gets the library's part.
     """
     own = {}
-    for name, lesson in progress.PARTS.items():
+    for name in ("rms_norm", "rotary", "gqa", "swiglu", "block"):
+        lesson = progress.PARTS[name]
         work, exercise = progress.own_work(name), checks.EXERCISES.get(name)
         if work is None or exercise is None:
             passed = exercise is not None and name in progress.read()["work"]
@@ -86,3 +88,27 @@ def kept_parts() -> dict[str, Callable]:
             print(f"{name:<9} the library's; yours no longer passes the check of lesson {lesson}:")
             print(verdict.message)
     return own_parts(**own)
+
+
+def status() -> list[tuple[str, str, str]]:
+    """(name, lesson, "yours" or "the library's") of every part. It reads only the stored progress and runs nothing."""
+    stored = progress.read()
+    return [
+        (name, lesson, "yours" if stored["work"].get(name) and not stored["off"].get(name) else "the library's")
+        for name, lesson in progress.PARTS.items()
+    ]
+
+
+def stored(name: str):
+    """The stored work `name`, if it is switched on and passes its check; else None."""
+    if progress.read()["off"].get(name):
+        return None
+    work, exercise = progress.own_work(name), checks.EXERCISES.get(name)
+    if work is None or exercise is None:
+        return None
+    verdict = exercise.judge(work)
+    if verdict.passed:
+        return work
+    say(f"{name}: the library's part runs. Yours no longer passes the check of lesson {progress.PARTS[name]}:")
+    print(folded_lines(verdict.message))
+    return None

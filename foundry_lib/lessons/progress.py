@@ -1,7 +1,7 @@
 """The learner's progress, stored in runs/progress.json. Delete that file to start again.
 
-It holds predictions, answers, and the source of each exercise that passed its check: lesson 05 builds a model with
-these parts. Nothing leaves the computer.
+It holds predictions, answers, the source of each exercise that passed its check, and the parts that are switched off.
+The models and trainings of the lessons run these parts (`own_parts`). Nothing leaves the computer.
 """
 
 import ast
@@ -19,20 +19,31 @@ import torch
 import foundry_lib
 
 from ..console import say
-from ..errors import Notice
+from ..errors import ConfigError, Notice
 from ..files import write_whole
 from ..paths import RUNS
 from .questions import read_questions
 
 # the course's tools set the variable, to run a lesson as for a new learner
 FILE = Path(os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json"))
-KINDS = ("predictions", "answers", "work")
-PARTS = {  # name of a check → its lesson; lesson 05 builds these parts of a model from their stored source
+KINDS = ("predictions", "answers", "work", "off")
+PARTS = {  # name of a check → its lesson; these run in the learner's own models and trainings, from their stored source
     "rms_norm": "01",
+    "rope_table": "02",
     "rotary": "02",
     "gqa": "03",
     "swiglu": "04",
     "block": "05",
+    "model": "05",
+    "mean_loss": "07",
+    "learning_rate": "07",
+    "train_step": "07",
+    "temperature": "08",
+    "top_k": "08",
+    "top_p": "08",
+    "min_p": "08",
+    "generate": "08",
+    "kv_cache": "08",
 }
 
 
@@ -68,6 +79,28 @@ def keep(kind: str, name: str, value):
             Notice,
             stacklevel=2,
         )
+
+
+def switch_off(name: str):
+    """Let the library's part run instead of the learner's `name`; a part that passes its check again is switched on.
+
+    Raises ConfigError for a name that is no part.
+    """
+    require_part(name)
+    keep("off", name, True)
+    say(f"{name} is switched off: the library's part runs. progress.switch_on({name!r}) brings yours back.")
+
+
+def switch_on(name: str):
+    """Let the learner's part run again. Raises ConfigError for a name that is no part."""
+    require_part(name)
+    keep("off", name, False)
+    say(f"{name} is switched on: yours runs from the next model on.")
+
+
+def require_part(name: str):
+    if name not in PARTS:
+        raise ConfigError(f"There is no part {name!r}; the parts are {', '.join(PARTS)}.")
 
 
 def keep_work(name: str, work):

@@ -2,28 +2,29 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import ModelConfig
-from .kv_cache import KVCache
+from ..shape import Shape
 from .linear import Linear
 from .rope import apply_rotary_emb
 
 
-def causal_mask(n_queries: int, n_keys: int, device=None) -> Tensor:
-    """True where a query may attend, (n_queries, n_keys). The queries stand at the last n_queries positions.
+def causal_mask(n_queries: int, n_keys: int, device=None) -> Shape("T S"):
+    """True where a query may attend. The queries stand at the last n_queries positions.
     >>> causal_mask(2, 2).tolist()
     [[True, False], [True, True]]
     """
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def causal_attention(
+    q: Shape("B H T d"), k: Shape("B K S d"), v: Shape("B K S d")
+) -> (Shape("B H T d"), Shape("B H T S")):
     """softmax(q kᵀ / √d) v, where a query attends to its own position and those before it.
 
-    Shapes: q (B, H, T, d); k, v (B, K, S, d) with S ≥ T. The queries are the last T of the S
-    positions.
-    Returns the mixed values (B, H, T, d) and the weights (B, H, T, S), whose rows sum to 1.
+    The queries are the last T of the S positions. Returns the mixed values, and the weights,
+    whose rows sum to 1.
     Source: Vaswani et al. 2017, equation 1; grouped queries: Ainslie et al. 2023.
     """
     group = q.shape[1] // k.shape[1]  # query heads per kv head: head h uses kv head h // group
@@ -34,7 +35,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return weights @ v, weights
 
 
-def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def fused_causal_attention(q: Shape("B H T d"), k: Shape("B K S d"), v: Shape("B K S d")) -> Shape("B H T d"):
     """`causal_attention` on PyTorch's fused kernel: same shapes, same result, no weights, less time and memory."""
     n_queries, n_keys = q.shape[2], k.shape[2]
     if n_queries == 1 and q.device.type != "cpu":  # the query heads of a group pass as the queries of its one kv head
@@ -51,7 +52,7 @@ def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class CausalSelfAttention(nn.Module):
-    """Project to queries, keys and values, rotate by position, attend, project back. (B, T, D) → (B, T, D).
+    """Project to queries, keys and values, rotate by position, attend, project back.
 
     H query heads share K key/value heads; K = H is ordinary multi-head attention, K = 1 multi-query attention.
     Your own functions can stand for `rotary` (called as `apply_rotary_emb`) and `attend` (as `fused_causal_attention`).
@@ -68,8 +69,8 @@ class CausalSelfAttention(nn.Module):
         self.wv = Linear(config.dim, kv_dim)
         self.wo = Linear(config.dim, config.dim)
 
-    def forward(self, x: Tensor, freqs_cis: Tensor, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D); freqs_cis (2, T, d/2), the rows of `rope_table` at x's positions."""
+    def forward(self, x: Shape("B T D"), freqs_cis: Shape("2 T d/2"), cache=None) -> Shape("B T D"):
+        """freqs_cis: the rows of `rope_table` at x's positions. cache: a KVCache, or None."""
         B, T, D = x.shape
         q = self.wq(x).view(B, T, self.n_heads, self.head_dim).transpose(1, 2)  # (B, H, T, d)
         k = self.wk(x).view(B, T, self.n_kv_heads, self.head_dim).transpose(1, 2)  # (B, K, T, d)

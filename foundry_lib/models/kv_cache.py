@@ -1,9 +1,9 @@
 """The KV cache: keys and values of the tokens already read, so that only a new token is computed."""
 
 import torch
-from torch import Tensor
 
 from ..config import ModelConfig
+from ..shape import Shape
 
 
 class KVCache:
@@ -13,11 +13,10 @@ class KVCache:
         logits, _ = model(prompt, cache=cache)       # reads the prompt
         logits, _ = model(next_token, cache=cache)   # reads one more token
 
-    Keys are stored after rotation, so each keeps the position at which it was read. The memory is taken once, here:
-    `k` and `v` hold L tensors (B, K, max_len, d) each.
+    Keys are stored after rotation. The memory is taken once: `k` and `v` hold L tensors (B, K, max_len, d) each.
     """
 
-    def __init__(self, config: ModelConfig, batch_size=1, max_len: int | None = None, device="cpu", dtype=None):
+    def __init__(self, config: ModelConfig, batch_size=1, device="cpu", dtype=None, max_len: int | None = None):
         self.max_len = config.max_seq_len if max_len is None else max_len
         self.batch_size = batch_size
         shape = (batch_size, config.n_kv_heads, self.max_len, config.head_dim)
@@ -25,8 +24,8 @@ class KVCache:
         self.v = [torch.zeros_like(k) for k in self.k]
         self.length = 0  # tokens read so far
 
-    def store(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the new tokens' k, v (B, K, T, d) after the old ones; return all so far, (B, K, length + T, d) each."""
+    def store(self, layer: int, k: Shape("B K T d"), v: Shape("B K T d")) -> (Shape("B K S d"), Shape("B K S d")):
+        """Put the new tokens' keys and values after the old ones; return all so far, S = length + T."""
         all_k, all_v, end = self.k[layer], self.v[layer], self.length + k.shape[2]
         all_k[:, :, self.length : end] = k
         all_v[:, :, self.length : end] = v

@@ -8,16 +8,17 @@ from torch.autograd.function import once_differentiable
 
 from ..config import IGNORED
 from ..errors import ConfigError
+from ..shape import Shape
 
 CHUNK = 2**20  # scores at a time, 4 MiB in 32 bits: the fastest of 2^18 to 2^24 on a CPU with V = 8,192
 GPU_CHUNK = 2**25  # 128 MiB: a GPU waits for calls, not for memory; on an H200 a step of small took 22 ms, not 40
 
 
-def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, logits: Callable | None = None) -> Tensor:
+def next_token_loss(hidden: Shape("... D"), head: Shape("V D"), targets: Shape("..."), logits=None) -> Tensor:
     """Mean cross-entropy in nats per token of the scores `hidden @ head.T`, equal to `F.cross_entropy` of them.
 
-    Shapes: hidden (..., D), the output of the last norm; head (V, D), the output head's weight; targets (...), token
-    ids, of which IGNORED ones do not count. logits: the model's function from scores to logits, or None.
+    hidden: the output of the last norm. head: the output head's weight. targets: token ids, of which IGNORED ones do
+    not count. logits: the model's function from scores to logits, or None.
     Returns a scalar in at least 32 bits. Raises ConfigError for targets of another shape, and RuntimeError (on a GPU
     later, and less clearly) for a target outside the vocabulary.
     >>> next_token_loss(torch.ones(1, 2), torch.zeros(4, 2), torch.tensor([3]))  # a uniform guess: ln 4
@@ -31,9 +32,9 @@ def next_token_loss(hidden: Tensor, head: Tensor, targets: Tensor, logits: Calla
 
 
 class _NextTokenLoss(torch.autograd.Function):
-    """The scores, V numbers per token, are the largest tensor of a training; their softmax and gradient are as large.
-    But the gradient of one token's loss by its logits is softmax(logits) − onehot(target) and needs no other token. So
-    `forward` takes a few rows at a time from scores to gradients, in the processor's cache; `backward` scales those.
+    """The scores, V numbers per token, are the largest tensor of a training. But the gradient of one token's loss by
+    its logits is softmax(logits) − onehot(target) and needs no other token. So `forward` takes a few rows at a time
+    from scores to gradients, in the processor's cache; `backward` scales those.
     """
 
     @staticmethod

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..config import ModelConfig
 from ..inputs import check_parts, checked_start, embedded
+from ..shape import Shape
 from .attention import CausalSelfAttention
 from .feed_forward import MLP
 from .kv_cache import KVCache
@@ -36,8 +37,8 @@ class Block(nn.Module):
         self.ffn_norm = norm(config.dim, config.norm_eps)
         self.feed_forward = feed_forward(config)
 
-    def forward(self, x: Tensor, freqs_cis: Tensor, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D) → (B, T, D). freqs_cis (2, T, d/2): the angles at x's positions."""
+    def forward(self, x: Shape("B T D"), freqs_cis: Shape("2 T d/2"), cache=None) -> Shape("B T D"):
+        """freqs_cis: the angles at x's positions. cache: the tokens read before, or None."""
         h = x + self.attention(self.attention_norm(x), freqs_cis, cache)
         return h + self.feed_forward(self.ffn_norm(h))
 
@@ -53,20 +54,17 @@ class MiniLLM(nn.Module):
         loss = model.loss(x, y)        # training: x, y (B, T) token ids; y is x shifted by one
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
-    The same `seed` gives the same first weights; torch's own generator stays as it was.
-    Your own parts have the names of Block's arguments; an own `block` is called as block(config, layer, norm=…) with
-    the parts that you gave. Another name raises ConfigError.
+    The same `seed` gives the same first weights; torch's own generator stays as it was. Your own parts have the names
+    of Block's arguments; an own block is called as block(config, layer, norm=…). Another name raises ConfigError.
 
         model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
 
-    Three more parts are functions. Without them the model is Llama's. `parts` lists by name what is not the library's.
-    residual(x, x0, layer): what enters a layer, (B, T, D), from the residual stream x and the embeddings x0. It may be
-        an nn.Module with weights of its own. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
-    logits(scores): the logits from the head's scores, in the loss too. Each number by itself, without weights: a scale
-        or a softcap. logits=lambda scores: 15 * torch.tanh(scores / 15)
+    Three more parts are functions. `parts` lists by name what is not the library's.
+    residual(x, x0, layer): what enters a layer, from the residual stream x and the embeddings x0. A function or an
+        nn.Module with weights. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
+    logits(scores): the logits from the head's scores, each number by itself, in the loss too: a scale or a softcap.
     positions(layer): the layer's own `rope_table`; cosines 1 and sines 0 are a layer without RoPE.
-        positions=lambda layer: rope_table(config.head_dim, config.max_seq_len, theta=1e4 if layer % 2 else 5e5)
     """
 
     def __init__(
@@ -106,10 +104,8 @@ class MiniLLM(nn.Module):
         if not c.tie_embeddings:
             self.output.weight.zero_()  # every token equally likely: the first loss is ln V exactly
 
-    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """The residual stream after the last norm, which the head reads. idx (B, T) → (B, T, D).
-        Raises ConfigError as `forward` does.
-        """
+    def hidden(self, idx: Shape("B T"), cache: KVCache | None = None) -> Shape("B T D"):
+        """The residual stream after the last norm. Raises ConfigError as `forward` does."""
         embeddings = self.tok_embeddings
         start = checked_start(self.config, embeddings.weight, idx, cache)
         tables = self.tables(start, idx.shape[1])  # for each layer (2, T, d/2)
@@ -127,12 +123,12 @@ class MiniLLM(nn.Module):
         rows = self.freqs_cis.narrow(-2, start, n)
         return rows if rows.dim() == 4 else [rows] * self.config.n_layers
 
-    def forward(self, idx: Tensor, targets: Tensor | None = None, cache: KVCache | None = None):
+    def forward(self, idx: Shape("B T"), targets=None, cache=None) -> (Shape("B T V"), Tensor):
         """Logits of every next token, and the loss if `targets` are given.
 
-        idx (B, T): token ids. targets (B, T): the right next tokens; −100 does not count. cache:
-        the tokens read before; idx continues after them. Returns logits (B, T, V), and the mean
-        cross-entropy in nats per token, or None. Raises ConfigError for tokens that do not fit.
+        idx: token ids. targets (B, T): the right next tokens; −100 does not count. cache: a KVCache
+        with the tokens read before. Returns the logits, and the mean cross-entropy in nats per
+        token or None. Raises ConfigError for tokens that do not fit.
         """
         x = self.hidden(idx, cache)  # (B, T, D)
         scores = self.output(x)  # (B, T, V)
@@ -141,13 +137,13 @@ class MiniLLM(nn.Module):
             return logits, None
         return logits, next_token_loss(x, self.output.weight, targets, self.logits)
 
-    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, idx: Shape("B T"), targets: Shape("B T")) -> Tensor:
         """Only the loss of `forward`, for training: it never holds the logits, the largest tensor there is."""
         return next_token_loss(self.hidden(idx), self.output.weight, targets, self.logits)
 
-    def new_cache(self, batch_size: int = 1) -> KVCache:
-        """Room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
-        return KVCache(self.config, batch_size, device=self.device, dtype=self.tok_embeddings.weight.dtype)
+    def new_cache(self, batch_size: int = 1, kind: Callable = KVCache) -> KVCache:
+        """A cache `kind`: room for `batch_size` sequences of max_seq_len tokens, with the weights' dtype and device."""
+        return kind(self.config, batch_size, self.device, self.tok_embeddings.weight.dtype)
 
     @property
     def device(self) -> torch.device:

@@ -1,5 +1,7 @@
 """The playground of lesson 08: the next token's distribution, reshaped by the filters, beside the grammar's own."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from torch import Tensor
 from .. import plots
 from ..analysis.surprise import true_distribution
 from ..config import SampleConfig
+from ..inference.generation import parts_of_sampling
 from ..inference.sampling import next_token_distribution
 from ..text.tokenizer import EOS_ID
 from .controls import Words
@@ -36,8 +39,9 @@ class Playground(Picture):
     most probable tokens, and find them sooner there.
     """
 
-    def __init__(self, model, tokenizer, language: str | None = None):
+    def __init__(self, model, tokenizer, language: str | None = None, own: dict[str, Callable] | None = None):
         self.model, self.tokenizer, self.language = model, tokenizer, language
+        self.filters = parts_of_sampling(own)
         self.read: tuple[str, Tensor, Tensor, Tensor | None, Tensor, Tensor] | None = None
 
     @torch.no_grad()
@@ -64,7 +68,7 @@ class Playground(Picture):
         All in one order, the most probable token before the filters first.
         """
         logits, seen, true, before, order = self.scores(prompt)
-        after = next_token_distribution(logits, SampleConfig(**settings), seen=seen)
+        after = next_token_distribution(logits, SampleConfig(**settings), seen=seen, filters=self.filters)
         return before, after, true, order
 
     def key(self, prompt: str, **settings):
@@ -114,10 +118,13 @@ class Playground(Picture):
         return reading
 
 
-def playground(model, tokenizer, prompt: str, language: str | None = None) -> Panel:
-    """The panel. language: "en" or "zh" draws the truth of the tales beside it; None for any other text."""
+def playground(
+    model, tokenizer, prompt: str, language: str | None = None, own: dict[str, Callable] | None = None
+) -> Panel:
+    """The panel. language: "en" or "zh" draws the truth of the tales beside it; None for any other text. own: your
+    filters, as `generate_tokens` takes them."""
     return Panel(
-        Playground(model, tokenizer, language),
+        Playground(model, tokenizer, language, own),
         width=9,
         height=3.4,
         name="playground",

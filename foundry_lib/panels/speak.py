@@ -11,7 +11,7 @@ token. The random numbers are those of `stream`: each text has its own generator
 import html
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import ipywidgets
@@ -79,10 +79,12 @@ class Utterance:
 
 
 class Speak(Stored, ipywidgets.VBox):
-    """Made by `speak`. text: the newest text with its prompt. reading: the sentences below it."""
+    """Made by `speak`. text: the newest text with its prompt. reading: the sentences below it. own: parts of sampling
+    for the next text, as `generate_tokens` takes them.
+    """
 
-    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int):
-        self.model, self.tokenizer, self.language, self.n = model, tokenizer, language, n
+    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int, own):
+        self.model, self.tokenizer, self.language, self.n, self.own = model, tokenizer, language, n, own
         self.knobs = {name: knob.widget(name) for name, knob in KNOBS.items()}
         self.controls = {
             "prompt": Words(prompt).widget("prompt"),
@@ -127,7 +129,7 @@ class Speak(Stored, ipywidgets.VBox):
 
         began = time.perf_counter()
         run.end = f"{run.limit} tokens are the most that it may write"
-        for token in generate_tokens(self.model, ids, run.limit, settings, generator):
+        for token in generate_tokens(self.model, ids, run.limit, settings, generator, self.own):
             if run.stop.is_set():
                 run.end = "Stopped"
                 return
@@ -222,11 +224,18 @@ class Speak(Stored, ipywidgets.VBox):
 
 
 def speak(
-    model, tokenizer, prompt: str = "", language: str | None = None, n: int = 240, pace: int = 12, seed: int = 1
+    model,
+    tokenizer,
+    prompt: str = "",
+    language: str | None = None,
+    n: int = 240,
+    pace: int = 12,
+    seed: int = 1,
+    own: dict[str, Callable] | None = None,
 ) -> Speak:
     """The panel. language: "en" or "zh" lets the parser judge each tale; None for any other text.
 
     n: the most tokens. pace: tokens per second that are shown, so that there is time to move a slider; 0 is as fast as
-    the model can.
+    the model can. own: your parts of sampling, as `generate_tokens` takes them.
     """
-    return Speak(model, tokenizer, prompt, language, n, pace, seed)
+    return Speak(model, tokenizer, prompt, language, n, pace, seed, own)

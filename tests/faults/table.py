@@ -482,7 +482,7 @@ fault(
     "temperature after the filters",
     "sample",
     "08",
-    (SAMPLE, "    logits = apply_temperature(logits, config.temperature)\n", ""),
+    (SAMPLE, '    logits = filters["temperature"](logits, config.temperature)\n', ""),
     (SAMPLE, "return logits.softmax(-1)", "return apply_temperature(logits, config.temperature).softmax(-1)"),
 )
 fault(
@@ -540,13 +540,13 @@ fault(
     "08",
     (SAMPLE, "best = logits.argmax(-1, keepdim=True)", "best = logits.topk(2, -1).indices"),
 )
-fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "                cache.reset()\n", ""))
+fault("sampling", "cache not cropped", "sample", "08", (GENERATE, "            cache.reset()\n", ""))
 fault(
     "sampling",
     "window starts at the wrong token",
     "sample",
     "08",
-    (GENERATE, "unread = idx[:, start:]", "unread = idx[:, start + 1 :]"),
+    (GENERATE, "(model, idx[:, start:], n,", "(model, idx[:, start + 1 :], n,"),
 )
 fault(
     "sampling",

@@ -87,6 +87,7 @@ attention = Exercise(
         "go, or come from?": rows_add_up,
         "Changing the last token changed what earlier tokens receive. What may a token not see?": future_does_not_count,
     },
+    shapes="B H T d, B H T d, B H T d -> B H T d, B H T T",
 )
 
 
@@ -336,6 +337,7 @@ gqa = Exercise(
             a_second_reading
         )
     },
+    shapes="B H T d, B K S d, B K S d -> B H T d",
 )
 
 

@@ -31,7 +31,7 @@ def silu_reference(x):
     return x * sigmoid(x)
 
 
-silu = Exercise("silu", "my_silu(x) → x's shape", SILU_CASES, silu_reference)
+silu = Exercise("silu", "my_silu(x) → x's shape", SILU_CASES, silu_reference, shapes="... -> ...")
 
 
 @silu.mistake
@@ -133,6 +133,7 @@ swiglu = Exercise(
     SWIGLU_CASES,
     swiglu_reference,
     {"Another last token changed what the first one got; each token should be worked on alone.": each_token_alone},
+    shapes="... D, F D, F D, D F -> ... D",
 )
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ...console import folded_lines
 from ...paths import PACKAGE
+from ...shape import Shape
 from .. import progress
 
 NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # the library's files and Python's
@@ -52,6 +53,7 @@ class Exercise:
     run: calls the work on a case. kind: what the learner hands over, a "function" or a "class".
     case_in_words: describes a case. value_name: names a value of a run's result by its number, counted from 1.
     mistakes: message → a wrong implementation, in the order in which they are tried; `mistake` adds one.
+    shapes: the letters of each tensor that goes in and comes out, for messages: "... D, D -> ... D".
     """
 
     name: str
@@ -64,6 +66,7 @@ class Exercise:
     case_in_words: Callable = lambda case: describe(case)
     value_name: Callable = lambda number, case: f"the {ordinal(number)} returned value"
     mistakes: dict[str, Callable] = field(default_factory=dict)
+    shapes: str = ""
 
     def mistake(self, work):
         """Decorate a known wrong implementation, whose docstring is the message for the learner.
@@ -118,7 +121,8 @@ class Exercise:
         if answers[0].unanswered and is_stub(work):
             return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
-            message = answer.error or differs_in_form(answer, expected, partial(self.value_name, case=case))
+            value_name, wrong_shape = partial(self.value_name, case=case), partial(self.wrong_shape, case)
+            message = answer.error or differs_in_form(answer, expected, value_name, wrong_shape)
             if message:
                 return self._wrong(message, case, answers, right)
         for case, answer in zip(self.cases, answers, strict=True):
@@ -137,6 +141,18 @@ class Exercise:
                 message = first_difference(answer, expected, partial(self.value_name, case=case))
                 return self._wrong(message, case, answers, right)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
+
+    def wrong_shape(self, case: dict, number: int, found: tuple, expected: tuple) -> str:
+        """What is wrong with the shape of a returned tensor, in letters where the exercise has them."""
+        if not self.shapes:
+            return f"expected {expected}, found {found}"
+        sizes: dict = {}
+        going_in, coming_out = ([Shape(letters) for letters in side.split(",")] for side in self.shapes.split("->"))
+        tensors = [value for value in case.values() if isinstance(value, Tensor)]
+        for shape, tensor in zip(going_in, tensors, strict=False):
+            shape.bind(tensor.shape, sizes)
+        coming_out[number - 1].bind(expected, sizes)
+        return coming_out[number - 1].difference(found, sizes)
 
     def _wrong(self, message: str, case: dict | None = None, answers=(), right=()) -> Verdict:
         lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
@@ -283,7 +299,7 @@ def error_in_words(error: Exception) -> str:
     return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
 
 
-def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str | None:
+def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable, wrong_shape: Callable) -> str | None:
     """A message where the number of results, a shape or a dtype differs; else None."""
     if answer.wrapped and not expected.wrapped and len(expected.values) == 1:
         comma = " Is there a comma after the value?" if answer.wrapped == "tuple" else ""
@@ -294,11 +310,11 @@ def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable[[in
         return f"It returned {some}, expected {len(expected.values)}."
     for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
         which = value_name(number) if len(expected.values) > 1 else "the result"
-        which = which[0].upper() + which[1:]
         if a.shape != b.shape:
-            return f"{which} has shape {tuple(a.shape)}, expected {tuple(b.shape)}."
+            difference = wrong_shape(number, tuple(a.shape), tuple(b.shape))
+            return f"Shape of {which}: {difference}" + "." * (not difference.endswith("?"))
         if b.dim() and a.dtype != b.dtype:
-            return f"{which} has dtype {name_of(a.dtype)}, expected {name_of(b.dtype)}."
+            return f"{which[0].upper()}{which[1:]} has dtype {name_of(a.dtype)}, expected {name_of(b.dtype)}."
     return None
 
 

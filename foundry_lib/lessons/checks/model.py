@@ -539,6 +539,7 @@ logit_lens = Exercise(
     LENS_CASES,
     read_with(head),
     run=run_lens,
+    shapes="B T -> L+1 B T V",
 )
 
 

@@ -80,6 +80,7 @@ rms_norm = Exercise(
         "Ten times the input gives another output, and it should not: a norm takes the volume away.": louder,
         SQUEEZED: keeps_64_bits(reference),
     },
+    shapes="... D, D -> ... D",
 )
 
 

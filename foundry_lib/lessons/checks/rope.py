@@ -73,6 +73,7 @@ rotate = Exercise(
         "A vector came out with another length. What does a rotation leave as it is?": keeps_lengths,
         SQUEEZED: keeps_64_bits(turn),
     },
+    shapes="... T d, 2 T d/2 -> ... T d",
 )
 
 
@@ -237,6 +238,7 @@ rotary = Exercise(
         "The same words 7 places later have other scores. What should a score see of two places?": sees_only_distance,
         SQUEEZED: keeps_64_bits(turn_both),
     },
+    shapes="B H T d, B K T d, 2 T d/2 -> B H T d, B K T d",
 )
 
 
@@ -356,6 +358,7 @@ rope_table = Exercise(
         {"head_dim": 6, "max_seq_len": 11, "theta": 8.0},
     ],
     reference_table,
+    shapes="-> 2 T d/2",
 )
 
 
@@ -599,6 +602,7 @@ complex_rotary = Exercise(
     ],
     complex_reference,
     {SQUEEZED: keeps_64_bits(complex_reference)},
+    shapes="B H T d, B K T d -> B H T d, B K T d",
 )
 
 

@@ -1,5 +1,6 @@
 """Exercises of lesson 08: the filters. Each takes scores (..., V) and gives scores (..., V), removed tokens at −∞."""
 
+import math
 from functools import wraps
 
 import torch
@@ -64,6 +65,7 @@ temperature = Exercise(
         "At temperature 0 nothing was removed: the scores were divided by something tiny, and all became huge. Which "
         "score can never be drawn?": not_by_a_tiny_number,
     },
+    shapes="... V -> ... V",
 )
 
 
@@ -190,6 +192,7 @@ top_k = Exercise(
         {"logits": scores(4, seed=7), "k": 10},
     ],
     row_by_row(best),
+    shapes="... V -> ... V",
 )
 
 
@@ -262,6 +265,32 @@ def index_k_beyond_the_vocabulary(logits, k):
 
 
 @top_k.mistake
+def row_k_of_the_batch(logits, k):
+    """The k-th row of the batch was taken for the k-th score of each row. On which axis does a plain [k − 1] count?"""
+    return logits.masked_fill(logits < logits.sort(dim=-1, descending=True).values[min(k, logits.shape[-1]) - 1], -INF)
+
+
+@top_k.mistake
+def row_k_of_the_batch_and_k_too_large(logits, k):
+    """A plain [k − 1] counts on the first axis: in a batch it takes a row, and with k larger than the vocabulary there
+    is nothing at that position. Which index counts on the last axis, and how far may it go?"""
+    return logits.masked_fill(logits < logits.sort(dim=-1, descending=True).values[k - 1], -INF)
+
+
+@top_k.mistake
+def sorted_along_the_batch(logits, k):
+    """Scores of different rows were put in one order. Along which axis lies the vocabulary?"""
+    ordered = logits.sort(dim=0, descending=True).values
+    return logits.masked_fill(logits < ordered[min(k, logits.shape[0]) - 1], -INF)
+
+
+@top_k.mistake
+def topk_along_the_batch(logits, k):
+    """`topk` looked for the k best rows of the batch. Along which axis lies the vocabulary?"""
+    return logits.masked_fill(logits < logits.topk(k, dim=0).values[-1], -INF)
+
+
+@top_k.mistake
 def top_k_probabilities(logits, k):
     """These are probabilities. Which form do the other filters expect?"""
     return row_by_row(best)(logits, k).softmax(-1)
@@ -296,6 +325,7 @@ top_p = Exercise(
         {"logits": scores(3, 6, seed=11), "p": 0.3},
     ],
     row_by_row(nucleus),
+    shapes="... V -> ... V",
 )
 
 
@@ -394,6 +424,130 @@ def mask_gathered_instead_of_scattered(logits, p):
 
 
 @top_p.mistake
+def one_count_for_all_rows(logits, p):
+    """One number was counted for all rows together, and no row has so many tokens. How many numbers does a batch
+    need?"""
+    ordered, _, remove = in_order(logits, p)
+    return logits.masked_fill(logits < ordered[..., int((~remove).sum()) - 1, None], -INF)
+
+
+@top_p.mistake
+def one_count_for_all_rows_on_the_first_axis(logits, p):
+    """One number was counted for all rows together, and then used as the number of a row. How many tokens stay in each
+    row by itself, and on which axis do they lie?"""
+    ordered, _, remove = in_order(logits, p)
+    return logits.masked_fill(logits < ordered[int((~remove).sum()) - 1], -INF)
+
+
+@top_p.mistake
 def each_token_must_reach_p(logits, p):
     """Each token had to reach p alone, and often none does. Whose probabilities are added up?"""
     return logits.masked_fill(logits.softmax(-1) < p, -INF)
+
+
+def far_below(row, p):
+    """The tokens whose probability is at least p times the largest, by their distance from the best score."""
+    return keep(row, {token for token, value in enumerate(row.tolist()) if math.exp(value - row.max().item()) >= p})
+
+
+min_p = Exercise(
+    "min_p",
+    "my_min_p(logits, p) → scores of the same shape",
+    [
+        {"logits": scores(8, seed=12), "p": 0.1},
+        {"logits": scores(3, 7, seed=13), "p": 0.3},
+        {"logits": scores(2, 2, 5, seed=14, spread=0.6), "p": 0.5},
+        {"logits": TIED, "p": 1.0},
+        {"logits": scores(4, 9, seed=15, spread=3.0), "p": 0.02},
+    ],
+    row_by_row(far_below),
+)
+
+
+@min_p.mistake
+@row_by_row
+def compared_with_p_itself(row, p):
+    """Each token had to be as probable as p itself. Of which token's probability should p be a share?"""
+    return keep(row, set((row.softmax(-1) >= p).nonzero().flatten().tolist()))
+
+
+@min_p.mistake
+@row_by_row
+def share_of_the_best_score(row, p):
+    """The scores were compared, not the probabilities: a score may be negative. What is p a share of?"""
+    return keep(row, set((row >= p * row.max()).nonzero().flatten().tolist()))
+
+
+@min_p.mistake
+def one_best_for_all_rows(logits, p):
+    """All rows were compared with one probability, the largest of them all. Whose most probable token counts in a
+    row?"""
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.max(), -INF)
+
+
+@min_p.mistake
+def best_along_the_batch(logits, p):
+    """Tokens were compared with the same token of other rows. Along which axis lies the vocabulary?"""
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.amax(0, keepdim=True), -INF)
+
+
+@min_p.mistake
+def softmax_over_all_rows(logits, p):
+    """The probabilities of all rows together add up to 1. How many distributions are there in a batch?"""
+    probs = logits.softmax(0)
+    return logits.masked_fill(probs < p * probs.amax(-1, keepdim=True), -INF)
+
+
+@min_p.mistake
+@row_by_row
+def the_best_removed_too(row, p):
+    """With p = 1 nothing is left. What should happen to a token that is just as probable as the border?"""
+    probs = row.softmax(-1)
+    return row.masked_fill(probs <= p * probs.max(), -INF)
+
+
+@min_p.mistake
+@row_by_row
+def share_that_may_be_lost(row, p):
+    """It is strict where p is small and mild where p is large. What should p = 0.02 remove, much or little?"""
+    probs = row.softmax(-1)
+    return row.masked_fill(probs < (1 - p) * probs.max(), -INF)
+
+
+@min_p.mistake
+@row_by_row
+def the_probable_removed(row, p):
+    """The improbable tokens were kept, and the others removed. On which side of the border is the best one?"""
+    probs = row.softmax(-1)
+    return row.masked_fill(probs >= p * probs.max(), -INF)
+
+
+@min_p.mistake
+@row_by_row
+def min_p_scores_the_others_zero(row, p):
+    """Removed tokens have the score 0, which softmax does not make 0. Which score does?"""
+    return far_below(row, p).nan_to_num(neginf=0.0)
+
+
+@min_p.mistake
+def min_p_probabilities(logits, p):
+    """The right tokens, but as probabilities. Which form does the next filter expect?"""
+    return row_by_row(far_below)(logits, p).softmax(-1)
+
+
+@min_p.mistake
+def min_p_probabilities_not_shared_out(logits, p):
+    """Probabilities came out, with 0 for the removed tokens, and they no longer add up to 1. Which form do the other
+    filters expect?"""
+    probs = logits.softmax(-1)
+    return torch.where(probs < p * probs.amax(-1, keepdim=True), 0.0, probs)
+
+
+@min_p.mistake
+def keepdim_missing(logits, p):
+    """The largest probabilities have one axis less than the scores, so rows were compared with others' or not at all.
+    What does `keepdim` keep?"""
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.amax(-1), -INF)

@@ -430,6 +430,7 @@ next_token_batch = Exercise(
     "my_batch(tokens, starts, block_size) → x, y, each (len(starts), block_size)",
     [batch_case(30, [0, 7, 20], 5), batch_case(41, [3, 30], 8), batch_case(17, [1, 2, 9, 4], 3)],
     batch_by_loops,
+    shapes="N, B -> B T, B T",
 )
 
 

@@ -1,0 +1,158 @@
+"""The learner's copies of the lessons in work/: made from notebooks/, which nobody writes to, and never lost.
+
+    update()                       # what `course.py lab` does before it opens JupyterLab
+    set_aside("06_tokens")         # what `course.py lab --fresh 06` does before that
+
+A copy has no outputs. `work/.copies.json` notes the digest of what was written into each copy. A copy whose cells still
+have that digest is untouched: an updated lesson replaces it. In any other copy there is the learner's work: it stays.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..files import write_whole, writing
+from ..paths import LESSONS, WORK
+
+RECORD = ".copies.json"  # name of a lesson → the digest of the cells that were written into its copy
+PATIENCE = 20  # seconds that a second start waits for the first
+ADVICE = "Copy the course to a folder of your own and start it there."
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # no file, no JSON, no notebook
+
+
+def fresh(path: Path) -> dict:
+    """A stored lesson without its outputs, as a notebook in JSON. Raises one of UNREADABLE for a damaged file."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+    return notebook
+
+
+def digest(notebook: dict) -> str:
+    """A digest of all cells with their outputs. What else a notebook notes, such as its kernel, is not a learner's."""
+    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def written(notebook: dict) -> str:
+    """A notebook as the text of its file."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_record(work: Path) -> dict[str, str]:
+    """The digests of what was written into the copies. Without the file every copy counts as the learner's."""
+    with suppress(*UNREADABLE):
+        return dict(json.loads((work / RECORD).read_text(encoding="utf-8")))
+    return {}
+
+
+def state(copy: Path, original: str, noted: str | None) -> str:
+    """What a copy is: "missing", "current", "outdated" (untouched, the lesson is newer), "yours", or "behind".
+
+    original: the digest of the lesson now. noted: the digest of what was written into the copy, None where it is lost.
+    "behind" is a copy with the learner's work in it whose lesson has changed since.
+    """
+    if not copy.exists():
+        return "missing"
+    try:
+        now = digest(json.loads(copy.read_text(encoding="utf-8")))
+    except UNREADABLE:
+        now = None
+    if now == original:
+        return "current"
+    if now is not None and now == noted:
+        return "outdated"
+    return "yours" if noted in (None, original) else "behind"
+
+
+@dataclass
+class Update:
+    """What `update` did: the copies that it wrote, and a sentence for each lesson that a learner must know of."""
+
+    paths: list[Path] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+
+def update(lessons: Path = LESSONS, work: Path = WORK) -> Update:
+    """Make the copies that are missing, replace those that are untouched and outdated, leave all others.
+
+    A lesson that cannot be read or written, and a copy that stays although its lesson is newer, get a sentence.
+    Raises CheckpointError when the folder cannot be written to, or another process writes there for PATIENCE seconds.
+    """
+    done = Update()
+    with writing(work, ADVICE, wait=PATIENCE):
+        record = read_record(work)
+        before = dict(record)
+        for path in sorted(lessons.glob("*.ipynb")):
+            try:
+                record[path.stem] = update_one(path, work / path.name, record.get(path.stem), done)
+            except UNREADABLE as error:
+                done.sentences.append(f"{path.name} was not copied ({error}); a copy that you have stays as it is.")
+        if record != before:
+            with suppress(OSError):  # then these copies count as the learner's
+                write_whole(work / RECORD, json.dumps(record, indent=1) + "\n")
+    return done
+
+
+def update_one(path: Path, copy: Path, noted: str | None, done: Update) -> str:
+    """Bring one copy up to date where nothing of the learner's is in it; returns the digest to note."""
+    notebook = fresh(path)
+    original = digest(notebook)
+    found = state(copy, original, noted)
+    if found in ("missing", "outdated"):
+        write_whole(copy, written(notebook))
+        done.paths.append(copy)
+    if found == "behind":
+        done.sentences.append(kept_sentence(path.stem))
+        return noted
+    return original
+
+
+def kept_sentence(name: str) -> str:
+    return (
+        f"Lesson {name} has changed since you began it. Your copy stays, because your work is in it. To begin the new "
+        f"lesson: {'py' if os.name == 'nt' else 'python3'} course.py lab --fresh {name[:2]} (it keeps your copy too)"
+    )
+
+
+def kept_back(lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
+    """The sentence of each copy that stays although its lesson is newer. Writes nothing."""
+    record, sentences = read_record(work), []
+    for path in sorted(lessons.glob("*.ipynb")):
+        with suppress(*UNREADABLE):
+            if state(work / path.name, digest(fresh(path)), record.get(path.stem)) == "behind":
+                sentences.append(kept_sentence(path.stem))
+    return sentences
+
+
+def find_lesson(name: str, lessons: Path = LESSONS) -> str:
+    """The whole name of a lesson from its beginning, "06" → "06_tokens". Raises ConfigError unless it is one."""
+    stems = sorted(path.stem for path in lessons.glob("*.ipynb"))
+    matching = [stem for stem in stems if name and stem.startswith(Path(name).name.removesuffix(".ipynb"))]
+    if len(matching) != 1:
+        raise ConfigError(f"{name!r} names {len(matching)} lessons; the lessons are {', '.join(stems)}.")
+    return matching[0]
+
+
+def set_aside(name: str, work: Path = WORK) -> Path | None:
+    """Give the copy of a lesson another name, with the date in it; returns the new path, or None without a copy.
+
+    The next `update` makes a new copy. Raises CheckpointError when the folder cannot be written to.
+    """
+    copy = work / f"{name}.ipynb"
+    with writing(work, ADVICE, wait=PATIENCE):
+        if not copy.exists():
+            return None
+        stem, number = f"{name}.{datetime.date.today()}", 1
+        kept = work / f"{stem}.ipynb"
+        while kept.exists():
+            number += 1
+            kept = work / f"{stem}-{number}.ipynb"
+        copy.rename(kept)
+    return kept

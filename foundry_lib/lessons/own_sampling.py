@@ -1,0 +1,125 @@
+"""The learner's own filters, generation loop and KV cache from lesson 08, as the `own` of everything that generates.
+
+own = sampling_parts()                                    # prints whose each part is
+sample_text(model, tokenizer, "Once there was", own=own)
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+
+import torch
+from torch import Tensor
+
+from ..console import say
+from ..errors import FoundryError
+from ..inference.generation import PARTS
+from ..inference.sampling import FILTERS
+from . import checks
+from .own_parts import stored
+
+TRIAL = dict(temperature=0.8, top_k=20, top_p=0.9, min_p=0.05)  # the settings with which the filters are timed
+SLOW = 0.002  # seconds; the course's model takes twice as long for one token
+
+
+def sampling_parts() -> dict[str, Callable]:
+    """The learner's parts of sampling that pass their checks; where there is none, the library's stands in.
+
+    Each is tried. Prints a line for a part that breaks, for one that is slow, and then one line that says whose each
+    part is. A part that breaks later ends the text with one sentence (`reported`).
+    """
+    own = {}
+    for name in PARTS:
+        work = stored(name)
+        if work is not None and runs(name, work):
+            own[name] = reported(name, work)
+    rest = [name for name in PARTS if name not in own]
+    say(f"Sampling: yours {', '.join(own) or 'none'}; the library's {', '.join(rest) or 'none'}.")
+    return own
+
+
+def runs(name: str, work: Callable) -> bool:
+    """Whether a part runs on inputs of the size that a lesson has. Prints why not, and whether it is slow."""
+    try:
+        extra = seconds(name, reported(name, work)) - seconds(name, PARTS[name])
+    except FoundryError as error:
+        say(str(error))
+        return False
+    if extra > SLOW:
+        say(
+            f"{name}: yours takes {1000 * extra:.0f} ms longer than the library's each time ({first_line(work)}). "
+            f"{way_back(name)}"
+        )
+    return True
+
+
+def seconds(name: str, work: Callable) -> float:
+    """The shortest of three runs: a filter on 2,048 scores, the loop and the cache on the first case of their check."""
+    exercise = checks.EXERCISES[name]
+    run = partial(exercise.run, work, exercise.cases[0])
+    if name in FILTERS:
+        run = partial(work, torch.randn(1, 2048, generator=torch.Generator().manual_seed(0)), TRIAL[name])
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def first_line(work: Callable) -> str:
+    """Where a part begins, as it is written: `def my_top_k(logits, k):`."""
+    function = work.__init__ if inspect.isclass(work) else work
+    source = inspect.getsource(function).splitlines()[0].strip()
+    return f"{work.__name__}, line {function.__code__.co_firstlineno}: {source}"
+
+
+def reported(name: str, work: Callable) -> Callable:
+    """`work`, whose errors become one sentence that names the function, its line and the way back to the library."""
+    if inspect.isclass(work):
+        methods = {part: reported(name, method) for part, method in vars(work).items() if inspect.isfunction(method)}
+        return type(work.__name__, (work,), methods | {"__module__": work.__module__})
+
+    @wraps(work)
+    def tokens(*given):
+        with in_one_sentence(name):
+            yield from work(*given)
+
+    @wraps(work)
+    def part(*given, **more):
+        with in_one_sentence(name):
+            result = work(*given, **more)
+        if name in FILTERS:
+            require_scores(name, result, given[0])
+        return result
+
+    return tokens if name == "generate" else part
+
+
+@contextmanager
+def in_one_sentence(name: str) -> Iterator[None]:
+    """An error of the learner's code becomes a FoundryError. The library's own errors and a full memory stay."""
+    try:
+        yield
+    except (FoundryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise FoundryError(f"{name}: {checks.ladder.error_in_words(error)}. {way_back(name)}") from error
+
+
+def require_scores(name: str, result, logits: Tensor):
+    """Raise FoundryError unless a filter gave scores of the shape that it got, on the same device."""
+    if not isinstance(result, Tensor):
+        found = f"a {type(result).__name__}"
+    elif result.shape != logits.shape or result.device != logits.device:
+        found = f"{tuple(result.shape)} on {result.device}"
+    else:
+        return
+    wanted = f"{tuple(logits.shape)} on {logits.device}"
+    raise FoundryError(f"{name}: yours gave {found}, expected scores {wanted}. {way_back(name)}")
+
+
+def way_back(name: str) -> str:
+    return f"progress.switch_off({name!r}) lets the library's run."
