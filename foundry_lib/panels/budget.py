@@ -54,7 +54,7 @@ class Budget(Picture):
     """
 
     def build(self, figure: Figure, **values):
-        margins = dict(left=0.085, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
+        margins = dict(left=0.095, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
         grid = figure.add_gridspec(3, 2, width_ratios=[2.3, 1], **margins)
         self.build_parts(figure.add_subplot(grid[:, 0]))
         self.costs = [self.build_cost(figure.add_subplot(grid[row, 1]), *cost) for row, cost in enumerate(COSTS)]

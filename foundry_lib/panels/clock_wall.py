@@ -90,13 +90,13 @@ class Wall(Picture):
     def build(self, figure: Figure, **values):
         margins = dict(left=0.01, right=0.98, bottom=0.14, top=0.91, wspace=0.12)
         left, right = figure.subplots(1, 2, width_ratios=[1.35, 1], gridspec_kw=margins)
-        self.centres = [(2.5 * (pair % 4), -2.75 * (pair // 4)) for pair in range(HEAD_DIM // 2)]
+        self.centres = [(2.5 * (pair % 4), -3.1 * (pair // 4)) for pair in range(HEAD_DIM // 2)]
         for pair, (x, y) in enumerate(self.centres):
             left.add_patch(Circle((x, y), 1, fill=False, ec=plots.GREY))
             left.text(x, y + 1.08, f"pair {pair}", ha="center", va="bottom", fontsize=8)
         below = dict(ha="center", va="top", fontsize=8, animated=True)
         self.apart = [left.text(x, y - 1.08, "", **below) for x, y in self.centres]
-        left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-5.1, 1.5))
+        left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-5.4, 1.6))
         left.axis("off")
         self.hands = {}
         self.places = {}
@@ -104,8 +104,8 @@ class Wall(Picture):
             ("key", 5.9, 1.0, dict(color=plots.ORANGE, lw=5, alpha=0.6)),
             ("query", 0.4, 0.7, dict(color=plots.BLUE, lw=2)),
         ):
-            left.plot([x, x + 0.6], 2 * [-4.75], **style)
-            self.places[vector] = left.text(x + 0.8, -4.75, "", va="center", fontsize=9, animated=True)
+            left.plot([x, x + 0.6], 2 * [-5.1], **style)
+            self.places[vector] = left.text(x + 0.8, -5.1, "", va="center", fontsize=9, animated=True)
             hand = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
             self.hands[vector] = hand, length
 
