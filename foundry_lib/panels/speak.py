@@ -88,8 +88,9 @@ class Speak(Stored, ipywidgets.VBox):
     for the next text, as `generate_tokens` takes them.
     """
 
-    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int, own):
+    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int, own, title):
         self.model, self.tokenizer, self.language, self.n, self.own = model, tokenizer, language, n, own
+        self.title = title
         self.knobs = {name: knob.widget(name) for name, knob in KNOBS.items()}
         self.controls = {
             "prompt": Words(prompt).widget("prompt"),
@@ -100,7 +101,7 @@ class Speak(Stored, ipywidgets.VBox):
         self.go, self.halt = ipywidgets.Button(description="Speak"), ipywidgets.Button(description="Stop")
         self.page, self.words = ipywidgets.HTML(), ipywidgets.HTML()
         self.run: Utterance | None = None
-        self.text, self.reading = "", "press Speak"
+        self.text, self.reading = "", f"{title}: press Speak" if title else "press Speak"
         self.starting = threading.Lock()
         self.go.on_click(lambda button: self.start())
         self.halt.on_click(lambda button: self.stop())
@@ -231,7 +232,8 @@ class Speak(Stored, ipywidgets.VBox):
         )
 
     def stored_text(self) -> str:
-        return f"<speak: {self.text or self.controls['prompt'].value}\n{self.reading}>"
+        name = f"speak, {self.title}" if self.title else "speak"
+        return f"<{name}: {self.text or self.controls['prompt'].value}\n{self.reading}>"
 
 
 def speak(
@@ -243,10 +245,12 @@ def speak(
     pace: int = 12,
     seed: int = 1,
     own: dict[str, Callable] | None = None,
+    title: str = "",
 ) -> Speak:
     """The panel. language: "en" or "zh" lets the parser judge each tale; None for any other text.
 
     n: the most tokens. pace: tokens per second that are shown, so that there is time to move a slider; 0 is as fast as
-    the model can. own: your parts of sampling, as `generate_tokens` takes them.
+    the model can. own: your parts of sampling, as `generate_tokens` takes them. title: the model's name, from
+    `learners_model`.
     """
-    return Speak(model, tokenizer, prompt, language, n, pace, seed, own)
+    return Speak(model, tokenizer, prompt, language, n, pace, seed, own, title)
