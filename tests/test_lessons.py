@@ -114,6 +114,8 @@ def faults(notebook) -> list[str]:
             found.append(f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)")
         if "plt.show(" in cell.source:
             found.append(f"show: code cell {number} shows a picture without a reading (plots.show gives it one)")
+        if re.search(r"""["']\.\./""", cell.source):
+            found.append(f"relative: code cell {number} has a path that holds only in one working folder (paths.DATA)")
         names = assigned_names(cell.source) & set(foundry_lib.__all__)
         if names:
             found.append(f"redefines: code cell {number} gives {sorted(names)} another meaning (write my_…)")
@@ -207,6 +209,7 @@ FAULTS = {
         "reading: code cell 3",
     ),
     "picture of pyplot": (set_source("plt.plot([1])\nplt.show()"), "show: code cell 3"),
+    "relative path": (set_source("open('../data/x')"), "relative: code cell 3"),
     "error": (
         set_output(new_output("error", ename="ValueError", evalue="", traceback=[])),
         "raised ValueError",
