@@ -278,6 +278,20 @@ def row_k_of_the_batch_and_k_too_large(logits, k):
 
 
 @top_k.mistake
+def last_row_of_topk(logits, k):
+    """A plain [−1] took the last row of the batch, and its k scores cannot be compared with V others. What is the last
+    one on the last axis?"""
+    return logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1])).values[-1], -INF)
+
+
+@top_k.mistake
+def last_row_of_topk_and_k_too_large(logits, k):
+    """A plain [−1] takes the last row of a batch, and with k larger than the vocabulary `topk` has nothing to give.
+    Which index counts on the last axis, and how large may k be?"""
+    return logits.masked_fill(logits < logits.topk(k).values[-1], -INF)
+
+
+@top_k.mistake
 def sorted_along_the_batch(logits, k):
     """Scores of different rows were put in one order. Along which axis lies the vocabulary?"""
     ordered = logits.sort(dim=0, descending=True).values
@@ -423,20 +437,50 @@ def mask_gathered_instead_of_scattered(logits, p):
     return logits.masked_fill(remove.gather(-1, order), -INF)
 
 
+def needed_in_all(logits, p):
+    """The scores in order, and one count for all rows: how many tokens it takes to reach p, as one row would count."""
+    ordered = logits.sort(dim=-1, descending=True).values
+    return ordered, int((ordered.softmax(-1).cumsum(-1) < p).sum()) + 1
+
+
 @top_p.mistake
 def one_count_for_all_rows(logits, p):
-    """One number was counted for all rows together, and no row has so many tokens. How many numbers does a batch
-    need?"""
-    ordered, _, remove = in_order(logits, p)
-    return logits.masked_fill(logits < ordered[..., int((~remove).sum()) - 1, None], -INF)
+    """The tokens that are needed were counted for all rows together, and no row has so many. How many numbers does a
+    batch need?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., needed - 1, None], -INF)
+
+
+@top_p.mistake
+def one_count_for_all_rows_as_k(logits, p):
+    """One count was made for all rows together, and more tokens were asked of each row than it has. Along which axis
+    should the sum run?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., needed - 1 : needed], -INF)
+
+
+@top_p.mistake
+def one_count_for_all_rows_at_most_v(logits, p):
+    """Each row keeps as many tokens as all rows need together. Does every row of a batch need the same number?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., min(needed, logits.shape[-1]) - 1, None], -INF)
 
 
 @top_p.mistake
 def one_count_for_all_rows_on_the_first_axis(logits, p):
     """One number was counted for all rows together, and then used as the number of a row. How many tokens stay in each
     row by itself, and on which axis do they lie?"""
-    ordered, _, remove = in_order(logits, p)
-    return logits.masked_fill(logits < ordered[int((~remove).sum()) - 1], -INF)
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[needed - 1], -INF)
+
+
+@top_p.mistake
+def one_count_of_probabilities_on_the_first_axis(logits, p):
+    """The probabilities below the border were to go, but one count of all rows together chose a whole row as the
+    border. What should the border be: one number for each row, or one row?"""
+    _, needed = needed_in_all(logits, p)
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < probs.sort(dim=-1, descending=True).values[needed - 1], -INF)
 
 
 @top_p.mistake
