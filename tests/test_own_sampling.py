@@ -131,9 +131,7 @@ def test_without_own_parts_it_says_so_and_the_librarys_run(starter, keep, capsys
     keep()
     own = sampling_parts()
     said = " ".join(capsys.readouterr().out.split())
-    assert own == {} and said == (
-        "Sampling: yours none; the library's temperature, top_k, top_p, min_p, generate, kv_cache."
-    )
+    assert own == {} and said == ("Yours: none. The library's: temperature, top_k, top_p, min_p, generate, kv_cache.")
     assert sample_text(*starter, PROMPT, 20, seed=1, own=own) == sample_text(*starter, PROMPT, 20, seed=1)
 
 
@@ -147,7 +145,7 @@ def test_one_part_that_no_longer_passes_is_replaced_by_the_librarys(starter, kee
     assert set(own) == set(PARTS) - {name}
     said = " ".join(capsys.readouterr().out.split())
     assert f"{name}: the library's part runs. Yours no longer passes the check of lesson 08" in said
-    assert f"the library's {name}." in said
+    assert f"The library's: {name}." in said
     assert sample_text(*starter, PROMPT, 20, seed=1, own=own, **ALL) == sample_text(*starter, PROMPT, 20, seed=1, **ALL)
 
 
@@ -221,7 +219,7 @@ def test_a_filter_that_breaks_when_it_is_tried_is_left_out_with_its_line(keep, c
     assert list(sampling_parts()) == ["min_p"]
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("top_k: Your code raised IndexError: ") and "in my_top_k, line 3: logits[5, 5, 5, 5]" in said
-    assert "Sampling: yours min_p; the library's temperature, top_k, top_p, generate, kv_cache." in said
+    assert "Yours: min_p. The library's: temperature, top_k, top_p, generate, kv_cache." in said
 
 
 def test_a_broken_filter_is_the_reading_of_the_playground(starter, keep):

@@ -36,7 +36,7 @@ def sampling_parts() -> dict[str, Callable]:
         if work is not None and runs(name, work):
             own[name] = reported(name, work)
     rest = [name for name in PARTS if name not in own]
-    say(f"Sampling: yours {', '.join(own) or 'none'}; the library's {', '.join(rest) or 'none'}.")
+    say(f"Yours: {', '.join(own) or 'none'}. The library's: {', '.join(rest) or 'none'}.")
     return own
 
 
