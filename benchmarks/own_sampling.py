@@ -6,7 +6,6 @@ Lesson 08's solutions as filters, loop and KV cache against the library's: the c
 
 import json
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -16,26 +15,12 @@ SETTINGS = dict(temperature=0.8, top_k=40, top_p=0.95, min_p=0.01)
 TURNS, TOKENS = 15, 200
 
 
-def solutions() -> dict[str, str]:
-    """Name of the check → the source of its solution in lesson 08."""
-    from foundry_lib.paths import LESSONS
-
-    cells = json.loads((LESSONS / "08_sampling.ipynb").read_text(encoding="utf-8"))["cells"]
-    lesson = "\n".join("".join(cell["source"]) for cell in cells)
-    sources = re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", lesson, re.S)
-    names = (re.search(r"(?:def|class) (\w+)", source) for source in sources)
-    return {
-        check[1]: source
-        for name, source in zip(names, sources, strict=True)
-        if name and (check := re.search(rf"checks\.(\w+)\({name[1]}\)", lesson))
-    }
-
-
 def main():
     import torch
 
     from foundry_lib import SampleConfig
     from foundry_lib.inference.generation import generate_tokens
+    from foundry_lib.instructor.solutions import solutions
     from foundry_lib.lessons.own_sampling import sampling_parts
     from foundry_lib.paths import DATA
     from foundry_lib.training.checkpoint import load_checkpoint
