@@ -10,6 +10,7 @@ import torch
 
 from .. import tales
 from ..config import SampleConfig
+from ..console import moving
 from ..errors import ConfigError
 from ..inference.generation import generate_tokens
 from ..text.loader import EVAL_ROWS, padded
@@ -142,13 +143,11 @@ def quality_curves(
 
     knobs: field of SampleConfig → the values to measure, with all other fields off. n: tales per value.
     """
-    return {
-        knob: {
-            value: measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training, own)
-            for value in values
-        }
-        for knob, values in knobs.items()
-    }
+    curves, points = {}, [(knob, value) for knob, values in knobs.items() for value in values]
+    for knob, value in moving(points, "writing and judging tales", len(points)):
+        quality = measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training)
+        curves.setdefault(knob, {})[value] = quality
+    return curves
 
 
 def tale_losses(model, tokenizer: Tokenizer, stories: list) -> list[np.ndarray]:

@@ -63,7 +63,7 @@ def load_with_own_parts(checkpoint: Path, device: str | None = None) -> tuple[Mi
     own = own_parts.model_parts() if names else {}
     parts = {name: own.get(name, PARTS.get(name)) for name in names}
     device = device or best_device()
-    return load_checkpoint(checkpoint, device, {name: part for name, part in parts.items() if part is not None})
+    return load_checkpoint(checkpoint, device, {name: part for name, part in parts.items() if part or name == "model"})
 
 
 def said(shown: ShownModel, damage: Exception | None) -> ShownModel:
