@@ -42,7 +42,7 @@ def test_every_stop_of_every_token_can_be_reached(starter):
     model, tokenizer, grammar = starter
     panel = walk(model, tokenizer, grammar)
     seen = set()
-    for title in panel.controls["stop"].options:
+    for _, title in panel.controls["stop"].options:
         panel.controls["stop"].value = title
         assert f"{title}: (" in panel.reading
         seen.add(panel.live.value)

@@ -73,7 +73,7 @@ class WalkPicture(Picture):
         walk, (_, self.weights) = self.read(text), self.key(text, stop)
         map_axes = figure.add_axes((0, 0.66, 1, 0.34))
         places = ((0.065, 0.28), (0.42, 0.22), (0.75, 0.235))
-        self.left, middle, right = (figure.add_axes((x, 0.19, width, 0.37)) for x, width in places)
+        self.left, middle, right = (figure.add_axes((x, 0.185, width, 0.375)) for x, width in places)
         moving = self.build_weights(walk) if self.weights else self.build_sizes(walk)
         moving += [*self.build_map(map_axes), *self.build_growth(middle, walk), *self.build_predictions(right)]
         for artist in moving:
@@ -82,16 +82,20 @@ class WalkPicture(Picture):
     def build_map(self, axes: Axes) -> list:
         """Above: the map. Returns the artists that move."""
         model_map.draw_map(axes, self.model.config, names_only=True)
-        self.frame = axes.add_patch(Rectangle((0, 0), 0, 0, fill=False, ec=plots.RED, lw=3, zorder=7))
-        (self.pin,) = axes.plot([], [], "v", ms=9, mfc=plots.RED, mec="white", zorder=8)
-        look = dict(fontsize=9, weight="bold", color=plots.RED, ha="center", va="center", family="DejaVu Sans")
+        self.frame = axes.add_patch(Rectangle((0, 0), 0, 0, fill=False, ec=plots.ROLES["marked"], lw=3, zorder=7))
+        (self.pin,) = axes.plot([], [], "v", ms=9, mfc=plots.ROLES["marked"], mec="white", zorder=8)
+        look = dict(
+            fontsize=9, weight="bold", color=plots.ROLES["marked"], ha="center", va="center", family="DejaVu Sans"
+        )
         self.here = axes.text(480, 337, "", **look)
         return [self.frame, self.pin, self.here]
 
     def build_sizes(self, walk: Walk) -> list:
         """Left: a bar for each token. Returns the artists that move."""
-        chosen = dict(facecolor=plots.ORANGE, hatch="///", edgecolor="white", lw=0)
-        self.bars = [self.left.add_patch(Boxes(**look)) for look in (dict(color=plots.BLUE, lw=0), chosen)]
+        chosen = dict(facecolor=plots.ROLES["chosen"], hatch="///", edgecolor=plots.CARD, lw=0)
+        self.bars = [
+            self.left.add_patch(Boxes(**look)) for look in (dict(color=plots.ROLES["not chosen"], lw=0), chosen)
+        ]
         names = [name.replace("$", r"\$") for name in walk.names]
         self.left.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         self.left.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1.08), yticks=[0, 1])
@@ -106,14 +110,14 @@ class WalkPicture(Picture):
         """Left: a row for each token, with what it attends to. Returns the artists that move."""
         plots.draw_weights(self.left, torch.eye(len(walk.names)), walk.names)
         self.left.set_title("what each row attends to: dark 0, yellow 1", fontsize=9)
-        self.row = self.left.add_patch(Rectangle((0, 0), 0, 1, fill=False, ec=plots.RED, lw=2))
+        self.row = self.left.add_patch(Rectangle((0, 0), 0, 1, fill=False, ec=plots.ROLES["marked"], lw=2))
         return [*self.left.collections, *self.left.lines, self.row]
 
     def build_growth(self, axes: Axes, walk: Walk) -> list:
         """Middle: the size of the residual stream from stop to stop. Returns the artists that move."""
-        axes.plot(walk.growth, color=plots.GREY, lw=0.7, alpha=0.5)
-        (self.line,) = axes.plot([], [], color=plots.ORANGE, lw=2.2)
-        (self.dot,) = axes.plot([], [], "o", ms=9, mfc="none", mec=plots.RED, mew=2)
+        axes.plot(walk.growth, color=plots.ROLES["not chosen"], lw=0.8)
+        (self.line,) = axes.plot([], [], color=plots.ROLES["chosen"], lw=2.2)
+        (self.dot,) = axes.plot([], [], "o", ms=9, mfc="none", mec=plots.ROLES["marked"], mew=2)
         labels = ["embedding"]
         for number in walk.residuals[1:]:
             stop = walk.stops[number]
@@ -128,8 +132,8 @@ class WalkPicture(Picture):
 
     def build_predictions(self, axes: Axes) -> list:
         """Right: the most probable next tokens. Returns the artists that move."""
-        self.chances = axes.add_patch(Boxes(color=plots.BLUE, lw=0))
-        (self.truth,) = axes.plot([], [], "D", color="black", mec="white", ms=6, clip_on=False)
+        self.chances = axes.add_patch(Boxes(color=plots.ROLES["own model"], lw=0))
+        (self.truth,) = axes.plot([], [], "D", color=plots.ROLES["truth"], mec=plots.CARD, ms=6, clip_on=False)
         beside = dict(ha="right", va="center", fontsize=9, transform=axes.get_yaxis_transform())
         self.words = [axes.text(-0.03, y, "", **beside) for y in range(NEXT)]
         axes.set_title("next token, if the model ended here", fontsize=9, x=0.4)
@@ -246,10 +250,12 @@ def walk(model, tokenizer, grammar: str | None = None, text: str | None = None) 
     return Panel(
         picture,
         width=9.5,
-        height=4.75,
+        height=4.6,
         name="walk",
         text=Words(text, label="your text"),
-        stop=Choice([stops[0], *attention][-1], stops),
+        stop=Choice(
+            [stops[0], *attention][-1], {f"{number} of {len(stops)}": stop for number, stop in enumerate(stops, 1)}
+        ),
         token=Slider(MOST, 1, MOST),
         head=Slider(0, 0, model.config.n_heads - 1, label="head of attention"),
     )
