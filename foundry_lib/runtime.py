@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .errors import ConfigError
 
@@ -35,7 +36,6 @@ def set_wait_policy():
 def hold_interrupts(deliver: bool = True) -> Iterator[None]:
     """Delay Ctrl-C and the notebook's ■ until the block has ended. deliver: False drops them.
 
-    torch cannot be imported again after an import that was cut off: Python then dies or misses half of torch's names.
     Only the main thread receives the signal, so the block runs unchanged in any other thread.
     """
     before = signal.getsignal(signal.SIGINT)
@@ -52,10 +52,41 @@ def hold_interrupts(deliver: bool = True) -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+def hold_interrupts_in_imports():
+    """From now on Ctrl-C and ■ wait until the import that runs has ended, whichever module it loads.
+
+    An import that was cut off leaves half a package behind: Python forgets the package and keeps its modules, so that
+    a second import misses names. This meets torch, the 800 modules that the first optimizer loads, matplotlib, scipy
+    and ipywidgets. Python calls `_find_and_load` for a module that is not loaded yet; other imports cost nothing.
+    """
+    bootstrap = importlib._bootstrap
+    load = bootstrap._find_and_load
+    if load.__module__ == __name__:  # after an import of foundry_lib that failed
+        return
+
+    def load_undisturbed(name, import_):
+        __tracebackhide__ = True  # IPython leaves this frame out of the traceback of a misspelled import
+        with hold_interrupts():
+            return load(name, import_)
+
+    bootstrap._find_and_load = load_undisturbed
+
+
 def import_torch():
-    """Import torch, and numpy with it, while Ctrl-C and ■ wait."""
-    with hold_interrupts():
+    """Import torch, and numpy with it.
+
+    `python -m foundry_lib` by a Python without torch ends with a sentence: Python imports this package for it first.
+    """
+    try:
         importlib.import_module("torch")
+    except ModuleNotFoundError as missing:
+        if sys.argv[:1] != ["-m"]:
+            raise
+        course = Path(".venv", "Scripts" if os.name == "nt" else "bin", "python")
+        sys.exit(
+            f"error: this Python ({sys.executable}) has no {missing.name}. The course's own has it: in the course's "
+            f"folder, type {course} -m foundry_lib …; `python3 course.py lab` makes it."
+        )
 
 
 def keep_freed_memory():

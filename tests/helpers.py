@@ -84,10 +84,11 @@ def small_trainer(path, steps: int) -> Trainer:
 
 
 @contextmanager
-def kernel(folder=None):
-    """A kernel that can import the test files: its manager and its client."""
+def kernel(folder=None, **variables):
+    """A kernel that can import the test files: its manager and its client. variables: added to its environment."""
     manager = KernelManager()
     env = dict(os.environ, PYTHONPATH=os.path.dirname(__file__), OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    env |= variables
     manager.start_kernel(env=env, cwd=folder, extra_arguments=["--log-level=ERROR"])
     client = manager.client()
     client.start_channels()

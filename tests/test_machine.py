@@ -32,10 +32,16 @@ def test_what_is_missing_comes_with_its_mending(monkeypatch):
 
 def test_a_gpu_that_pytorch_cannot_use_is_told(monkeypatch):
     monkeypatch.setattr(machine.runtime, "best_device", lambda: "cpu")
-    for program in ("/usr/bin/nvidia-smi", None):
-        monkeypatch.setattr(machine.shutil, "which", lambda name, program=program: program)
+    commands, monkeypatched = "--torch-backend=auto --reinstall-package torch torch==", monkeypatch.setattr
+    for program, cuda, words in (
+        (None, None, ""),
+        ("smi", None, commands),
+        ("smi", "13.0", "install its newest driver"),
+    ):
+        monkeypatched(machine.shutil, "which", lambda name, program=program: program)
+        monkeypatched(machine.torch.version, "cuda", cuda)
         (line,) = [str(finding) for finding in machine.examine() if finding.name == "device"]
-        assert line.startswith("✓ device") and ("NVIDIA GPU" in line) == bool(program)
+        assert line.startswith("✓ device") and words in line and ("NVIDIA GPU" in line) == bool(program)
 
 
 def test_speed_and_minutes(loader):

@@ -55,6 +55,14 @@ def test_the_newest_checkpoint_of_the_tales_comes_first(runs):
     assert torch.equal(first_weight(shown.model), first_weight(small_model(2)))
 
 
+def test_a_lesson_about_tales_takes_a_model_of_tales(runs):
+    save(runs / "07_training", 1, corpus="tales-zh")
+    assert learners_model("cpu").grammar == "zh" and learners_model("cpu", "zh").yours
+    assert learners_model("cpu", "en").title == "the course's starter"
+    save(runs / "07_own_text", 2)
+    assert learners_model("cpu", "en").yours
+
+
 def test_a_damaged_checkpoint_is_passed_over_with_one_sentence(runs):
     save(runs / "07_training", 1)
     damage(save(runs / "07_training", 2))

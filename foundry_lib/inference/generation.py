@@ -15,6 +15,7 @@ from ..inputs import check_ids, check_range
 from ..mode import eval_mode
 from ..models.kv_cache import KVCache
 from ..text.tokenizer import BOS_ID, EOS_ID, TextStream, Tokenizer
+from .cuda_graphs import for_streaming
 from .sampling import FILTERS, draw, next_token_distribution
 
 
@@ -164,12 +165,13 @@ def stream(
     generator = seeded(seed)
     idx = torch.tensor([tokenizer.encode(prompt, bos=True)], device=model.device)
     text = TextStream(tokenizer)
-    for token in generate_tokens(model, idx, max_new_tokens, settings, generator, own):
-        if stop_at_end and token.item() == EOS_ID:
-            break
-        characters = text.push(token.item())
-        if characters:
-            yield characters
+    with for_streaming(model, own) as writer:
+        for token in generate_tokens(writer, idx, max_new_tokens, settings, generator, own):
+            if stop_at_end and token.item() == EOS_ID:
+                break
+            characters = text.push(token.item())
+            if characters:
+                yield characters
     rest = text.finish()
     if rest:
         yield rest

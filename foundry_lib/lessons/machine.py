@@ -10,6 +10,7 @@ import torch
 
 from .. import plots, runtime
 from ..config import PRESETS, ModelConfig, TrainConfig
+from ..console import interpreter, moving
 from ..models.model import MiniLLM
 from ..training.trainer import Trainer
 
@@ -42,9 +43,7 @@ def examine() -> list[Finding]:
         widgets = version("ipywidgets")
     except PackageNotFoundError:
         widgets = None
-    idle = ""
-    if device == "cpu" and shutil.which("nvidia-smi"):  # the lessons run on the CPU as well, so this is no fault
-        idle = "; PyTorch cannot use the NVIDIA GPU of this computer, README says how it can"
+    idle = idle_gpu() if device == "cpu" else ""  # the lessons run on the CPU as well, so this is no fault
     accelerator = f" ({torch.cuda.get_device_name()})" if device == "cuda" else ""
     return [
         Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "Install Python 3.11 or newer."),
@@ -67,11 +66,30 @@ def examine() -> list[Finding]:
     ]
 
 
+def idle_gpu() -> str:
+    """What to do about an NVIDIA GPU that PyTorch cannot use; "" if there is none.
+
+    uv finds the build for the GPU's driver; pip on Windows takes a build without CUDA. Windows replaces no file that a
+    kernel has open, so JupyterLab must have ended.
+    """
+    if not shutil.which("nvidia-smi"):
+        return ""
+    if torch.version.cuda is not None:
+        return "\n    → PyTorch cannot reach the NVIDIA GPU of this computer: install its newest driver, and restart."
+    python, plain = interpreter(), torch.__version__.split("+")[0]
+    return (
+        "\n    → PyTorch cannot use the NVIDIA GPU of this computer: it is a build without CUDA. To change that, stop "
+        f"JupyterLab and run in a terminal:\n      {python} -m pip install uv; {python} -m uv pip install "
+        f"--python {python} --torch-backend=auto --reinstall-package torch torch=={plain}"
+    )
+
+
 def training_speed(loader, preset: str, steps: int = 10) -> float:
     """Tokens per second when `preset` trains on the text of `loader`: the median of `steps` steps, after two more."""
     config = ModelConfig.preset(preset, vocab_size=loader.vocab_size, max_seq_len=loader.block_size)
     training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2)
-    speeds = sorted(r.tokens_per_s for r in Trainer(MiniLLM(config), loader, training).run() if r.step > 2)
+    records = moving(Trainer(MiniLLM(config), loader, training).run(), f"measuring {preset}", steps + 3)
+    speeds = sorted(record.tokens_per_s for record in records if record.step > 2)
     return speeds[len(speeds) // 2]
 
 

@@ -29,3 +29,5 @@ def refuse(event, arguments):
 
 
 sys.addaudithook(refuse)
+if os.environ.get("FOUNDRY_DEVICE") == "pretend":
+    import pretend  # noqa: F401
