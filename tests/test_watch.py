@@ -174,6 +174,7 @@ def test_a_stop_is_said_beside_the_bar_and_an_old_text_takes_one_line():
     assert "Stopped at step 3 of 30" in view.numbers.value and "left" not in view.numbers.value
     newest, oldest = view.words.value.split("</p>")[:2]
     assert "nowrap" in oldest and "gre" in oldest and "nowrap" not in newest and "and" in newest
+    assert "nowrap" in View(FakeTrainer(30), LINES, [JudgedText(0, "gre " * 100)]).words.value
 
 
 def test_looking_waits_while_it_has_cost_too_much(monkeypatch):

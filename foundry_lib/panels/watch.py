@@ -89,7 +89,8 @@ class View(Stored, ipywidgets.VBox):
     def show_texts(self):
         lines = []
         for number, text in enumerate(self.texts[: -TEXTS - 1 : -1]):
-            style = f"max-width:900px; margin:4px 0; {ONE_LINE if number else FEW_LINES}"
+            short = number > 0 or text.step == 0  # before any training a text is noise
+            style = f"max-width:900px; margin:4px 0; line-height:1.4; {ONE_LINE if short else FEW_LINES}"
             lines.append(f'<p style="{style}">{escape(str(text))}</p>')
         self.words.value = "".join(lines)
 
