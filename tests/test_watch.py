@@ -64,7 +64,8 @@ def told_corpus(told):
 def test_the_figure_shows_the_history(capsys):
     trainer = FakeTrainer(200)
     assert watch.watch(trainer, LINES) is None
-    assert "Finished: 200 steps." in capsys.readouterr().out
+    join, *_, status = capsys.readouterr().out.splitlines()
+    assert "To join it: open the page, run this cell, press ■ once" in join and status == "Finished: 200 steps."
     figure = LossFigure(trainer, LINES)
     assert not figure.axes.get_title(loc="left"), "the line beside the bar counts, and nothing else does"
     legend = figure.axes.get_legend().get_window_extent()
@@ -156,24 +157,13 @@ def test_without_a_front_end_a_picture_and_a_fixed_word_are_left(monkeypatch):
     assert shown[0].bar.value == 30 == shown[0].bar.max and "Finished: 30 steps." in shown[0].numbers.value
 
 
-def test_a_picture_that_was_stored_while_the_training_ran_says_how_to_join_it():
-    trainer = FakeTrainer(30)
-    view = View(trainer, LINES, [])
-    live, stored = view.figure.value, view.stored_png()
-    assert stored != live and view.figure.value == live and not view.figure.figure.texts
-    view.figure.update()
-    assert view.figure.value == live, "the next picture is as if there had been no note"
-    list(trainer.run())
-    view.figure.update()
-    assert view.stored_png() == view.figure.value
-
-
 def test_a_stop_is_said_beside_the_bar_and_an_old_text_takes_one_line():
     view = View(FakeTrainer(30), LINES, [JudgedText(0, "gre " * 100), JudgedText(1, "and " * 100)])
     view.show_end("Stopped at step 3 of 30")
     assert "Stopped at step 3 of 30" in view.numbers.value and "left" not in view.numbers.value
     newest, oldest = view.words.value.split("</p>")[:2]
     assert "nowrap" in oldest and "gre" in oldest and "nowrap" not in newest and "and" in newest
+    assert "nowrap" in View(FakeTrainer(30), LINES, [JudgedText(0, "gre " * 100)]).words.value
 
 
 def test_looking_waits_while_it_has_cost_too_much(monkeypatch):

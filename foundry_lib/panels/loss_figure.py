@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from .. import plots
 from ..tales.floor import FREE
-from .live_figure import LiveFigure, png
+from .live_figure import LiveFigure
 
 
 class LossFigure(LiveFigure):
@@ -51,17 +51,6 @@ class LossFigure(LiveFigure):
             self.redraw()
         else:
             self.repaint()
-
-    def with_note(self, note: str) -> bytes:
-        """The picture as a PNG, with a sentence across its lower edge; the picture on the page stays as it is."""
-        if not note:
-            return self.value
-        look = dict(ha="center", va="bottom", fontsize=9, backgroundcolor="white", wrap=True)
-        text = self.figure.text(0.5, 0.01, note, **look)
-        pixels = self.sheet.pixels()
-        text.draw(self.sheet.canvas.get_renderer())  # on these pixels; the next picture begins with the still part
-        text.remove()
-        return png(pixels)
 
     def _lay_out(self, heights: list[float]):
         """Draw the still part, with room for `heights`, and note the artists that move."""

@@ -26,11 +26,10 @@ PAUSE = 0.5  # seconds between two updates, at least
 TEXTS = 4  # are shown, the newest on top; the older ones in one line each
 LENGTH = 200  # tokens of a text, at most; a tale has about 130
 SETTINGS = SampleConfig(temperature=0.7)
+LINE = "width:0; min-width:100%; max-width:900px; margin:4px 0; line-height:1.4"  # never wider than its cell
 ONE_LINE = "white-space:nowrap; overflow:hidden; text-overflow:ellipsis"
 FEW_LINES = "display:-webkit-box; -webkit-box-orient:vertical; -webkit-line-clamp:4; overflow:hidden"
-REJOIN = (
-    "Does this picture stand still? The training may still run: run the cell again and press ■ once, and it joins in."
-)
+REJOIN = "If you close this page, the training goes on. To join it: open the page, run this cell, press ■ once."
 SEED = 0  # the same for each text, so that only the model changes
 
 
@@ -59,11 +58,7 @@ def write_text(trainer, prompt: str) -> JudgedText:
 
 
 class View(Stored, ipywidgets.VBox):
-    """Progress bar, picture and texts. Without a live front end, the picture only.
-
-    A page that is opened again during a training has no live front end until the kernel is free: it shows the picture
-    that was stored when the cell began. That picture says how to join the training.
-    """
+    """Progress bar, picture and texts. Without a live front end, the picture only."""
 
     moves = True
 
@@ -89,7 +84,8 @@ class View(Stored, ipywidgets.VBox):
     def show_texts(self):
         lines = []
         for number, text in enumerate(self.texts[: -TEXTS - 1 : -1]):
-            style = f"max-width:900px; margin:4px 0; {ONE_LINE if number else FEW_LINES}"
+            short = number > 0 or text.step == 0  # before any training a text is noise
+            style = f"{LINE}; {ONE_LINE if short else FEW_LINES}"
             lines.append(f'<p style="{style}">{escape(str(text))}</p>')
         self.words.value = "".join(lines)
 
@@ -97,7 +93,7 @@ class View(Stored, ipywidgets.VBox):
         return self.figure.stored_text()
 
     def stored_png(self) -> bytes:
-        return self.figure.with_note("" if self.trainer.step >= self.trainer.config.max_iters else REJOIN)
+        return self.figure.value
 
 
 texts_so_far: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # trainer → its texts; they survive a stop
@@ -112,6 +108,7 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[J
     """
     texts = texts_so_far.setdefault(trainer, [])
     view = View(trainer, lines, texts)
+    print(REJOIN)  # as text: a page that is opened again cannot load the widget before the kernel is free
     display(view)
     began = drawn = time.perf_counter()
     spent = dict.fromkeys(SHARES, 0.0)
