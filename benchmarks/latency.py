@@ -49,6 +49,7 @@ from foundry_lib.panels.head_explorer import head_explorer
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
+from foundry_lib.panels.walk import walk
 model, pieces = load_checkpoint("../data/starter-en")
 told = tales.generate("en", 5, 8)
 """
@@ -74,6 +75,7 @@ PANELS = {
     "token ruler": ('token_ruler("The function returns a new list of names. 小猫在树下唱歌。")', 0),
     "playground": ('playground(model, pieces, "By the sea lived Clever Leo with his", "en")', 0),
     "ablation matrix": ("ablation_matrix()", 0),
+    "walk": ('walk(model, pieces, "en")', 0),
 }
 
 

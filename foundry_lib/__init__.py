@@ -1,11 +1,13 @@
 """LLM Foundry: a small Llama-style language model, from text to sampling, with one file per part."""
 
-from .runtime import hold_interrupts, hold_interrupts_in_imports, keep_freed_memory, set_wait_policy
+from .runtime import hold_interrupts, hold_interrupts_in_imports, import_torch, keep_freed_memory, set_wait_policy
 
 set_wait_policy()  # before anything below imports torch
 keep_freed_memory()
 hold_interrupts_in_imports()
 with hold_interrupts():  # the rest of this import, too
+    import_torch()
+
     from .config import ModelConfig, SampleConfig, TrainConfig
     from .errors import (
         CheckpointError,

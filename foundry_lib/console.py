@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from tqdm import tqdm
 
 from .errors import FoundryError
 
@@ -33,6 +35,19 @@ def folded_lines(text: str, width: int = WIDTH) -> str:
 def say(text: str, indent: str = ""):
     """Print one paragraph, folded."""
     print(folded(text, indent=indent))
+
+
+def moving(steps: Iterable, doing: str, total: int) -> Iterator:
+    """The steps, one after the other, with a line that moves: what is done, how much of it, and the time left.
+
+    The line goes to the error output, which the regression check does not compare, and `course.py refresh` does not
+    store it. Work that ends within half a second shows none.
+
+    >>> list(moving(range(3), "counting", 3))
+    [0, 1, 2]
+    """
+    form = "{desc} {percentage:3.0f} %|{bar:20}| {n} of {total}, {elapsed} < {remaining}"
+    return iter(tqdm(steps, desc=doing, total=total, bar_format=form, delay=0.5))
 
 
 def interpreter() -> str:

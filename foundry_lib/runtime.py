@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .errors import ConfigError
 
@@ -69,6 +70,23 @@ def hold_interrupts_in_imports():
             return load(name, import_)
 
     bootstrap._find_and_load = load_undisturbed
+
+
+def import_torch():
+    """Import torch, and numpy with it.
+
+    `python -m foundry_lib` by a Python without torch ends with a sentence: Python imports this package for it first.
+    """
+    try:
+        importlib.import_module("torch")
+    except ModuleNotFoundError as missing:
+        if sys.argv[:1] != ["-m"]:
+            raise
+        course = Path(".venv", "Scripts" if os.name == "nt" else "bin", "python")
+        sys.exit(
+            f"error: this Python ({sys.executable}) has no {missing.name}. The course's own has it: in the course's "
+            f"folder, type {course} -m foundry_lib …; `python3 course.py lab` makes it."
+        )
 
 
 def keep_freed_memory():

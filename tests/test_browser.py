@@ -147,7 +147,12 @@ def test_mouse_storm_and_a_text_that_looks_like_html(lab, page):
 
 def test_a_panel_shows_what_was_set_last(lab, page):
     """Set by code to 100, 0.001 and 1; the page's own rounding of 100 once came back behind the 1."""
-    run_all(page, lab.address(lab.cut("01_rms_norm", "01_cut", lambda number, source: number <= 11)))
+    run_all(
+        page,
+        lab.address(
+            lab.cut("01_rms_norm", "01_cut", lambda number, source: "knob = " in source or "knob.set" in source)
+        ),
+    )
     reading, _ = settled(page, first_panel(page))
     assert "Gain 1, offset 0: RMS 0.713 before, 1.000 after." in reading
     said = (lab.notebooks.parent / "lab.log").read_text()
@@ -157,7 +162,7 @@ def test_a_panel_shows_what_was_set_last(lab, page):
 def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
     """On a narrow page, where a long choice wraps: click, Tab and Space; the answer is there again in a new kernel."""
     page.set_viewport_size({"width": 900, "height": 768})
-    asked = 'predict("09-rank", "?")', 'ask("06-exit-3", "?")', 'confront("09-rank")'
+    asked = 'predict("09-rank", "?")', 'ask("09-rubric-1", "?")', 'confront("09-rank")'
     name = lab.write("questions", ["from foundry_lib.lessons.quiz import ask, confront, predict", *asked])
     run_all(page, lab.address(name))
     cells = page.locator(".jp-CodeCell")
@@ -172,8 +177,9 @@ def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     exit_question.get_by_role("status").get_by_text("b:").wait_for(timeout=10_000)
-    wrapped = "e => [...e.querySelectorAll('label')].filter(label => label.scrollWidth > label.clientWidth).length"
-    assert prediction.evaluate(wrapped) == exit_question.evaluate(wrapped) == 0, "a choice is cut"
+    cut = """e => [...e.querySelectorAll('label')].filter(
+        label => label.scrollWidth > label.clientWidth || label.scrollHeight > label.clientHeight).length"""
+    assert prediction.evaluate(cut) == exit_question.evaluate(cut) == 0, "a choice is cut"
     assert page.evaluate(
         "[...document.querySelectorAll('.jp-OutputArea-output')].every(e => e.scrollWidth <= e.clientWidth)"
     )
@@ -251,6 +257,49 @@ def test_speak_streams_follows_a_slider_and_stops(lab, page):
     page.wait_for_timeout(800)
     assert text.inner_text() == stopped and re.search("[Ss]topped|ended", reading.inner_text())
     assert None not in took and statistics.median(took) < SANE and not page.errors
+
+
+ONE_OF_EACH = """
+from foundry_lib.panels.head_explorer import head_explorer
+from foundry_lib.panels.playground import playground
+from foundry_lib.panels.speak import speak
+from foundry_lib.panels.volume_knob import volume_knob
+from foundry_lib.training.checkpoint import load_checkpoint
+starter = load_checkpoint("../data/starter-en")
+"""
+# The sides of the window that JupyterLab leaves for a notebook, of a panel's cell, and of all that the panel shows.
+BOXES = """box => {
+    const outer = document.querySelector('.jp-WindowedPanel-outer'), cell = box.closest('.jp-OutputArea-output');
+    outer.scrollTop += box.getBoundingClientRect().top - outer.getBoundingClientRect().top;
+    const sides = element => {
+        const {left, top, right, bottom} = element.getBoundingClientRect();
+        return {left, top, right, bottom};
+    };
+    const parts = box.querySelectorAll('.widget-inline-hbox, .widget-html, img, button');
+    return {window: sides(outer), cell: sides(cell), parts: [...parts].map(sides)};
+}"""
+
+
+def test_sliders_reading_and_picture_fit_one_window(lab, page):
+    """The file list is open. 911 × 512 is what a zoom of 150 % leaves of 1366 × 768."""
+    calls = ["volume_knob()", "head_explorer(*starter, {})", 'playground(*starter, "By the sea lived", "en")']
+    calls += ['voice = speak(*starter, "By the sea lived", "en"); voice.speak(); voice']
+    lab.write("one_of_each", [ONE_OF_EACH, *calls])
+    run_all(page, lab.address("one_of_each"))
+    for width, height in ((1366, 768), (911, 512), (900, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        for place, call in enumerate(calls, 1):
+            cell = page.locator(f'.jp-Cell[data-windowed-list-index="{place}"]')
+            page.evaluate(f"document.querySelector('.jp-WindowedPanel-outer').scrollTop = {0 if place < 3 else 1e6}")
+            cell.locator(".widget-vbox").wait_for(timeout=30_000, state="attached")
+            for _ in range(3):  # the list of cells measures their heights while it scrolls
+                boxes = cell.locator(".widget-vbox").first.evaluate(BOXES)
+                page.wait_for_timeout(400)
+            assert len(boxes["parts"]) >= 3, call
+            for part in boxes["parts"]:
+                assert part["right"] <= boxes["cell"]["right"] + 1, f"{call} runs out of its cell at {width} pixels"
+                inside = boxes["window"]["top"] - 1 <= part["top"] and part["bottom"] <= boxes["window"]["bottom"] + 1
+                assert inside, f"{call} does not fit {width} × {height}: {part}, {boxes['window']}"
 
 
 # ---- The start page

@@ -341,34 +341,64 @@ def test_how_close_is_close_enough():
     assert not count.judge(lambda *given: count.reference(*given) + 1).passed
 
 
-def test_work_that_leans_on_another_cell_is_told_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+def checked_in_a_cell(check, text: str, tmp_path, **names):
+    """Run a cell that defines `mine` among these names of the notebook, and check it."""
     file = tmp_path / "cell.py"
-    file.write_text("def mine(x, weight, eps):\n    return helper(x, weight, eps)\n", encoding="utf-8")
-    namespace = {"__name__": "__main__", "helper": rms_norm}
-    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
-    checks.rms_norm(namespace["mine"])
-    out = capsys.readouterr().out
-    assert "Lesson 05 runs it alone" in out and "NameError: name 'helper' is not defined" in out
+    file.write_text(text, encoding="utf-8")
+    namespace = {"__name__": "__main__", **names}
+    exec(compile(text, str(file), "exec"), namespace)
+    check(namespace["mine"])
+
+
+def test_work_is_stored_with_what_it_uses_of_its_notebook(tmp_path, monkeypatch, capsys):
+    """Lesson 03 imports inf and causal_mask, and its learners use them, and helpers of their own."""
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    text = (
+        "from math import inf\nfrom foundry_lib.models.attention import causal_mask as mask\n"
+        "import torch.nn.functional as G\n"
+        "power = 0.5\ndef scaled(q, k):\n    return q @ k.mT / root(q.shape[-1])\n"
+        "def square_root(n):\n    return n**power\nroot = square_root\n"
+        "def mine(q, k, v):\n"
+        "    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))\n"
+        "    scores = scaled(q, k).masked_fill(~mask(q.shape[2], k.shape[2], q.device), -inf)\n"
+        "    return G.softmax(scores, -1) @ v\n"
+    )
+    checked_in_a_cell(checks.gqa, text, tmp_path, power=0.5)
+    assert capsys.readouterr().out.count("\n") == 1, "only the verdict"
+    work = progress.own_work("gqa")
+    assert work.__name__ == "mine" and checks.gqa.judge(work).passed
+    assert set(work.__globals__) >= {"inf", "mask", "G", "power", "root", "square_root", "scaled"}
+
+
+def test_work_that_leans_on_a_value_of_its_notebook_is_told_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    text = "def mine(x, weight, eps):\n    return norm(x, weight, eps) + zero\n"
+    checked_in_a_cell(checks.rms_norm, text, tmp_path, norm=rms_norm, zero=torch.zeros(()))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "run it from its stored text, and there it fails" in out and "NameError: name 'zero' is not defined" in out
+    assert "It uses zero of this notebook. Pass it in, or make it inside." in out and "norm of" not in out
 
 
 @pytest.mark.parametrize("part", [True, False])
-def test_only_a_part_of_the_model_has_to_run_alone(part, tmp_path, monkeypatch, capsys):
-    """Lesson 06's first hint is a Counter, imported in another of its cells; lesson 05 runs nothing made there."""
+def test_only_a_part_has_to_run_from_its_text(part, tmp_path, monkeypatch, capsys):
+    """Lesson 06's first hint is a Counter of another cell; no later lesson runs what is made there."""
     monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
-    check, reference = (checks.rms_norm, rms_norm) if part else (checks.most_common_pair, None)
-    file = tmp_path / "cell.py"
-    text = "helper(*given)" if part else "Counter(zip(given[0], given[0][1:])).most_common(1)[0][0]"
-    file.write_text(f"def mine(*given):\n    return {text}\n", encoding="utf-8")
-    namespace = {"__name__": "__main__", "helper": reference, "Counter": Counter}
-    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), namespace)
-    check(namespace["mine"])
+    check = checks.rms_norm if part else checks.most_common_pair
+    text = "helper(*given)" if part else "Most(zip(given[0], given[0][1:])).most_common(1)[0][0]"
+    helper, most = (lambda *given: rms_norm(*given)), (lambda pairs: Counter(pairs))
+    checked_in_a_cell(check, f"def mine(*given):\n    return {text}\n", tmp_path, helper=helper, Most=most)
     out = capsys.readouterr().out
-    assert out.startswith("✓") and ("✗" in out) == ("Lesson 05" in out) == part
+    assert out.startswith("✓") and ("✗" in out) == ("stored text" in out) == part
     assert check.name in progress.read()["work"]
-    nameless = eval(f"lambda *given: {text}", namespace)
-    check(nameless)
-    assert ("lesson 05" in capsys.readouterr().out) == part
+    check(eval(f"lambda *given: {text}", {"__name__": "__main__", "helper": helper, "Most": most}))
+    assert ("your model" in capsys.readouterr().out) == part
+
+
+def test_a_check_that_passes_switches_the_part_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    progress.switch_off("rms_norm")
+    checked_in_a_cell(checks.rms_norm, "def mine(x, w, eps):\n    return norm(x, w, eps)\n", tmp_path, norm=rms_norm)
+    assert not progress.read()["off"]["rms_norm"]
 
 
 def test_a_block_of_another_norm_is_found_out():
@@ -454,16 +484,11 @@ def test_work_that_fails_alone_leaves_what_passed_before(capsys, monkeypatch, tm
     good = "def my_rms_norm(x, weight, eps):\n    return rms_norm(x, weight, eps)\n"
     progress.keep("work", "rms_norm", good)
 
-    def my_rms_norm(x, weight, eps):
-        return elsewhere(x, weight, eps)
-
-    elsewhere = rms_norm
-    my_rms_norm.__module__ = "__main__"
-    monkeypatch.setattr(progress, "source_of", lambda work: good.replace("rms_norm(x, w", "elsewhere(x, w"))
-    checks.rms_norm(my_rms_norm)
+    text = "def mine(x, weight, eps):\n    return norm(x, weight, eps) + zero\n"
+    checked_in_a_cell(checks.rms_norm, text, tmp_path, norm=rms_norm, zero=torch.zeros(()))
     out = " ".join(capsys.readouterr().out.split())
     assert "✓ rms_norm" in out and "there it fails" in out and "The work that passed before stays stored." in out
-    assert "line 2: return elsewhere(x, weight, eps)" in out
+    assert "return norm(x, weight, eps) + zero" in out
     assert progress.read()["work"]["rms_norm"] == good
 
 

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from foundry_lib import FoundryError
-from foundry_lib.console import command_line, run_command
+from foundry_lib.console import command_line, moving, run_command
+from foundry_lib.instructor.refresh import normalise
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,3 +70,29 @@ def test_exit_codes(capsys):
 
     assert [run_command(command) for command in (lambda: None, lambda: 1, refuse, stop)] == [0, 1, 2, 130]
     assert capsys.readouterr().err == "error: no\n\nStopped.\n"
+
+
+def test_a_python_without_torch_gets_a_sentence(tmp_path):
+    """As when a printed command is typed with the system's Python."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    done = subprocess.run([sys.executable, "-m", "foundry_lib", "tales"], env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "has no torch" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert os.path.join(".venv", "Scripts" if os.name == "nt" else "bin", "python -m foundry_lib") in done.stderr
+    imported = subprocess.run([sys.executable, "-c", "import foundry_lib"], env=env, capture_output=True, text=True)
+    assert "ModuleNotFoundError" in imported.stderr, "who imports the library sees where"
+
+
+def test_a_line_moves_while_something_takes_long_and_is_not_stored(capsys):
+    def slow():
+        for step in range(4):
+            time.sleep(0.2)
+            yield step
+
+    assert list(moving(slow(), "counting", 4)) == [0, 1, 2, 3] and list(moving(range(9), "quick", 9)) == [*range(9)]
+    printed = capsys.readouterr()
+    assert printed.out == "" and "counting" in printed.err and "4 of 4" in printed.err and "quick" not in printed.err
+    line, warning = (nbformat.v4.new_output("stream", name="stderr", text=text) for text in (printed.err, "Beware!\n"))
+    cell = nbformat.v4.new_code_cell(outputs=[line, warning])
+    normalise(nbformat.v4.new_notebook(cells=[cell]))
+    assert cell.outputs == [warning]

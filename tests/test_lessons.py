@@ -112,10 +112,17 @@ def faults(notebook) -> list[str]:
             found.append(f"wide: code cell {number} shows code of over {WIDTH} columns, which JupyterLab breaks")
         if "nbval-skip" in tags(cell) or re.search(r"(?m)^\s*#\s*NBVAL_", cell.source):
             found.append(f"skip: code cell {number} is hidden from the comparison (only nbval-ignore-output is used)")
+        if "plt.show(" in cell.source:
+            found.append(f"show: code cell {number} shows a picture without a reading (plots.show gives it one)")
+        if re.search(r"""["']\.\./""", cell.source):
+            found.append(f"relative: code cell {number} has a path that holds only in one working folder (paths.DATA)")
         names = assigned_names(cell.source) & set(foundry_lib.__all__)
         if names:
             found.append(f"redefines: code cell {number} gives {sorted(names)} another meaning (write my_…)")
         for output in cell.outputs:
+            data = output.get("data", {})
+            if "image/png" in data and data.get("text/plain", "<Figure").startswith("<Figure"):
+                found.append(f"reading: code cell {number} stores a picture without a sentence")
             if output.output_type == "error" and "raises-exception" not in tags(cell):
                 found.append(f"error: code cell {number} raised {output.ename}")
             for what, pattern in PRIVATE.items():
@@ -197,6 +204,12 @@ FAULTS = {
         set_output(new_output("display_data", {"image/png": "", "text/plain": "<Figure size 640x480>"})),
         "plot: code cell 3",
     ),
+    "picture without a reading": (
+        set_output(new_output("display_data", {"image/png": "", "text/plain": "<Figure size 640x480>"})),
+        "reading: code cell 3",
+    ),
+    "picture of pyplot": (set_source("plt.plot([1])\nplt.show()"), "show: code cell 3"),
+    "relative path": (set_source("open('../data/x')"), "relative: code cell 3"),
     "error": (
         set_output(new_output("error", ename="ValueError", evalue="", traceback=[])),
         "raised ValueError",

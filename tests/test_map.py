@@ -24,7 +24,7 @@ CONFIGS = {
     "all kv heads": ModelConfig.preset("medium", n_kv_heads=8),
     "one layer": ModelConfig(vocab_size=90, dim=24, n_layers=1, n_heads=3, n_kv_heads=3, hidden_dim=7),
 }
-EVERY_OWN = tuple(part for _, part in here.OWN.values())
+EVERY_OWN = tuple(box for _, boxes in here.OWN.values() for box in boxes)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -99,6 +99,7 @@ def test_every_lesson_lights_parts_of_the_map_and_every_part_is_lit_once():
     assert set(here.LIT) == names
     lit = [part for parts in here.LIT.values() if len(parts) < len(model_map.PARTS) for part in parts]
     assert set(lit) == set(model_map.PARTS) and set(EVERY_OWN) <= set(model_map.PARTS)
+    assert list(here.OWN) == list(progress.PARTS), "every part of the learner's has its words and its boxes"
 
 
 def test_every_lesson_begins_with_the_same_cell():
@@ -116,6 +117,10 @@ def test_every_lesson_begins_with_the_same_cell():
 def test_without_the_library_the_cell_says_how_to_get_it(monkeypatch):
     cell = nbformat.read(LESSONS[0], as_version=4).cells[1]
     monkeypatch.setitem(__import__("sys").modules, "foundry_lib.lessons.here", None)
-    with pytest.raises(ModuleNotFoundError, match="library is missing") as caught:
+    with pytest.raises(ModuleNotFoundError) as caught:
         exec(cell.source, {})
-    assert all(words in str(caught.value) for words in ("git clone", "pip install", "this cell again"))
+    shown = caught.value._render_traceback_()  # what a notebook shows instead of the traceback
+    assert len(shown) == 4 and all(words in "".join(shown) for words in ("git clone", "%pip install", "course.py lab"))
+    commands = [line.strip() for line in shown[1:3]]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(command.split("#")[0].strip() in readme for command in commands), "README says the same"

@@ -55,6 +55,14 @@ def test_the_newest_checkpoint_of_the_tales_comes_first(runs):
     assert torch.equal(first_weight(shown.model), first_weight(small_model(2)))
 
 
+def test_a_lesson_about_tales_takes_a_model_of_tales(runs):
+    save(runs / "07_training", 1, corpus="tales-zh")
+    assert learners_model("cpu").grammar == "zh" and learners_model("cpu", "zh").yours
+    assert learners_model("cpu", "en").title == "the course's starter"
+    save(runs / "07_own_text", 2)
+    assert learners_model("cpu", "en").yours
+
+
 def test_a_damaged_checkpoint_is_passed_over_with_one_sentence(runs):
     save(runs / "07_training", 1)
     damage(save(runs / "07_training", 2))
@@ -77,7 +85,7 @@ def test_own_parts_run_in_it_and_the_librarys_step_in(runs, monkeypatch):
     monkeypatch.setattr(own_parts, "model_parts", lambda: {"norm": OwnNorm}, raising=False)
     assert learners_model("cpu").model.parts == {"norm": OwnNorm}
     monkeypatch.setattr(own_parts, "model_parts", dict)  # switched off, or its check fails now
-    with pytest.warns(Notice, match="saved with norm=OwnNorm; it is loaded with norm=RMSNorm"):
+    with pytest.warns(Notice, match="saved with norm=OwnNorm; it is loaded with norm=the library's"):
         assert learners_model("cpu").model.parts == {}
 
 

@@ -10,6 +10,7 @@ from helpers import OWL_TEXT
 from torch import nn
 
 from foundry_lib import CheckpointError, ConfigError, DataLoader, MiniLLM, ModelConfig, Notice, TrainConfig
+from foundry_lib.errors import DivergedError
 from foundry_lib.training.optimizer import learning_rate, make_optimizer
 from foundry_lib.training.recipes import new_trainer
 from foundry_lib.training.trainer import Trainer
@@ -42,8 +43,19 @@ def expected(file):
 
 def my_loss(logits, y):  # as lesson 07 writes it
     kept = y != -100
-    right = logits[kept].log_softmax(dim=-1).gather(-1, y[kept].unsqueeze(-1))
-    return -right.mean()
+    right = logits.log_softmax(dim=-1).gather(-1, y.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(right * kept).sum() / kept.sum()
+
+
+def my_train_step(model, optimizer, x, y, lr, grad_clip):  # as lesson 07 writes it
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    _, loss = model(x, y)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    optimizer.step()
+    return loss.item()
 
 
 def my_learning_rate(step, peak, warmup, total, lowest):  # as lesson 07 writes it
@@ -72,6 +84,43 @@ def test_an_own_schedule_and_optimizer_that_do_the_same_give_the_same_bits(file,
         return learning_rate(step, config)
 
     assert losses(trainer(file, schedule=my_schedule, optimizer=lambda m, c: make_optimizer(m, c))) == expected
+
+
+@pytest.mark.parametrize("loss", [None, my_loss])
+def test_the_step_of_lesson_07_gives_the_same_losses_with_the_own_loss_or_without(file, expected, loss):
+    calls = []
+
+    def counted(logits, y):
+        calls.append(len(y))
+        return my_loss(logits, y)
+
+    found = losses(trainer(file, step=my_train_step, loss=loss and counted))
+    assert [row[:3] for row in found] == [pytest.approx(row[:3], rel=1e-4) for row in expected]
+    clip = TrainConfig().grad_clip
+    assert [row[3] for row in found] == pytest.approx([min(row[3], clip) for row in expected], rel=1e-3)
+    assert calls == ([2] * 12 if loss else []), "the own step computes the own loss"
+
+
+def test_an_own_step_that_fails_midway_leaves_a_training_that_goes_on(file):
+    def breaks_once(*given):
+        if found.step == 5 and not breaks:
+            breaks.append(given[0](*given[2:4])[1].backward())
+            raise IndexError("in the middle")
+        return my_train_step(*given)
+
+    breaks, found = [], trainer(file, step=breaks_once)
+    with pytest.raises(IndexError, match="in the middle"):
+        list(found.run())
+    assert found.step == 5 and losses(found) == losses(trainer(file, step=my_train_step))
+
+
+def test_an_own_step_is_stopped_before_it_spoils_the_weights(file):
+    one = trainer(file, step=my_train_step, loss=lambda logits, y: my_loss(logits, y) * (math.nan if one.step else 1.0))
+    list(one.run(1))
+    before = [p.clone() for p in one.model.parameters()]
+    with pytest.raises(DivergedError, match="gradient's norm is nan in step 2: the training has diverged"):
+        list(one.run())
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), before, strict=True)) and one.step == 1
 
 
 def test_the_schedule_of_lesson_07_fits(file, expected):
@@ -124,6 +173,8 @@ def test_a_checkpoint_names_the_own_pieces_and_is_not_resumed_without_them(file,
         Trainer.load(saved)
     with pytest.raises(CheckpointError, match="own schedule, my_learning_rate"):
         Trainer.load(saved, loss=my_loss)
+    with pytest.warns(Notice, match="had the loss my_loss; it goes on with the library's"):
+        assert set(Trainer.load(saved, loss=None, schedule=my_learning_rate).own) == {"schedule"}
     with pytest.warns(Notice, match="had the loss my_loss; it goes on with cross_entropy"):
         Trainer.load(saved, loss=cross_entropy, schedule=my_learning_rate)
     plain = trainer(file)
@@ -148,6 +199,7 @@ WRONG = {
     "schedule=<lambda> .*for step 0 it returned None": dict(schedule=lambda step, config: None),
     "for step 0 it returned nan": dict(schedule=lambda step, config: math.nan),
     "for step 0 it returned -1": dict(schedule=lambda step, config: -1),
+    "step=<lambda> .*the batch's loss, a number; it returned NoneType": dict(step=lambda *given: None),
     "must return a torch.optim.Optimizer, found NoneType": dict(optimizer=lambda model, config: None),
     "parameters that are not this model's": dict(
         optimizer=lambda model, config: torch.optim.SGD(MiniLLM(model.config).parameters())
@@ -166,7 +218,9 @@ def test_a_misspelt_piece_is_refused_and_none_is_the_librarys(file, tmp_path):
     plain = trainer(file)
     list(plain.run(2))
     saved = plain.save(tmp_path)
-    with pytest.raises(ConfigError, match="no argument 'los'. Own functions are loss, optimizer, schedule; own parts"):
+    with pytest.raises(
+        ConfigError, match="no argument 'los'. Own functions are loss, optimizer, schedule, step; own parts"
+    ):
         Trainer.load(saved, los=my_loss)
     with pytest.raises(ConfigError, match="no argument 'norm'.*parts="):
         Trainer.load(saved, norm=nn.RMSNorm)

@@ -5,7 +5,6 @@ import re
 import sys
 import threading
 
-import nbformat
 import pytest
 import torch
 from helpers import random_model
@@ -15,11 +14,12 @@ from foundry_lib.analysis.quality import write_texts
 from foundry_lib.analysis.side_by_side import compare_settings
 from foundry_lib.inference.cuda_graphs import Recorded
 from foundry_lib.inference.generation import PARTS, generate_tokens, read_and_choose
+from foundry_lib.instructor.solutions import solutions as lessons_solutions
 from foundry_lib.lessons import checks, progress
 from foundry_lib.lessons.own_sampling import sampling_parts
 from foundry_lib.panels.playground import Playground
 from foundry_lib.panels.speak import speak
-from foundry_lib.paths import DATA, LESSONS
+from foundry_lib.paths import DATA
 from foundry_lib.training.checkpoint import load_checkpoint
 
 ALL = dict(temperature=0.8, top_k=30, top_p=0.9, min_p=0.01)
@@ -28,14 +28,7 @@ PROMPT = "Once there was"
 
 def solutions() -> dict[str, str]:
     """The solutions of lesson 08 as a learner would have passed them: name of the check → source."""
-    notebook = nbformat.read(LESSONS / "08_sampling.ipynb", as_version=4)
-    source = "\n".join(cell.source for cell in notebook.cells)
-    found = {}
-    for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", source, re.S):
-        name = re.search(r"(?:def|class) (\w+)", text)
-        for call in re.findall(rf"checks\.(\w+)\({name[1]}\)" if name else "(?!)", source):
-            found[call] = text
-    return found
+    return {name: source for name, source in lessons_solutions().items() if name in PARTS}
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +124,7 @@ def test_without_own_parts_it_says_so_and_the_librarys_run(starter, keep, capsys
     keep()
     own = sampling_parts()
     said = " ".join(capsys.readouterr().out.split())
-    assert own == {} and said == (
-        "Sampling: yours none; the library's temperature, top_k, top_p, min_p, generate, kv_cache."
-    )
+    assert own == {} and said == ("Yours: none. The library's: temperature, top_k, top_p, min_p, generate, kv_cache.")
     assert sample_text(*starter, PROMPT, 20, seed=1, own=own) == sample_text(*starter, PROMPT, 20, seed=1)
 
 
@@ -147,7 +138,7 @@ def test_one_part_that_no_longer_passes_is_replaced_by_the_librarys(starter, kee
     assert set(own) == set(PARTS) - {name}
     said = " ".join(capsys.readouterr().out.split())
     assert f"{name}: the library's part runs. Yours no longer passes the check of lesson 08" in said
-    assert f"the library's {name}." in said
+    assert f"The library's: {name}." in said
     assert sample_text(*starter, PROMPT, 20, seed=1, own=own, **ALL) == sample_text(*starter, PROMPT, 20, seed=1, **ALL)
 
 
@@ -169,6 +160,7 @@ def test_names_of_parts_that_are_not_there_are_refused():
 # ---- A part that is slow or breaks
 
 
+LONGER = r"top_k: yours takes (\d+) ms longer than the library.s each time \(my_top_k, most of it in line 4: time.sleep"
 SLOW = "import time\n\ndef my_top_k(logits, k):\n    time.sleep(0.006)\n"
 
 
@@ -176,9 +168,7 @@ def test_a_slow_filter_is_named_with_its_line(keep, capsys):
     keep(top_k=SLOW + solutions()["top_k"].split("\n", 1)[1])
     assert list(sampling_parts()) == ["top_k"]
     said = " ".join(capsys.readouterr().out.split())
-    found = re.search(
-        r"top_k: yours takes (\d+) ms longer than the library's each time \(my_top_k, line 3: def my", said
-    )
+    found = re.search(LONGER, said)
     assert found and 5 <= int(found[1]) < 500 and "progress.switch_off('top_k') lets the library's run." in said
 
 
@@ -221,7 +211,7 @@ def test_a_filter_that_breaks_when_it_is_tried_is_left_out_with_its_line(keep, c
     assert list(sampling_parts()) == ["min_p"]
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("top_k: Your code raised IndexError: ") and "in my_top_k, line 3: logits[5, 5, 5, 5]" in said
-    assert "Sampling: yours min_p; the library's temperature, top_k, top_p, generate, kv_cache." in said
+    assert "Yours: min_p. The library's: temperature, top_k, top_p, generate, kv_cache." in said
 
 
 def test_a_broken_filter_is_the_reading_of_the_playground(starter, keep):

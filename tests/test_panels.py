@@ -2,12 +2,14 @@
 
 import base64
 import math
+import re
 
 import pytest
 from matplotlib.figure import Figure
 
 from foundry_lib import ConfigError
-from foundry_lib.panels import Choice, Panel, Slider, Tick, Words
+from foundry_lib.panels import Choice, Panel, Slider, Tick, Words, controls
+from foundry_lib.panels import panel as panel_module
 from foundry_lib.panels import volume_knob as knob
 from foundry_lib.panels.controls import set_control
 from foundry_lib.panels.volume_knob import Knob, rms_by_layer, volume_knob
@@ -97,9 +99,33 @@ def test_without_a_front_end_the_cell_shows_picture_and_reading():
 
 def test_controls_can_be_reached_and_typed():
     one = panel()
-    assert one.children[:4] == tuple(one.controls.values()) and one.controls["size"].readout
+    grid, reading, _ = one.children
+    assert grid.children == tuple(one.controls.values()) and reading is one.words and one.controls["size"].readout
     assert all(child.description for child in one.controls.values())
     assert volume_knob().controls["gain"].readout_format == ".3g"
+
+
+def test_controls_stand_in_two_columns_and_a_picture_leaves_them_room():
+    """What is long takes a whole line. The picture is as wide as its window leaves room for in height."""
+    short, long, named = (
+        Words("cat").widget("a"),
+        Words("a sentence " * 9).widget("b"),
+        Choice("up", ["up"]).widget("c"),
+    )
+    assert controls.rows([short, named]) == 1 and controls.rows([short, long, named]) == 2
+    low, high = (Panel(drawing, size=Slider(2, 1, 9), text=Words(text)) for text in ("cat", "a sentence " * 9))
+    taken = [int(re.search(r"100vh - (\d+)px", one.live.layout.width)[1]) for one in (low, high)]
+    assert taken[1] - taken[0] == panel_module.CONTROL and low.live.layout.min_width == "460px"
+
+
+def test_a_control_knows_whether_its_page_moves_it():
+    """`set_state` is what ipywidgets calls for a message of the page."""
+    for control in (Slider(1, 0, 9), Slider(1.0, 0, 9, 0.5), Slider(1.0, 0.1, 10, log=True), Choice(1, [1, 2])):
+        widget, seen = control.widget("a"), []
+        widget.observe(lambda change, seen=seen: seen.append(change["owner"].by_hand), names="value")
+        widget.set_state({"index": 1} if isinstance(control, Choice) else {"value": 2})
+        widget.value = 1
+        assert seen == [True, False], control
 
 
 def test_the_volume_knob_says_what_is_true():

@@ -21,19 +21,20 @@ def shipped(row, column):
 def test_every_cell_is_the_mean_of_the_shipped_seeds():
     ax = Figure().subplots()
     draw_matrix(ax)
-    texts = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+    texts = {(text.get_position()[0], round(text.get_position()[1], 2)): text for text in ax.texts}
     rows = [label.get_text() for label in ax.get_yticklabels()]
-    hatched = {(patch.get_x() + 0.5, patch.get_y() + 0.5) for patch in ax.patches}
-    assert len(texts) == len(rows) * len(columns()) == 70
-    for y, row in enumerate(rows):
-        for x, column in enumerate(columns()):
+    bars = {(round(bar.get_x() + 0.47), round(bar.get_y() + 0.43)): bar.get_width() / 0.94 for bar in ax.patches}
+    assert len(texts) == 2 * len(bars) == 2 * len(rows) * len(columns()) == 140
+    for x, column in enumerate(columns()):
+        most = max(fmean(shipped(row, column)) for row in rows)
+        for y, row in enumerate(rows):
             values, base = shipped(row, column), shipped("whole model", column)
             digits = 1 if column == "all, %" else 2
-            mean, half = texts[x, y].split("\n± ")
-            assert mean.rstrip("★") == f"{max(0, fmean(values)):.{digits}f}"
-            assert half == f"{(max(values) - min(values)) / 2:.{digits}f}"
-            assert mean.endswith("★") == (abs(fmean(values) - fmean(base)) > 3 * (max(base) - min(base))), (row, column)
-            assert mean.endswith("★") == ((x, y) in hatched)
+            mean, half = texts[x, round(y - 0.18, 2)], texts[x, round(y + 0.23, 2)]
+            star = "★" if abs(fmean(values) - fmean(base)) > 3 * (max(base) - min(base)) else ""
+            assert mean.get_text() == f"{max(0, fmean(values)):.{digits}f}{star}", (row, column)
+            assert half.get_text() == f"± {(max(values) - min(values)) / 2:.{digits}f}"
+            assert bars[x, y] == pytest.approx(max(0, fmean(values)) / most), "a bar says what the number says"
 
 
 @pytest.mark.parametrize("row, column", [("no RoPE", "mirror"), ("one kv head", "all, %"), ("no norm", "sum")])
@@ -71,4 +72,4 @@ def test_the_frame_lies_on_the_chosen_cell():
     picture.draw(figure, row="no MLP", column="gift")
     rows = list(ablations.measured())
     assert picture.frame.get_xy() == (columns().index("gift") - 0.5, rows.index("no MLP") - 0.5)
-    assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == 70
+    assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == 140

@@ -26,10 +26,12 @@ def test_the_explorer_says_what_is_measured(parts):
     model, tokenizer, found, text = parts
     ids = torch.tensor([tokenizer.encode(text, bos=True)[:30]])
     text = tokenizer.decode(ids[0].tolist())
-    said = head_explorer.Explorer(model, tokenizer, found).draw(Figure(), text=text, head=(1, 2), silent=True)
+    said = head_explorer.Explorer(model, tokenizer, found).draw(
+        Figure(), text=text, sentence=0, head=(1, 2), silent=True
+    )
     weight, place = look.attention_weights(model, ids)[1, 2, -1].max(0)
     word = head_explorer.names_of(tokenizer, ids[0].tolist())[place]
-    assert f"looks most at ‘{word}’ ({weight:.2f})" in said and look.label(found, 1, 2) in said
+    assert f"attends most to ‘{word}’ ({weight:.2f})" in said and look.label(found, 1, 2) in said
     chance = model(ids)[0][0, -1].softmax(-1).max()
     with look.silenced(model, 1, 2):
         without = model(ids)[0][0, -1].softmax(-1).max()
@@ -45,9 +47,9 @@ def test_each_control_moves_the_reading(parts, capsys):
         seen.append(panel.reading)
     assert len(set(seen)) == 4
     panel.set(text=" ")
-    panel.set(text=text * 2)
+    panel.set(text=text * 9)
     said = capsys.readouterr().out
-    assert "There is no text" in said and "room for 48 tokens" in said
+    assert "There is no text" in said and "The model reads 256 tokens, found" in said
 
 
 def test_the_names_can_be_drawn(parts):
@@ -60,7 +62,7 @@ def test_the_names_can_be_drawn(parts):
 def test_strange_text_is_drawn_too(parts):
     model, tokenizer, found, _ = parts
     panel = head_explorer.head_explorer(model, tokenizer, found, "$\\frac$ 中 <b> ☃")
-    assert "looks most at" in panel.reading
+    assert "attends most to" in panel.reading
 
 
 @pytest.mark.parametrize("looks", [None, {}])
@@ -70,19 +72,41 @@ def test_a_model_of_another_text_has_heads_without_labels(looks):
     tokenizer = Tokenizer.train(text, vocab_size=290)
     config = ModelConfig(vocab_size=290, dim=16, n_layers=2, n_heads=2, n_kv_heads=1, max_seq_len=32)
     panel = head_explorer.head_explorer(MiniLLM(config, seed=1), tokenizer, looks, "a small cat")
-    assert panel.reading.startswith("Head 1·0. Here ‘cat’ looks most at ")
+    assert panel.reading.startswith("Head 1·0. Here ‘cat’ attends most to ")
     panel.set(text="a dog " * 40)
-    assert "room for 32 tokens" in panel.reading, "the model's context is shorter than the picture"
+    assert "The model reads 32 tokens" in panel.reading
 
 
-def test_the_first_sentence_fits_every_model(parts):
-    """The English sentence takes 206 tokens of the Chinese starter, which then writes a sentence of its own."""
+def test_the_first_sentence_is_of_the_models_own_text(parts):
+    """The English sentence takes 206 tokens of the Chinese starter: it opens with Chinese words."""
     model, tokenizer, looks, _ = parts
-    sentence = head_explorer.first_sentence(model, tokenizer)
-    assert "looks most at" in head_explorer.head_explorer(model, tokenizer, looks).reading
-    english = len(tokenizer.encode(head_explorer.SENTENCE, bos=True)) <= head_explorer.MOST
-    assert (sentence == head_explorer.SENTENCE) == english
-    assert english or all(ord(letter) > 0x2E7F for letter in sentence)
+    panel = head_explorer.head_explorer(model, tokenizer, looks)
+    text = panel.values["text"]
+    assert "attends most to" in panel.reading and len(tokenizer.encode(text)) < 50
+    assert text == head_explorer.SENTENCE or all(ord(letter) > 0x2E7F for letter in text)
+
+
+def test_one_sentence_at_a_time_with_the_keys_that_matter(parts):
+    model, tokenizer, _, text = parts
+    panel = head_explorer.head_explorer(model, tokenizer, None, text, title="the course's starter")
+    read = head_explorer.Text(text, model, tokenizer)
+    assert panel._repr_mimebundle_()[0]["text/plain"].startswith("<head explorer, the course's starter: Head")
+    for back in (0, 1, 15):
+        panel.set(sentence=back, head=(1, 3))
+        picture, _ = list(panel.built.values())[-1]
+        rows, keys = list(picture.rows), picture.keys
+        assert max(len(rows), len(keys)) <= 16
+        assert picture.past.tolist() == [[key <= row for key in keys] for row in rows]
+        weights = read.weights[1, 3][rows][:, keys]
+        shown = picture.left.collections[0].get_array()
+        assert shown.mask.tolist() == (~picture.past).tolist()
+        assert shown.filled(0) == pytest.approx(weights.numpy(), abs=1e-6)
+        heads_max = read.weights[:, :, rows].amax((0, 1, 2))
+        left_out = set(range(rows[-1] + 1)) - set(keys)
+        assert all(heads_max[key] <= heads_max[keys].min() for key in left_out), "only the weakest keys are left out"
+        names = [label.get_text() for label in picture.left.get_yticklabels()]
+        assert names == [read.names[row] for row in rows]
+    assert rows[0] == 0, "beyond the first sentence it is the first"
 
 
 @pytest.mark.parametrize("length", [4, 16, 64])
@@ -91,7 +115,7 @@ def test_the_first_sentence_fits_a_short_context_and_a_small_vocabulary(length):
     config = ModelConfig(vocab_size=290, dim=16, n_layers=1, n_heads=2, n_kv_heads=1, max_seq_len=length)
     for seed in range(3):
         panel = head_explorer.head_explorer(MiniLLM(config, seed=seed), tokenizer)
-        assert "looks most at" in panel.reading, panel.values["text"]
+        assert "attends most to" in panel.reading, panel.values["text"]
 
 
 def test_the_heat_map_shows_the_weights():
@@ -108,7 +132,7 @@ def test_the_heat_map_shows_the_weights():
     }
     assert numbers == {(0, 0): ("$1.0$", "black"), (1, 0): ("$0.3$", "white"), (1, 1): ("$0.7$", "black")}
     assert ax.get_xlim() == (-0.5, 1.5) and ax.get_ylim() == (1.5, -0.5), "the first token above"
-    plots.draw_weights(ax, torch.eye(13), [])
+    plots.draw_weights(ax, torch.eye(17), [])
     assert not ax.lines and not ax.get_xticklabels()
 
 

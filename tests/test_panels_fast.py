@@ -29,6 +29,7 @@ from foundry_lib.panels.picture import Picture
 from foundry_lib.panels.playground import playground
 from foundry_lib.panels.token_ruler import token_ruler
 from foundry_lib.panels.volume_knob import volume_knob
+from foundry_lib.panels.walk import walk
 from foundry_lib.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +57,7 @@ def makers(starter):
         "token ruler": lambda: token_ruler("A function $of 猫 and naïve names"),
         "playground": lambda: playground(*starter, "By the sea lived", "en"),
         "ablation matrix": ablation_matrix,
+        "walk": lambda: walk(*starter, "en"),
     }
 
 
@@ -80,6 +82,10 @@ MOVES = {
                    (dict(top_p=0.5), True), (dict(prompt="Once $there"), True), (dict(min_p=0.1, top_k=0), True)],
     "ablation matrix": [(dict(row="no norm"), False), (dict(column="all, %"), False),
                         (dict(row="whole model", column="spell"), False)],
+    "walk": [(dict(head=2, token=9), False), (dict(stop="embedding"), True),
+             (dict(stop="layer 1, residual stream after attention", token=16), False),
+             (dict(stop="probabilities"), False), (dict(text="By the $sea", token=3), True),
+             (dict(stop="layer 0, attention weights"), True), (dict(stop="layer 1, attention weights"), False)],
 }  # fmt: skip
 
 

@@ -1,8 +1,11 @@
 """Pictures and live pictures: what they show, that they work without a front end, and what a redraw costs."""
 
 import base64
+import configparser
 import math
+import re
 import warnings
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -68,13 +71,32 @@ def test_a_live_figure_is_a_picture_without_a_front_end():
     assert figure.value != before
 
 
-def test_checks_print_the_same_words_and_can_fail(capsys):
-    within("val loss", 1.5234, 1.52, 0.05, "nats")
-    within("val loss", 1.5299, 1.52, 0.05, "nats")
-    below("val loss", 1.2, 1.3, "the bigram line")
-    assert capsys.readouterr().out.splitlines() == ["val loss 1.52 ± 0.05 nats ✓"] * 2 + [
-        "val loss is below the bigram line ✓"
+def sanitized(text: str) -> str:
+    """Text as nbval compares it."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(Path(__file__).parent / "sanitize.cfg", encoding="ascii")
+    for name in config.sections():
+        text = re.sub(config[name]["regex"], config[name]["replace"], text)
+    return text
+
+
+def test_checks_show_the_own_number_and_can_fail(capsys):
+    """Two measurements print lines that nbval finds equal; another expectation, tolerance or word it does not."""
+    for value, bound in ((1.5234, 1.3), (1.5299, 1.2999)):
+        within("val loss", value, 1.52, 0.05, "nats")
+        below("val loss", value - 0.5, bound, "the bigram line")
+        below("val loss", value - 0.5, 1.31, "1.31 nats")
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == [
+        "val loss 1.523 (expected 1.52 ± 0.05 nats) ✓",
+        "val loss 1.02 (expected below the bigram line, 1.3) ✓",
+        "val loss 1.02 (expected below 1.31 nats) ✓",
     ]
+    assert list(map(sanitized, out[:3])) == list(map(sanitized, out[3:])) and out[:2] != out[3:5]
+    others = {"0.05": "0.06", "1.52 ±": "1.53 ±", "val": "training", "bigram": "unigram", "1.31": "1.32", "✓": "✗"}
+    for old, new in others.items():
+        line = next(line for line in out if old in line)
+        assert sanitized(line) != sanitized(line.replace(old, new)), new
     for value in (1.58, 1.4, math.nan, math.inf):
         with pytest.raises(AssertionError, match="val loss: found .* run the cell that makes the model again"):
             within("val loss", value, 1.52, 0.05)
@@ -132,3 +154,11 @@ def test_a_live_picture_lies_on_the_same_card():
     assert [round(255 * part) for part in matplotlib.colors.to_rgb(plots.CARD)] == figure.sheet.pixels()[
         0, 0, :3
     ].tolist()
+
+
+def test_a_table_has_its_lines_in_html_and_as_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots.output, "display", lambda data, **options: shown.append(data))
+    plots.show_table("row   <sum>\nwhole  0.25")
+    assert shown[0]["text/plain"] == "row   <sum>\nwhole  0.25"
+    assert "white-space:pre;" in shown[0]["text/html"] and "row   &lt;sum&gt;\nwhole" in shown[0]["text/html"]

@@ -356,11 +356,10 @@ def test_a_wrong_answer_is_kept_as_wrong():
         assert progress.read()["answers"]["01-exit-1"] == {"answer": letter, "right": letter == right}
 
 
-def test_work_is_found_by_its_name_and_beside_other_work():
-    progress.keep("work", "silu", "def my_silu(x):\n    return x * torch.sigmoid(x)\n")
-    text = "def rms_norm(x, weight, eps):\n    return my_silu(x)\n"
+def test_work_is_found_by_its_name_after_what_it_uses():
+    text = "def my_silu(x):\n    return x * torch.sigmoid(x)\ndef rms_norm(x, weight, eps):\n    return my_silu(x)\n"
     progress.keep("work", "rms_norm", text)
-    work = progress.own_work("rms_norm")  # an exported name, and one that another check has kept
+    work = progress.own_work("rms_norm")
     import torch
 
     assert work.__name__ == "rms_norm" and torch.equal(work(torch.zeros(2), None, 0.0), torch.zeros(2))

@@ -60,6 +60,7 @@ def test_text_is_shown_as_it_is_and_in_its_own_column():
     shown = SideBySide("<img> ", columns)._repr_html_()
     for wrong in ("<script>", "<img>", "<b>x", "<i> "):
         assert wrong not in shown
+    assert "overflow-x:auto" in shown and "min-width:160px" in shown, "a narrow page cuts no word"
     assert "&lt;img&gt; x&lt;script&gt;" in shown and "&amp; y" in shown and "&lt;b&gt;</th>" in shown
     plain = repr(SideBySide("p ", [Column("one", ["a b"], None, ""), Column("two", ["a", "c"], 1, "")])).splitlines()
     assert plain[2] == "p a b" + " " * 38 + f"  p a{MARK}c"

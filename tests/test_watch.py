@@ -66,16 +66,18 @@ def test_the_figure_shows_the_history(capsys):
     assert watch.watch(trainer, LINES) is None
     assert "Finished: 200 steps." in capsys.readouterr().out
     figure = LossFigure(trainer, LINES)
-    assert "step 200 of 200" in figure.axes.get_title(loc="left") and figure.seconds_to_draw > 0
+    assert not figure.axes.get_title(loc="left"), "the line beside the bar counts, and nothing else does"
+    legend = figure.axes.get_legend().get_window_extent()
+    assert legend.y0 >= figure.axes.get_window_extent().y1, "no known line crosses the legend"
     batches, mean, validation = figure.axes.lines[:3]
     assert list(batches.get_xdata()) == list(range(1, 201)) and list(validation.get_xdata()) == [0, 50, 100, 150, 200]
     assert mean.get_ydata()[-1] == pytest.approx(sum(r.train_loss for r in trainer.history[-20:]) / 20)
+    assert mean.get_xdata()[-1] == 190.5 and mean.get_xdata()[4] == 3, "a mean stands at the middle of its steps"
     assert figure.axes.get_xlim() == (0, 200) == figure.rate_axes.get_xlim()
 
 
 def test_before_any_training_it_says_so():
-    figure = LossFigure(FakeTrainer(30), {})
-    assert figure.axes.get_title(loc="left") == "step 0 of 30, before any training"
+    assert pace(FakeTrainer(30)) == "step 0 of 30, before any training"
     trainer = FakeTrainer(30)
     next(trainer.run())
     assert pace(trainer) == "step 0 of 30, before any training, validation loss 7.10" and "nan" not in pace(trainer)
@@ -112,8 +114,10 @@ def test_what_is_owed_stands_beside_the_curve(small_tales):
     assert widths == {rule: max(0.0, last.owed[rule]) for rule in widths} and "free" not in widths
     assert figure.rule_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
     right = figure.rule_axes.get_xlim()[1]
-    beyond = {rule for rule, text in zip(figure._rules, figure._beyond, strict=True) if text.get_text()}
+    numbers = {rule: text.get_text() for rule, text in zip(figure._rules, figure._numbers, strict=True)}
+    beyond = {rule for rule, number in numbers.items() if "→" in number}
     assert beyond == {rule for rule in widths if widths[rule] > right} and beyond, "a cut bar says how long it is"
+    assert all(numbers.values()), "and a short one too: at the end of a training all of them are short"
 
 
 def test_watching_changes_no_bit(small_tales, capsys):
@@ -134,7 +138,7 @@ def test_texts_are_escaped_judged_and_few():
     words = View(FakeTrainer(5), LINES, said).words.value
     assert "<script>" not in words and "<b>" not in words and "&lt;script&gt;" in words
     assert (
-        words.count("<p ") == watch.TEXTS and words.index("step 9 ") < words.index("step 8 ") and "step 3 " not in words
+        words.count("<p ") == watch.TEXTS and words.index("step 9 ") < words.index("step 8 ") and "step 5 " not in words
     )
     assert (
         str(JudgedText(7, "a")) == "step 7 · a"
@@ -149,7 +153,27 @@ def test_without_a_front_end_a_picture_and_a_fixed_word_are_left(monkeypatch):
     data, _ = shown[0]._repr_mimebundle_()
     assert data["text/plain"].startswith("<loss curve: training and validation loss by step, with lines for ln V;")
     assert base64.b64decode(data["image/png"]).startswith(PNG)
-    assert shown[0].bar.value == 30 == shown[0].bar.max and "step 30 of 30" in shown[0].numbers.value
+    assert shown[0].bar.value == 30 == shown[0].bar.max and "Finished: 30 steps." in shown[0].numbers.value
+
+
+def test_a_picture_that_was_stored_while_the_training_ran_says_how_to_join_it():
+    trainer = FakeTrainer(30)
+    view = View(trainer, LINES, [])
+    live, stored = view.figure.value, view.stored_png()
+    assert stored != live and view.figure.value == live and not view.figure.figure.texts
+    view.figure.update()
+    assert view.figure.value == live, "the next picture is as if there had been no note"
+    list(trainer.run())
+    view.figure.update()
+    assert view.stored_png() == view.figure.value
+
+
+def test_a_stop_is_said_beside_the_bar_and_an_old_text_takes_one_line():
+    view = View(FakeTrainer(30), LINES, [JudgedText(0, "gre " * 100), JudgedText(1, "and " * 100)])
+    view.show_end("Stopped at step 3 of 30")
+    assert "Stopped at step 3 of 30" in view.numbers.value and "left" not in view.numbers.value
+    newest, oldest = view.words.value.split("</p>")[:2]
+    assert "nowrap" in oldest and "gre" in oldest and "nowrap" not in newest and "and" in newest
 
 
 def test_looking_waits_while_it_has_cost_too_much(monkeypatch):
@@ -195,7 +219,7 @@ def test_the_bar_moves_while_the_pictures_wait_and_the_first_picture_is_soon(mon
     monkeypatch.setattr(watch, "PAUSE", 0.0)
     watch.watch(FakeTrainer(100, seconds=0.005), LINES)
     assert steps["picture"][:3] == [0, 0, 1] and len(steps["picture"]) < 6, steps["picture"]
-    assert steps["bar"] == [0, *range(101), 100]
+    assert steps["bar"] == [0, *range(101)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to itself on Windows")
@@ -240,7 +264,7 @@ def test_the_stop_button_in_a_kernel_and_the_next_cell():
         for _ in range(200):
             if client.get_iopub_msg(timeout=60)["msg_type"] == "display_data":
                 break
-        time.sleep(1.0)
+        time.sleep(3.0)  # on a busy machine the first step takes a while
         manager.interrupt_kernel()
         assert client.get_shell_msg(timeout=60)["content"]["status"] == "ok", "no traceback"
         reply = run("print('still here', trainer.step > 0, trainer.interrupted)")

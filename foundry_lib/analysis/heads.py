@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..models.attention import causal_attention
 from ..text.words import token_words
-from .quality import excess
+from .quality import excess, tale_rows
 
 CLEAR = 0.5  # a head whose largest mean weight on any relation is below this is called spread
 
@@ -99,12 +99,12 @@ def relations(ids: Tensor) -> dict[str, Tensor]:
 def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
     """What the heads attend to where a rule fixes the next word: rule → relation → mean weight (layers, H).
 
-    stories: tales (`tales.generate`).
+    stories: tales (`tales.generate`). Raises ConfigError for no tales, and for a model that cannot read them.
     """
     sums, counts = {}, {}
     device = model.device
-    for tale in stories:
-        ids = torch.tensor(tokenizer.encode(tale.text, bos=True, eos=True))
+    for tale, row in zip(stories, tale_rows(model, tokenizer, stories), strict=True):
+        ids = torch.tensor(row)
         weights = attention_weights(model, ids[None, :-1].to(device)).cpu()
         rules = [[*tale.rules, None][word] for word in token_words(tale, tokenizer)]
         on = {name: (weights * where).sum(-1) for name, where in relations(ids).items()}  # (layers, H, T) each
@@ -120,9 +120,13 @@ def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
 def label(weights: dict[str, dict[str, Tensor]], layer: int, head: int) -> str:
     """What a head attends to, in words: the rule and the relation where its mean weight in `looks` is largest.
 
+    Raises ConfigError where nothing was measured, as for a model of another text.
+
     >>> label({"sum": {"itself": torch.tensor([[0.7]])}}, 0, 0)
     '0.70 of its weight on itself, where the rule is sum'
     """
+    if not weights:
+        raise ConfigError("No head was measured, so none has a label; `looks` measures the heads of a model of tales.")
     options = [(weight[layer, head].item(), name, rule) for rule in weights for name, weight in weights[rule].items()]
     weight, name, rule = max(options)
     return f"{weight:.2f} of its weight on {name}, where the rule is {rule}" if weight >= CLEAR else "spread"

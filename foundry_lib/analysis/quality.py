@@ -10,6 +10,7 @@ import torch
 
 from .. import tales
 from ..config import SampleConfig
+from ..console import moving
 from ..errors import ConfigError
 from ..inference.generation import generate_tokens
 from ..text.loader import EVAL_ROWS, padded
@@ -142,18 +143,33 @@ def quality_curves(
 
     knobs: field of SampleConfig → the values to measure, with all other fields off. n: tales per value.
     """
-    return {
-        knob: {
-            value: measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training, own)
-            for value in values
-        }
-        for knob, values in knobs.items()
-    }
+    curves, points = {}, [(knob, value) for knob, values in knobs.items() for value in values]
+    for knob, value in moving(points, "writing and judging tales", len(points)):
+        quality = measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training)
+        curves.setdefault(knob, {})[value] = quality
+    return curves
+
+
+def tale_rows(model, tokenizer: Tokenizer, stories: list) -> list[list[int]]:
+    """The tokens of each tale, from BOS to the end token.
+
+    Raises ConfigError for no tales, and for a tale that is longer than the model reads.
+    """
+    if not stories:
+        raise ConfigError("There are no tales to compare on; tales.generate gives some.")
+    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in stories]
+    longest = max(map(len, rows)) - 1
+    if longest > model.config.max_seq_len:
+        raise ConfigError(
+            f"A tale has {longest} tokens of this model's vocabulary, and the model reads {model.config.max_seq_len}. "
+            f"It was made for another text ({tokenizer.corpus_name or 'without a name'}): measure a model of tales."
+        )
+    return rows
 
 
 def tale_losses(model, tokenizer: Tokenizer, stories: list) -> list[np.ndarray]:
     """For each tale, the model's loss in nats at every token and the end token; the model reads the tale from BOS."""
-    rows = [tokenizer.encode(tale.text, bos=True, eos=True) for tale in stories]
+    rows = tale_rows(model, tokenizer, stories)
     device = model.device
     batches = (padded(rows[first : first + EVAL_ROWS], device) for first in range(0, len(rows), EVAL_ROWS))
     return np.split(token_losses(model, batches), np.cumsum([len(row) - 1 for row in rows])[:-1])
@@ -179,8 +195,6 @@ def excess(model, tokenizer: Tokenizer, stories: list) -> Excess:
     A model is below the floor by chance only. If it is below by several standard errors, it has read these tales in
     training. Raises ConfigError for no tales.
     """
-    if not stories:
-        raise ConfigError("There are no tales to compare on; tales.generate gives some.")
     losses, floor = tale_losses(model, tokenizer, stories), token_floor(stories, tokenizer)
     above = np.array([row.sum() + tale.log_prob for row, tale in zip(losses, stories, strict=True)])
     return Excess(

@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..inference.generation import stream
 
 WIDTH = 88
+NARROWEST = 160  # pixels of a column: room for a word of twenty letters
 MARK = "‖"  # before the first difference from the first column
 
 
@@ -82,7 +83,10 @@ class SideBySide:
                 texts += f"<td {cell}>{html.escape(self.prompt)}{same}</td>"
             verdicts += f"<td {cell}><i>{html.escape(column.verdict)}</i></td>"
         last = f"<tr>{verdicts}</tr>" if any(column.verdict for column in self.columns) else ""
-        return f'<table style="table-layout:fixed; width:100%"><tr>{names}</tr><tr>{texts}</tr>{last}</table>'
+        # In a narrow page the table scrolls sideways: no word of ordinary length is cut.
+        wide = f"table-layout:fixed; width:100%; min-width:{NARROWEST * len(self.columns)}px"
+        table = f'<table style="{wide}"><tr>{names}</tr><tr>{texts}</tr>{last}</table>'
+        return f'<div style="overflow-x:auto">{table}</div>'
 
 
 def compare_settings(

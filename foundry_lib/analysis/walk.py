@@ -57,6 +57,11 @@ class Stop:
     tensor: Tensor
 
     @property
+    def title(self) -> str:
+        """The name, after the layer where there is one."""
+        return self.name if self.layer is None else f"layer {self.layer}, {self.name}"
+
+    @property
     def residual(self) -> bool:
         """Whether this is the residual stream."""
         return self.box[0] in ("embedding", "sum")

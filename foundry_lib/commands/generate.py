@@ -35,6 +35,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--seed", type=int, default=1337, help="the same seed gives the same text (default: %(default)s)"
     )
     parser.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best there is)")
+    parser.add_argument("--compare", action="store_true", help="write seven more texts, at other settings")
     return parser.parse_args(arguments)
 
 
@@ -53,14 +54,20 @@ def run(arguments: list[str] | None):
     tokenizer.encode(args.prompt)  # refuses a prompt that is not Unicode before anything is printed
     print(f"{runtime.describe(device)}\nModel from {folder}: {model.n_params:,} parameters")
 
-    def text(**settings):
-        return sample_text(model, tokenizer, args.prompt, args.tokens, args.seed, **settings)
-
     panel(", ".join([f"Plain: temperature {args.temperature:g}", *(f"{name} {filters[name]:g}" for name in filters)]))
     print(args.prompt, end="", flush=True)
     for piece in stream(model, tokenizer, args.prompt, args.tokens, plain, args.seed):
         print(piece, end="", flush=True)
     print()
+    if args.compare:
+        compare(args, model, tokenizer)
+
+
+def compare(args: argparse.Namespace, model, tokenizer):
+    """Write the same beginning at three temperatures, then with four filters."""
+
+    def text(**settings):
+        return sample_text(model, tokenizer, args.prompt, args.tokens, args.seed, **settings)
 
     panel("Temperatures, the same seed")
     for temperature in (0.3, 0.8, 1.5):

@@ -171,7 +171,7 @@ def train(trainer: Trainer, out: Path, saved: list[Path]) -> list[Path]:
 
 
 def verdict(history: list[Record], last: Path) -> tuple[str, Path]:
-    """A sentence if the losses show learning by heart (else ""), and the checkpoint to generate with.
+    """Whether the model has learned the text or only knows it by heart, and the checkpoint to generate with.
 
     last: the newest checkpoint; the one with the lowest validation loss is in the same folder, unless that was step 0.
     """
@@ -189,7 +189,8 @@ def verdict(history: list[Record], last: Path) -> tuple[str, Path]:
     if fmean(losses) < BY_HEART * end.val_loss:
         numbers = f"The training loss is {fmean(losses):.3f} and the validation loss {end.val_loss:.3f}"
         return f"{numbers}: {advice}.", last
-    return "", last
+    where = "at the end" if end is lowest else f"at step {lowest.step}, and is hardly higher at the end"
+    return f"The validation loss was lowest {where}, {end.val_loss:.3f}: the model did not overfit.", last
 
 
 def run(arguments: list[str] | None):

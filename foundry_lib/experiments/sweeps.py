@@ -28,17 +28,19 @@ from tqdm import tqdm
 from .. import runtime
 from ..config import ModelConfig, TrainConfig
 from ..errors import CheckpointError, ConfigError, DivergedError
+from ..models.model import PARTS
 from ..paths import PACKAGE
 from ..text.baselines import bits_per_byte
 from ..text.corpus import Corpus, read_corpus
 from ..training.checkpoint import checkpoints, keep_newest
+from ..training.pieces import name_of
 from ..training.recipes import new_trainer, sort_settings
 from ..training.record import Record
 from ..training.trainer import Trainer
 from .runs import Run, read_run, safe, write, write_errors
 
 CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
-DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": None}  # None: the best there is
+DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": None, "parts": None, "own": None}  # None: the best device
 FORM = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
 TURNS, STEPS_PER_TURN = 5, 4  # the least that the speed of each row is measured for
 
@@ -76,8 +78,8 @@ def sweep(
 ) -> list[Run]:
     """Train every row with every seed and return the runs. A run that is done, with the same settings, is skipped.
 
-    rows: name → the settings that differ, as `new_trainer` takes them ("text", "preset" and "device" too).
-    common: the settings that all rows share; by default text="tales-en" and preset="tiny" on the best device there is.
+    rows: name → the settings that differ, as `new_trainer` takes them ("text", "preset", "device", "parts" and "own"
+    too). common: the settings that all rows share; by default "tales-en" and "tiny" on the best device there is.
     time_limit: seconds of training per run, without evaluations, instead of max_iters. `steps_that_fit` measures how
     many steps fit before the first training, and the schedule is made for that many.
     save_every: steps between two checkpoints. on_step: called with the Record of every step.
@@ -144,6 +146,11 @@ def code_hash() -> str:
 def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:
     """Everything that the result depends on, except the last digits of sums, which threads and versions may change."""
     values = {name: value for name, value in settings.items() if value is not None and name != "text"}
+    for kind in ("parts", "own"):  # by their names: a folder cannot hold their code
+        names = {
+            name: name_of(part) for name, part in values.pop(kind, {}).items() if part not in (None, PARTS.get(name))
+        }
+        values |= {kind: names} if names else {}
     try:
         json.dumps(values)
     except TypeError:
@@ -238,7 +245,7 @@ def trainer_of(job: Job) -> Trainer:
     saved = reversed(checkpoints(job.folder)) if run and run.config["hash"] == job.hash else ()
     for checkpoint in saved:
         try:
-            return Trainer.load(checkpoint, trainer.loader, trainer.device)
+            return Trainer.load(checkpoint, trainer.loader, trainer.device, parts=trainer.model.parts, **trainer.own)
         except CheckpointError as error:
             print(f"{job.name}: {error}")
     shutil.rmtree(job.folder, ignore_errors=True)

@@ -101,6 +101,11 @@ def store_last_frames(cell, client: NotebookClient) -> None:
             output.data["image/png"] = picture or output.data.get("image/png")
 
 
+def is_progress(output) -> bool:
+    """Whether an output is a line that moved while its cell ran (`console.moving`, `sweep`): it rewrites itself."""
+    return output.get("name") == "stderr" and "\r" in output.text
+
+
 def normalise(notebook) -> None:
     """Keep what a reader and a comparison need; remove what differs between two runs.
 
@@ -108,6 +113,8 @@ def normalise(notebook) -> None:
     """
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
         for output in cell.get("outputs", []):
             if VIEW in output.get("data", {}) and len(output.data) > 1:
                 del output.data[VIEW]

@@ -32,14 +32,18 @@ class Item:
 
 MODEL_PARTS = tuple(f"check {name}" for name, lesson in progress.PARTS.items() if lesson <= "05")
 BASIC_PARAMETERS = ("check learning_rate", "check temperature", "check equal_time_steps")  # 07, 08, 09
+SAMPLING = ("check temperature", "check top_k", "check top_p", "check min_p")
+NEW_FUNCTIONS = (
+    "check complex_rotary",
+    "check accumulation",
+    "check kv_cache",
+)  # another form, a larger batch, a cache
 GROUPS = {
     "Basics": (
         Item("understand the architecture of a transformer", "05", of_lesson("05", "05-exit")),
         Item("explain the four steps of training", "07", of_lesson("07")),
-        Item("understand how text is generated, token by token", "08", of_lesson("08", "08-exit")),
-        Item(
-            "adjust the basic parameters", "09", ("check learning_rate", "check temperature", "check equal_time_steps")
-        ),
+        Item("understand how text is generated, token by token", "08", ("check generate", *of_lesson("08", "08-exit"))),
+        Item("adjust the basic parameters", "09", BASIC_PARAMETERS),
     ),
     "Parts": (
         Item("explain what RMSNorm does", "01", of_lesson("01")),
@@ -50,14 +54,14 @@ GROUPS = {
     "Practice": (
         Item("train a model", "07", ("check train_step", TRAINED)),
         Item("change a setting and see its effect", "09", of_lesson("09")),
-        Item("use sampling strategies", "08", of_lesson("08", "check")),
+        Item("use sampling strategies", "08", SAMPLING),
         Item("train on a text of your own", "09", ("check bits_per_byte", OWN_TEXT)),
     ),
     "Advanced": (
         Item("read and understand the core code", "05", of_lesson("05", "check")),
         Item("change the architecture", "05", MODEL_PARTS),
         Item("make training faster", "15"),
-        Item("add something new", "14"),
+        Item("add something new", "08", NEW_FUNCTIONS),
     ),
 }
 

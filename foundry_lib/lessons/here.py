@@ -14,7 +14,7 @@ from PIL import Image
 from ..config import ModelConfig
 from ..console import say
 from ..plots import model_map
-from . import progress
+from . import own_parts
 
 TALES = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the model that lesson 07 trains on the tales
 LIT = {  # lesson → the parts of the map that it is about
@@ -29,12 +29,23 @@ LIT = {  # lesson → the parts of the map that it is about
     "08": ("cache", "softmax", "next"),
     "09": tuple(model_map.PARTS),
 }
-OWN = {  # a part of the learner's → its name in a sentence, and where it is on the map
-    "rms_norm": ("norm", "norm"),
-    "rotary": ("RoPE", "rope"),
-    "gqa": ("attention", "attention"),
-    "swiglu": ("SwiGLU", "swiglu"),
-    "block": ("block", "sum"),
+OWN = {  # a part of the learner's → its name in a sentence, and its boxes on the map
+    "rms_norm": ("norm", ("norm",)),
+    "rope_table": ("the table of RoPE", ()),
+    "rotary": ("RoPE", ("rope",)),
+    "gqa": ("attention", ("attention",)),
+    "swiglu": ("SwiGLU", ("swiglu",)),
+    "block": ("block", ("sum",)),
+    "model": ("whole model", ("embedding", "head")),
+    "mean_loss": ("loss", ("loss",)),
+    "learning_rate": ("learning rate", ()),
+    "train_step": ("training step", ()),
+    "temperature": ("temperature", ("softmax",)),
+    "top_k": ("top-k", ()),
+    "top_p": ("top-p", ()),
+    "min_p": ("min-p", ()),
+    "generate": ("generation loop", ("next",)),
+    "kv_cache": ("KV cache", ("cache",)),
 }
 
 
@@ -67,11 +78,20 @@ def you_are_here(lesson: str, device: str):
 
     lesson: "00" to "09".
     """
-    own = [OWN[name] for name in OWN if progress.read()["work"].get(name)]
-    display(Map(LIT[lesson], tuple(part for _, part in own)))
+    display(Map(LIT[lesson], own_boxes()))
     gpu = f" ({torch.cuda.get_device_name(device)})" if str(device).startswith("cuda") else ""
     print(f"This lesson runs on: {device}{gpu}")
-    say(whose([name for name, _ in own]))
+    say(whose([OWN[name][0] for name in own_names()]))
+
+
+def own_names() -> list[str]:
+    """The parts that are the learner's now, in the order of the lessons."""
+    return [name for name, _, whose_part in own_parts.status() if whose_part == "yours"]
+
+
+def own_boxes() -> tuple[str, ...]:
+    """The boxes of the map that the learner built."""
+    return tuple(box for name in own_names() for box in OWN[name][1])
 
 
 def whose(names: list[str]) -> str:
@@ -82,5 +102,7 @@ def whose(names: list[str]) -> str:
     """
     if not names:
         return "Your model: every part is the library's so far."
+    if len(names) == len(OWN):
+        return "Your model: every part is yours."
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"Your model: {listed} {'are' if len(names) > 1 else 'is'} yours; the other parts are the library's."

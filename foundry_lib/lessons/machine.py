@@ -10,7 +10,7 @@ import torch
 
 from .. import plots, runtime
 from ..config import PRESETS, ModelConfig, TrainConfig
-from ..console import interpreter
+from ..console import interpreter, moving
 from ..models.model import MiniLLM
 from ..training.trainer import Trainer
 
@@ -88,7 +88,8 @@ def training_speed(loader, preset: str, steps: int = 10) -> float:
     """Tokens per second when `preset` trains on the text of `loader`: the median of `steps` steps, after two more."""
     config = ModelConfig.preset(preset, vocab_size=loader.vocab_size, max_seq_len=loader.block_size)
     training = TrainConfig(batch_size=loader.batch_size, max_iters=steps + 2, eval_interval=steps + 2)
-    speeds = sorted(r.tokens_per_s for r in Trainer(MiniLLM(config), loader, training).run() if r.step > 2)
+    records = moving(Trainer(MiniLLM(config), loader, training).run(), f"measuring {preset}", steps + 3)
+    speeds = sorted(record.tokens_per_s for record in records if record.step > 2)
     return speeds[len(speeds) // 2]
 
 

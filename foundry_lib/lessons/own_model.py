@@ -38,9 +38,10 @@ class ShownModel:
     yours: bool
 
 
-def learners_model(device: str | None = None) -> ShownModel:
+def learners_model(device: str | None = None, grammar: str | None = None) -> ShownModel:
     """The learner's model of lesson 07, else the course's starter, on `device` (None: the best there is).
 
+    grammar: "en" or "zh" takes only a model of these tales, for a lesson that goes on with their words; None takes any.
     A damaged or half-written checkpoint is passed over, and one Notice says so.
     """
     damage = None
@@ -51,8 +52,8 @@ def learners_model(device: str | None = None) -> ShownModel:
             except (CheckpointError, OSError) as error:
                 damage = damage or error
                 continue
-            shown = ShownModel(model, tokenizer, grammar_of(tokenizer.corpus_name), title_of(tokenizer), True)
-            return said(shown, damage)
+            if grammar in (None, found := grammar_of(tokenizer.corpus_name)):
+                return said(ShownModel(model, tokenizer, found, title_of(tokenizer), True), damage)
     model, tokenizer = load_checkpoint(DATA / STARTER, device or best_device())
     return said(ShownModel(model, tokenizer, grammar_of(tokenizer.corpus_name), "the course's starter", False), damage)
 
@@ -63,7 +64,7 @@ def load_with_own_parts(checkpoint: Path, device: str | None = None) -> tuple[Mi
     own = own_parts.model_parts() if names else {}
     parts = {name: own.get(name, PARTS.get(name)) for name in names}
     device = device or best_device()
-    return load_checkpoint(checkpoint, device, {name: part for name, part in parts.items() if part is not None})
+    return load_checkpoint(checkpoint, device, {name: part for name, part in parts.items() if part or name == "model"})
 
 
 def said(shown: ShownModel, damage: Exception | None) -> ShownModel:

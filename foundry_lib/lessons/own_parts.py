@@ -1,93 +1,43 @@
-"""A model with the learner's own parts: work from lessons 01 to 05 becomes keyword arguments of MiniLLM.
+"""The learner's own parts: what has passed its check runs in the learner's models and trainings.
 
-    model = MiniLLM(config, **own_parts(rms_norm=my_rms_norm, swiglu=my_swiglu))
-    model = MiniLLM(config, **kept_parts())      # everything that has passed its check so far
+    parts, own = model_parts(), training_parts()
+    trainer = new_trainer("tales-en", parts=parts, own=own)      # MiniLLM(config, **parts), Trainer(…, **own)
+    model, tokenizer = load_checkpoint(folder, parts=parts)
 
-The weights have the same names and shapes as in the library's model, so a checkpoint fits both.
+Where nothing is stored, or a part is switched off (`progress.switch_off`) or no longer passes, the library's part
+stands in. The weights have the same names and shapes in both, so a checkpoint fits both.
 """
 
+import functools
+import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import runtime
+from ..config import IGNORED, TrainConfig
 from ..console import folded_lines, say
+from ..errors import FoundryError, Notice
+from ..inputs import check_parts, checked_start
 from ..models.attention import CausalSelfAttention, fused_causal_attention
 from ..models.feed_forward import MLP
-from ..models.norm import RMSNorm
-from ..models.rope import apply_rotary_emb
+from ..models.model import Block, MiniLLM
+from ..models.norm import RMSNorm, rms_norm
+from ..models.rope import apply_rotary_emb, rope_table
+from ..training.optimizer import learning_rate
 from . import checks, progress
+from .part_speed import examples, slow_line
+
+LIBRARY = dict(model=None, block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)
+LIBRARY |= dict(rope_table=rope_table)
+MODEL_PARTS = ("rms_norm", "rope_table", "rotary", "gqa", "swiglu", "block", "model")
+TRAINING_PARTS = {"mean_loss": "loss", "learning_rate": "schedule", "train_step": "step"}  # → argument of Trainer
 
 
-def own_parts(
-    rms_norm: Callable | None = None,
-    rotary: Callable | None = None,
-    gqa: Callable | None = None,
-    swiglu: Callable | None = None,
-    block: Callable | None = None,
-) -> dict[str, Callable]:
-    """Keyword arguments for MiniLLM; for a part that is None the model uses the library's.
-
-    rms_norm(x, weight, eps) → the shape of x. rotary(xq, xk, freqs_cis) → both rotated, (B, H, T, d), (B, K, T, d).
-    gqa(q, k, v) → the attention's output (B, H, T, d), from k and v (B, K, S, d) with S ≥ T.
-    swiglu(x, w_gate, w_up, w_down) → the shape of x; each weight is (out, in), as nn.Linear stores it.
-    block: a class with the constructor and the forward of `Block`.
-    """
-    parts = {}
-    if rms_norm is not None:
-        parts["norm"] = norm_of(rms_norm)
-    if rotary is not None or gqa is not None:
-        turn, attend = rotary or apply_rotary_emb, gqa or fused_causal_attention
-        parts["attention"] = partial(CausalSelfAttention, rotary=turn, attend=attend)
-    if swiglu is not None:
-        parts["feed_forward"] = feed_forward_of(swiglu)
-    if block is not None:
-        defaults = {"attention": CausalSelfAttention, "feed_forward": MLP}  # the learner's block may have no defaults
-        parts = {**defaults, **parts, "block": block}
-    return parts
-
-
-def norm_of(function: Callable) -> type[RMSNorm]:
-    """A subclass of RMSNorm whose forward calls `function`."""
-
-    class OwnNorm(RMSNorm):
-        def forward(self, x):
-            return function(x, self.weight, self.eps)
-
-    return OwnNorm
-
-
-def feed_forward_of(function: Callable) -> type[MLP]:
-    """A subclass of MLP whose forward calls `function`."""
-
-    class OwnFeedForward(MLP):
-        def forward(self, x):
-            return function(x, self.w_gate.weight, self.w_up.weight, self.w_down.weight)
-
-    return OwnFeedForward
-
-
-def kept_parts() -> dict[str, Callable]:
-    """`own_parts` of the stored work; prints for each part whether it is the learner's or the library's.
-
-    Each part is checked again, because the file may have been edited. If a part fails, its message is printed, and the
-    model gets the library's part.
-    """
-    own = {}
-    for name in ("rms_norm", "rotary", "gqa", "swiglu", "block"):
-        lesson = progress.PARTS[name]
-        work, exercise = progress.own_work(name), checks.EXERCISES.get(name)
-        if work is None or exercise is None:
-            passed = exercise is not None and name in progress.read()["work"]
-            why = "could not be read back: run its check again in" if passed else "begins in"
-            print(f"{name:<9} the library's; yours {why} lesson {lesson}")
-            continue
-        verdict = exercise.judge(work)
-        if verdict.passed:
-            print(f"{name:<9} yours")
-            own[name] = work
-        else:
-            print(f"{name:<9} the library's; yours no longer passes the check of lesson {lesson}:")
-            print(verdict.message)
-    return own_parts(**own)
+# ---- What the lessons call
 
 
 def status() -> list[tuple[str, str, str]]:
@@ -99,6 +49,27 @@ def status() -> list[tuple[str, str, str]]:
     ]
 
 
+def whose(lesson: str) -> str:
+    """One line: which of a lesson's parts are the learner's and which the library's."""
+    names = {
+        who: [name for name, of, its in status() if of == lesson and its == who] for who in ("yours", "the library's")
+    }
+    return "; ".join(f"{who}: {', '.join(parts)}" for who, parts in names.items() if parts)
+
+
+def model_parts() -> dict[str, Callable | None]:
+    """Keyword arguments of MiniLLM: the learner's parts, and the library's where there is none.
+
+    Each stored part is judged again. One that does not pass is named, with its message.
+    """
+    return LIBRARY | own_parts(**{name: stored(name) for name in MODEL_PARTS})
+
+
+def training_parts() -> dict[str, Callable | None]:
+    """The learner's loss, schedule and step, as arguments of Trainer; None for the library's. Judged as model_parts."""
+    return {piece: (work := stored(name)) and guarded(name, work) for name, piece in TRAINING_PARTS.items()}
+
+
 def stored(name: str):
     """The stored work `name`, if it is switched on and passes its check; else None."""
     if progress.read()["off"].get(name):
@@ -108,7 +79,204 @@ def stored(name: str):
         return None
     verdict = exercise.judge(work)
     if verdict.passed:
+        slow = slow_in_words(name, progress.read()["work"][name])
+        if slow:
+            say(f"Your {name} {slow}. progress.switch_off({name!r}) lets the library's run.")
         return work
     say(f"{name}: the library's part runs. Yours no longer passes the check of lesson {progress.PARTS[name]}:")
     print(folded_lines(verdict.message))
     return None
+
+
+@cache
+def slow_in_words(name: str, source: str) -> str | None:
+    """What to say of the stored work if it is slow, measured once per source on the best device; None if it is not."""
+    given = examples(runtime.best_device()).get(name)
+    try:
+        return given and slow_line(progress.own_work(name), FUNCTIONS[name], given)
+    except Exception:  # noqa: BLE001  a part that fails is named when it runs, by `guarded`
+        return None
+
+
+# ---- The parts of a model
+
+
+def own_parts(
+    rms_norm: Callable | None = None,
+    rope_table: Callable | None = None,
+    rotary: Callable | None = None,
+    gqa: Callable | None = None,
+    swiglu: Callable | None = None,
+    block: type | None = None,
+    model: type | None = None,
+) -> dict[str, Callable]:
+    """Keyword arguments for MiniLLM; for a part that is None the model uses the library's.
+
+    rms_norm(x, weight, eps) → the shape of x. rope_table(head_dim, max_seq_len, theta) → (2, T, d/2).
+    rotary(xq, xk, freqs_cis) → both rotated, (B, H, T, d), (B, K, T, d).
+    gqa(q, k, v) → the attention's output (B, H, T, d), from k and v (B, K, S, d) with S ≥ T.
+    swiglu(x, w_gate, w_up, w_down) → the shape of x; each weight is (out, in), as nn.Linear stores it.
+    block: a class with the constructor and the forward of `Block`.
+    model: a class made as model(config, block, norm, rope_table), with the forward of `MiniLLM`.
+    A part that raises an error is replaced by the library's, with a Notice (`guarded`).
+    """
+    parts = {}
+    if rms_norm is not None:
+        parts["norm"] = norm_of(rms_norm)
+    if rope_table is not None:
+        parts["rope_table"] = guarded("rope_table", rope_table)
+    if rotary is not None or gqa is not None:
+        turn = rotary and guarded("rotary", rotary)
+        attend = gqa and guarded("gqa", gqa)
+        parts["attention"] = attention_of(turn or apply_rotary_emb, attend or fused_causal_attention)
+    if swiglu is not None:
+        parts["feed_forward"] = feed_forward_of(swiglu)
+    if block is not None:
+        defaults = {"attention": CausalSelfAttention, "feed_forward": MLP}  # the learner's block may have no defaults
+        parts = {**defaults, **parts, "block": block_of(block)}
+    if model is not None:
+        parts["model"] = model_of(model)
+    return parts
+
+
+def norm_of(function: Callable) -> type[RMSNorm]:
+    """A subclass of RMSNorm whose forward calls `function`."""
+    norm = guarded("rms_norm", function)
+
+    class OwnNorm(RMSNorm):
+        def forward(self, x):
+            return norm(x, self.weight, self.eps)
+
+    return named(OwnNorm, function)
+
+
+def attention_of(turn: Callable, attend: Callable) -> type[CausalSelfAttention]:
+    """A subclass of CausalSelfAttention with these functions."""
+
+    class OwnAttention(CausalSelfAttention):
+        def __init__(self, config, layer=0):
+            super().__init__(config, layer, turn, attend)
+
+    return named(OwnAttention, turn, attend)
+
+
+def feed_forward_of(function: Callable) -> type[MLP]:
+    """A subclass of MLP whose forward calls `function`."""
+    swiglu = guarded("swiglu", function)
+
+    class OwnFeedForward(MLP):
+        def forward(self, x):
+            return swiglu(x, self.w_gate.weight, self.w_up.weight, self.w_down.weight)
+
+    return named(OwnFeedForward, function)
+
+
+def block_of(work: type) -> type:
+    """The learner's block. Its parts have the names of the library's, so the library's forward can stand in."""
+
+    class OwnBlock(work):
+        forward = guarded("block", work.forward)
+
+    return named(OwnBlock, work)
+
+
+class Foundation(MiniLLM):
+    """What a model from an empty file lies on: MiniLLM's methods, without the weights that its constructor makes."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+
+def model_of(work: type) -> type[MiniLLM]:
+    """The learner's model as a MiniLLM: its own constructor and forward, and the other methods of the library's."""
+    forward = guarded("model", work.forward)
+
+    class OwnModel(work, Foundation):
+        def __init__(self, config, seed=1337, *, model=None, block=Block, norm=RMSNorm, rope_table=rope_table, **parts):
+            made_of = dict(model=model, block=block, norm=norm, rope_table=rope_table, **parts)
+            check_parts(made_of, LIBRARY)
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                super().__init__(config, partial(block, norm=norm, **parts), norm, rope_table)
+            self.config, self.residual, self.logits = config, None, None
+            self.parts = {name: part for name, part in made_of.items() if part is not LIBRARY[name]}
+            self.init_weights(seed)
+
+        def forward(self, idx, targets=None, cache=None):
+            checked_start(self.config, self.tok_embeddings.weight, idx, cache)
+            return forward(self, idx, targets, cache)
+
+        def loss(self, idx, targets):
+            return self(idx, targets)[1]
+
+    return named(OwnModel, work)
+
+
+def named(part: type, *works: Callable) -> type:
+    """The class with the names of the learner's functions in it: checkpoints store it, and print(model) shows it."""
+    part.__name__ = part.__qualname__ = " ".join(work.__name__ for work in works)
+    return part
+
+
+# ---- The library's functions, in the form in which the learner writes them
+
+
+def swiglu(x, w_gate, w_up, w_down):
+    return F.linear(F.silu(F.linear(x, w_gate)) * F.linear(x, w_up), w_down)
+
+
+def cross_entropy(logits, targets):
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+
+
+def rate(step, peak, warmup, total, lowest):
+    """The schedule of lesson 07 from its five numbers; see `training.optimizer.learning_rate`."""
+    config = TrainConfig(learning_rate=peak, warmup_iters=warmup, max_iters=total, min_lr_ratio=lowest)
+    return learning_rate(step, config)
+
+
+def step(model, optimizer, x, y, lr, grad_clip):
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    loss = model.loss(x, y)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    optimizer.step()
+    return loss.item()
+
+
+FUNCTIONS = dict(rms_norm=rms_norm, rope_table=rope_table, rotary=apply_rotary_emb, gqa=fused_causal_attention)
+FUNCTIONS |= dict(swiglu=swiglu, block=Block.forward, model=MiniLLM.forward)
+FUNCTIONS |= dict(mean_loss=cross_entropy, learning_rate=rate, train_step=step)
+
+
+# ---- When a part fails
+
+
+def guarded(name: str, own: Callable) -> Callable:
+    """`own`, until it raises an error: from then on the library's function, with a Notice that names the line.
+
+    So a training goes on with the same weights. The library's own errors and a full memory are raised as they are.
+    """
+    failed = False
+
+    @functools.wraps(own)
+    def part(*given, **more):
+        nonlocal failed
+        if not failed:
+            try:
+                return own(*given, **more)
+            except (FoundryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001  whatever the learner's code raises
+                failed = True
+                message = (
+                    f"Your {name} failed, and the library's part runs from here on; nothing is lost. "
+                    f"{checks.ladder.error_in_words(error)}. Mend it and run its check in lesson "
+                    f"{progress.PARTS[name]}, or leave it out: progress.switch_off({name!r})."
+                )
+                warnings.warn(message, Notice, stacklevel=2)
+        return FUNCTIONS[name](*given, **more)
+
+    return part

@@ -19,6 +19,7 @@ from ..inference.generation import PARTS
 from ..inference.sampling import FILTERS
 from . import checks
 from .own_parts import stored
+from .part_speed import slowest_line
 
 TRIAL = dict(temperature=0.8, top_k=20, top_p=0.9, min_p=0.05)  # the settings with which the filters are timed
 SLOW = 0.002  # seconds; the course's model takes twice as long for one token
@@ -36,7 +37,7 @@ def sampling_parts() -> dict[str, Callable]:
         if work is not None and runs(name, work):
             own[name] = reported(name, work)
     rest = [name for name in PARTS if name not in own]
-    say(f"Sampling: yours {', '.join(own) or 'none'}; the library's {', '.join(rest) or 'none'}.")
+    say(f"Yours: {', '.join(own) or 'none'}. The library's: {', '.join(rest) or 'none'}.")
     return own
 
 
@@ -48,19 +49,15 @@ def runs(name: str, work: Callable) -> bool:
         say(str(error))
         return False
     if extra > SLOW:
-        say(
-            f"{name}: yours takes {1000 * extra:.0f} ms longer than the library's each time ({first_line(work)}). "
-            f"{way_back(name)}"
-        )
+        longer = f"yours takes {1000 * extra:.0f} ms longer than the library's each time"
+        say(f"{name}: {longer} ({slow_place(name, work)}). {way_back(name)}")
     return True
 
 
 def seconds(name: str, work: Callable) -> float:
     """The shortest of three runs: a filter on 2,048 scores, the loop and the cache on the first case of their check."""
     exercise = checks.EXERCISES[name]
-    run = partial(exercise.run, work, exercise.cases[0])
-    if name in FILTERS:
-        run = partial(work, torch.randn(1, 2048, generator=torch.Generator().manual_seed(0)), TRIAL[name])
+    run = partial(work, *trial(name)) if name in FILTERS else partial(exercise.run, work, exercise.cases[0])
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -69,11 +66,17 @@ def seconds(name: str, work: Callable) -> float:
     return min(times)
 
 
-def first_line(work: Callable) -> str:
-    """Where a part begins, as it is written: `def my_top_k(logits, k):`."""
-    function = work.__init__ if inspect.isclass(work) else work
-    source = inspect.getsource(function).splitlines()[0].strip()
-    return f"{work.__name__}, line {function.__code__.co_firstlineno}: {source}"
+def trial(name: str) -> tuple[Tensor, float]:
+    """What a filter is tried with: one row of scores, and its setting."""
+    return torch.randn(1, 2048, generator=torch.Generator().manual_seed(0)), TRIAL[name]
+
+
+def slow_place(name: str, work: Callable) -> str:
+    """The function, and for a filter the line in which it spends most of its time."""
+    if name not in FILTERS:
+        return work.__name__
+    number, code = slowest_line(work, trial(name))
+    return f"{work.__name__}, most of it in line {number}: {code}"
 
 
 def reported(name: str, work: Callable) -> Callable:

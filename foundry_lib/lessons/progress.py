@@ -5,13 +5,11 @@ The models and trainings of the lessons run these parts (`own_parts`). Nothing l
 """
 
 import ast
-import inspect
 import json
 import linecache
 import math
 import os
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from ..errors import ConfigError, Notice
 from ..files import write_whole
 from ..paths import RUNS
 from .questions import read_questions
+from .sources import source_with_names
 
 # the course's tools set the variable, to run a lesson as for a new learner
 FILE = Path(os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json"))
@@ -103,54 +102,44 @@ def require_part(name: str):
         raise ConfigError(f"There is no part {name!r}; the parts are {', '.join(PARTS)}.")
 
 
-def keep_work(name: str, work):
-    """Store the source of work that passed its check, or None where Python has no source: the pass still counts."""
-    keep("work", name, source_of(work))
+def keep_work(name: str, work) -> list[str]:
+    """Store the source of work that passed its check, or None where Python has no source: the pass still counts.
+
+    The source holds what the work uses of its notebook; returns the names of values that no source can hold.
+    """
+    source, left_out = source_with_names(work, names_at_hand())
+    keep("work", name, source)
+    return left_out
 
 
-def source_of(work) -> str | None:
-    """The source of a function or class. For a class in a notebook, Python finds only the cell of its methods."""
-    with suppress(OSError, TypeError):
-        return inspect.getsource(work)
-    for method in filter(inspect.isfunction, vars(work).values()):
-        with suppress(OSError, TypeError, SyntaxError):
-            cell = "".join(inspect.findsource(method)[0])
-            for node in ast.parse(cell).body:
-                if isinstance(node, ast.ClassDef) and node.name == work.__name__:
-                    return ast.get_source_segment(cell, node) + "\n"
-    return None
+def names_at_hand() -> dict:
+    """The names that stored work can use without importing them: torch, nn, F, math, Tensor and foundry_lib's."""
+    names = {name: getattr(foundry_lib, name) for name in foundry_lib.__all__}
+    return names | {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
 
 
 def own_work(name: str):
-    """The learner's function or class that passed the check `name`, built from its stored source; None without one.
-
-    The source can use torch, nn, F, math, Tensor, the public names of foundry_lib and the learner's other work, as in
-    the lessons.
-    """
-    sources = read()["work"]
-    if not sources.get(name):
+    """The learner's function or class that passed the check `name`, built from its stored source; None without one."""
+    source, file = read()["work"].get(name), f"<your {name}>"
+    if not source:
         return None
-    names = {n: getattr(foundry_lib, n) for n in foundry_lib.__all__}
-    names |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
-    for other in [*(other for other in sources if other != name and sources[other]), name]:
-        source, file = sources[other], f"<your {other}>"
-        linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # shown in error messages
-        try:
-            exec(compile(source, file, "exec"), names)  # the learner's text, from the learner's file
-        except Exception as error:  # noqa: BLE001
-            if other == name:
-                warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
-                return None
-    return names[defined_name(sources[name])]
+    names = {"__name__": "__main__", **names_at_hand()}
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # shown in error messages
+    try:
+        exec(compile(source, file, "exec"), names)  # the learner's text, from the learner's file
+        return names[defined_name(source)]
+    except Exception as error:  # noqa: BLE001
+        warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
+        return None
 
 
 def defined_name(source: str) -> str:
-    """The name of the first function or class in a source.
+    """The name of the last function or class in a source: those before it are used by it.
 
     >>> defined_name("import math\\n\\ndef my_silu(x):\\n    return x")
     'my_silu'
     """
-    return next(node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)][-1]
 
 
 def tick(lesson: str):

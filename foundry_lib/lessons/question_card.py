@@ -14,8 +14,7 @@ STYLE = """<style>
 .foundry-question .foundry-choices label {height: auto; line-height: 1.5; padding: 2px 0 2px 1.7em; white-space: normal;
   overflow-wrap: break-word; color: var(--jp-ui-font-color1, inherit); cursor: pointer}
 .foundry-question .foundry-choices input {height: auto; margin: 0.3em 0 0 -1.6em; cursor: pointer}
-.foundry-question .widget-html-content {line-height: 1.5; white-space: normal; overflow-wrap: break-word}
-.foundry-question p {margin: 0 0 4px 0}
+.foundry-question p {line-height: 1.5; margin: 0 0 4px 0; white-space: normal; overflow-wrap: break-word}
 </style>"""
 
 
@@ -167,7 +166,7 @@ class SharedChoices(Card):
         letters = {letter: letter for letter in choices}
         rows = [ipywidgets.HTML(STYLE + Words(choice_lines(choices)).html())]
         for key, question in questions.items():
-            row = radio_buttons(letters, state(key).letter, flat=True)
+            row = radio_buttons(letters, state(key).letter, flat=True, margin="2px 0 0 12px")
             row.observe(lambda change, key=key: self.clicked(key, change["new"]), "value")
             beside = ipywidgets.Layout(display="flex", flex_flow="row wrap", overflow="visible")
             rows += [ipywidgets.Box([ipywidgets.HTML(as_html([question])), row], layout=beside), self.feedback[key]]

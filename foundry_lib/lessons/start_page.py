@@ -25,16 +25,12 @@ FOOT = (
     "Done: checks passed and exit questions right, as of the last time this cell ran. Click this page and press "
     "Shift + Enter to see it as it is now."
 )
-PART_NAMES = {  # name of a check → the part in a word
-    "rms_norm": "RMSNorm",
-    "rope_table": "RoPE's angles",
-    "rotary": "RoPE",
-    "gqa": "attention",
-    "swiglu": "SwiGLU",
-    "mean_loss": "loss",
-    "learning_rate": "schedule",
-    "train_step": "step",
-}
+HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
+HOSTED_LINES = (
+    "!git clone ADDRESS llm-foundry     # ADDRESS: where you found this course",
+    "%pip install -q ./llm-foundry      # your PyTorch and Jupyter stay as they are",
+    "from foundry_lib.lessons.start_page import start_page; start_page()",
+)
 STYLE = """<style>
 .foundry-start {max-width: 950px; line-height: 1.35}
 .foundry-start p {margin: 0 0 6px !important}
@@ -154,9 +150,9 @@ class StartPage:
         self.lessons = read_lessons(folder, here, self.shown) if folder else []
         self.sentences = copies.kept_back() if folder == WORK else []
         self.status = own_parts.status()
-        marked = [here_map.OWN[name][1] for name, _, whose in self.status if whose == "yours" and name in here_map.OWN]
-        self.map = here_map.Map((), tuple(marked))
-        self.map_text = map_text(here_map.TALES, (), tuple(marked))
+        marked = here_map.own_boxes()
+        self.map = here_map.Map((), marked)
+        self.map_text = map_text(here_map.TALES, (), marked)
 
     @property
     def next(self) -> tuple[str, str, str]:
@@ -169,7 +165,7 @@ class StartPage:
 
     def parts(self, lesson: str, whose: str) -> str:
         """The parts of the model that a learner builds in `lesson` and that are now "yours" or "the library's"."""
-        return ", ".join(PART_NAMES.get(name, name) for name, of, now in self.status if (of, now) == (lesson, whose))
+        return ", ".join(here_map.OWN[name][0] for name, of, now in self.status if (of, now) == (lesson, whose))
 
     def item(self, item: checklist.Item) -> tuple[str, str]:
         """An item of the checklist as its box and the words after it."""
@@ -183,6 +179,7 @@ class StartPage:
     def html(self) -> str:
         after, words, link = self.next
         button = f'<a class="foundry-next" href="{escape(link)}">{escape(words)}</a>' if link else ""
+        lines = "\n".join(HOSTED_LINES)
         picture = base64.b64encode(self.map.png()).decode()
         head = "<tr><th></th><th>lesson</th><th>time</th><th>done</th><th>the part of your model</th></tr>"
         return (
@@ -190,7 +187,8 @@ class StartPage:
             + "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.sentences)
             + f"<table>{head}{''.join(map(self.row, self.lessons))}</table>{self.groups_html()}"
             + f"<p><small>{FOOT}</small></p>"
-            + f'<img src="data:image/png;base64,{picture}" alt="{escape(self.map_text)}"></div>'
+            + f'<img src="data:image/png;base64,{picture}" alt="{escape(self.map_text)}">'
+            + f"<details><summary>On another computer</summary>{HOSTED}<pre>{escape(lines)}</pre></details></div>"
         )
 
     def row(self, lesson: Lesson) -> str:
@@ -227,7 +225,7 @@ class StartPage:
             for item in items:
                 box, note = self.item(item)
                 lines.append(f"  {box} {item.says}" + (f" ({note})" if note else ""))
-        return "\n".join([*lines, "", FOOT, "", self.map_text])
+        return "\n".join([*lines, "", FOOT, "", self.map_text, "", HOSTED, *HOSTED_LINES])
 
     def _repr_mimebundle_(self, **options):
         return {"text/html": self.html(), "text/plain": self.text()}

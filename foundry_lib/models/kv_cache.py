@@ -17,8 +17,7 @@ class KVCache:
     """
 
     def __init__(self, config: ModelConfig, batch_size=1, device="cpu", dtype=None, max_len: int | None = None):
-        self.max_len = config.max_seq_len if max_len is None else max_len
-        self.batch_size = batch_size
+        self.max_len, self.batch_size = config.max_seq_len if max_len is None else max_len, batch_size
         shape = (batch_size, config.n_kv_heads, self.max_len, config.head_dim)
         self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
         self.v = [torch.zeros_like(k) for k in self.k]

@@ -44,7 +44,8 @@ class Block(nn.Module):
 
 
 PARTS = dict(block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)  # the library's
-PARTS |= dict(residual=None, logits=None, positions=None)
+OPTIONAL = ("residual", "logits", "positions", "model")
+PARTS |= dict.fromkeys(OPTIONAL) | {"rope_table": rope_table}
 
 
 class MiniLLM(nn.Module):
@@ -55,25 +56,26 @@ class MiniLLM(nn.Module):
         logits, _ = model(idx)         # idx (B, T) → logits (B, T, V)
 
     The same `seed` gives the same first weights; torch's own generator stays as it was. Your own parts have the names
-    of Block's arguments; an own block is called as block(config, layer, norm=…). Another name raises ConfigError.
+    of Block's arguments; an own block is called as block(config, layer, norm=…). An own `model` is a subclass of
+    MiniLLM with this constructor. Another name raises ConfigError.
 
-        model = MiniLLM(config, norm=MyRMSNorm, feed_forward=MyMLP)
         model = MiniLLM(config, attention=partial(CausalSelfAttention, rotary=my_rotary, attend=my_attend))
 
-    Three more parts are functions. `parts` lists by name what is not the library's.
+    The other parts are functions. `parts` lists by name what is not the library's.
     residual(x, x0, layer): what enters a layer, from the residual stream x and the embeddings x0. A function or an
         nn.Module with weights. residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
     logits(scores): the logits from the head's scores, each number by itself, in the loss too: a scale or a softcap.
-    positions(layer): the layer's own `rope_table`; cosines 1 and sines 0 are a layer without RoPE.
+    positions(layer): the layer's own `rope_table`, instead of one; cosines 1 and sines 0 are a layer without RoPE.
     """
 
-    def __init__(
-        self, config: ModelConfig, seed: int = 1337, *, block=Block, residual=None, logits=None, positions=None, **parts
-    ):
+    def __new__(cls, *given, model: type | None = None, **parts):
+        return super().__new__(model or cls)
+
+    def __init__(self, config: ModelConfig, seed: int = 1337, *, block=Block, rope_table=rope_table, **parts):
         super().__init__()
         check_parts(parts, PARTS)
-        self.config, self.residual, self.logits = config, residual, logits
-        given = dict(block=block, residual=residual, logits=logits, positions=positions, **parts)
+        given, self.config = dict(block=block, rope_table=rope_table, **parts), config
+        self.residual, self.logits, positions, _ = (parts.pop(name, None) for name in OPTIONAL)
         self.parts = {name: part for name, part in given.items() if part is not PARTS[name]}
         norm = parts.setdefault("norm", RMSNorm)
         with torch.random.fork_rng(devices=[]):

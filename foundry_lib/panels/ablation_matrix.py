@@ -1,4 +1,7 @@
-"""The matrix of lesson 09: every ablation against every rule, and for each number the seeds that it comes from."""
+"""The matrix of lesson 09: every ablation against every rule, and for each number the seeds that it comes from.
+
+The course trained all rows; none of them is a learner's model.
+"""
 
 from functools import cache
 from statistics import fmean
@@ -42,24 +45,30 @@ def written(value: float, column: str) -> str:
 
 
 def draw_matrix(ax: Axes):
-    """In each cell the mean, and half the spread of the seeds; a star and a hatch where it is beyond the noise."""
+    """In each cell the mean as a number and as a bar, and half the range of the seeds; a star is beyond the noise.
+
+    A bar is a share of the largest mean in its column, so bars of one column compare.
+    """
     table, rules = cells(), columns()
-    means = np.array([[fmean(values[rule]) for rule in rules] for values in table.values()])
-    height = np.clip(means / means.max(axis=0), 0, 1)  # each column has its own scale
-    ax.imshow(height, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    most = {rule: max(fmean(values[rule]) for values in table.values()) for rule in rules}
     for y, row in enumerate(table.values()):
         for x, rule in enumerate(rules):
-            values, beyond = row[rule], beyond_noise(table[BASE][rule], row[rule])
-            half = spread(values) / 2
-            text = f"{written(fmean(values), rule)}{'★' if beyond else ''}\n± {written(half, rule)}"
-            colour = "black" if height[y, x] > 0.55 else "white"
-            ax.text(x, y, text, ha="center", va="center", color=colour, fontsize=7.5)
-            if beyond:
-                ax.add_patch(box(x, y, hatch="//", ec=colour, lw=0, alpha=0.22))
-    ax.set_xticks(range(len(rules)), rules, fontsize=8, rotation=25, ha="right")
-    ax.set_yticks(range(len(table)), list(table), fontsize=8)
+            values, mean = row[rule], fmean(row[rule])
+            beyond = beyond_noise(table[BASE][rule], values)
+            ax.barh(y, 0.94 * max(0.0, mean) / most[rule], 0.86, x - 0.47, color=plots.SKY, alpha=0.75)
+            number = f"{written(mean, rule)}{'★' if beyond else ''}"
+            middle = dict(ha="center", va="center")
+            ax.text(x, y - 0.18, number, fontsize=10, **middle)
+            ax.text(x, y + 0.23, f"± {written(spread(values) / 2, rule)}", fontsize=8, **middle)
+    ax.hlines(np.arange(len(table) + 1) - 0.5, -0.5, len(rules) - 0.5, color="white", lw=1)
+    ax.vlines(np.arange(len(rules) + 1) - 0.5, -0.5, len(table) - 0.5, color="white", lw=1)
+    ax.set_xticks(range(len(rules)), rules, fontsize=9)
+    ax.set_yticks(range(len(table)), list(table), fontsize=9)
+    ax.set(xlim=(-0.5, len(rules) - 0.5), ylim=(len(table) - 0.5, -0.5))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     ax.grid(visible=False)
-    ax.set_title("mean of three seeds above the floor: all in %, each rule in nats a word", fontsize=9)
+    ax.set_title("mean of three seeds above the floor, all in %, a rule in nats a word; ★ beyond the noise", fontsize=9)
 
 
 class Matrix(Picture):
@@ -69,11 +78,11 @@ class Matrix(Picture):
     """
 
     def build(self, figure: Figure, **values):
-        left, right = figure.add_axes((0.1, 0.15, 0.688, 0.72)), figure.add_axes((0.85, 0.15, 0.14, 0.72))
+        left, right = figure.add_axes((0.115, 0.07, 0.685, 0.85)), figure.add_axes((0.855, 0.1, 0.135, 0.76))
         draw_matrix(left)
-        self.frame = left.add_patch(box(0, 0, ec=plots.RED, lw=2.5, animated=True))
+        self.frame = left.add_patch(box(0, 0, ec=plots.ROLES["marked"], lw=2.5, animated=True))
         self.seeds, self.means = [], []
-        for colour, marker in ((plots.BLUE, "o"), (plots.RED, "s")):
+        for colour, marker in ((plots.ROLES["own model"], "o"), (plots.ROLES["marked"], "s")):
             self.seeds += right.plot([], [], marker, color=colour, mec="white", ms=8, animated=True)
             self.means += right.plot([], [], color=colour, lw=2, animated=True)
         self.border = right.axhline(0, color=plots.GREY, ls="--", lw=1.2, animated=True)
@@ -130,8 +139,8 @@ def ablation_matrix() -> Panel:
     """The panel: a row and a column, each on a slider."""
     return Panel(
         Matrix(),
-        width=10,
-        height=4,
+        width=9.5,
+        height=4.6,
         name="ablation matrix",
         row=Choice("no RoPE", [(row, row) for row in cells()], label="taken out"),
         column=Choice("mirror", [(rule, rule) for rule in columns()], label="rule"),

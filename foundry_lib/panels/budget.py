@@ -48,27 +48,27 @@ ROWS = ("tied", "own head")
 
 
 class Budget(Picture):
-    """Left: parameters by part, with tied and with own head. Right: the work, beside that of the guide's model.
+    """Left: parameters by part, with tied and with own head. Right: the work, beside that of the default configuration.
 
     Lengths are shares of the longest bar, so that axes and names do not move; the numbers are on the bars.
     """
 
     def build(self, figure: Figure, **values):
-        margins = dict(left=0.085, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
+        margins = dict(left=0.095, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
         grid = figure.add_gridspec(3, 2, width_ratios=[2.3, 1], **margins)
         self.build_parts(figure.add_subplot(grid[:, 0]))
         self.costs = [self.build_cost(figure.add_subplot(grid[row, 1]), *cost) for row, cost in enumerate(COSTS)]
 
     def build_parts(self, ax):
-        """A bar for each part of each row. A number that both rows share is written once."""
+        """A bar for each part of each row, with its number where there is room."""
         self.parts = {
             part: ax.add_patch(Boxes(fc=colour, hatch=hatch, ec="white", animated=True, label=NAMES.get(part, part)))
             for part, (colour, hatch) in LOOK.items()
         }
-        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none", alpha=0.9)
+        box = dict(boxstyle="round,pad=0.15", facecolor=plots.CARD, edgecolor="none", alpha=0.9)
         beside = dict(ha="center", va="center", fontsize=8, bbox=box, animated=True)
         numbered = ("embedding", "attention", "feed_forward", "head")
-        self.numbers = {part: ax.text(0, part == "head", "", **beside) for part in numbered}
+        self.numbers = {(part, y): ax.text(0, y, "", **beside) for part in numbered for y in range(len(ROWS))}
         self.totals = [ax.text(0, y, "", va="center", fontsize=9, animated=True) for y in range(len(ROWS))]
         ax.set_yticks(range(len(ROWS)), ROWS)
         ax.set(xlim=(0, 1.12), ylim=(-0.5, 2.15), xticks=[], title="parameters")
@@ -76,11 +76,11 @@ class Budget(Picture):
         ax.legend(fontsize=8, ncols=5, loc="upper left", columnspacing=1.0, handlelength=1.4)
 
     def build_cost(self, ax, title, cost, written):
-        """The guide's bar, and below it this model's; the guide's number does not move."""
+        """The bar of the default, and below it this model's; the number of the default does not move."""
         look = dict(color=[plots.GREY, plots.BLUE], hatch=["\\\\", ""], edgecolor="white", animated=True)
         bars = ax.barh([0, 1], [0, 0], **look)
         ax.text(1.42, 0, written(cost(ModelConfig())), ha="right", va="center", fontsize=8)
-        ax.set(xlim=(0, 1.45), ylim=(1.5, -0.5), xticks=[], yticks=[0, 1], yticklabels=["the guide's", "this one"])
+        ax.set(xlim=(0, 1.45), ylim=(1.5, -0.5), xticks=[], yticks=[0, 1], yticklabels=["the default", "this one"])
         ax.set_title(title, fontsize=9)
         ax.tick_params(axis="y", labelsize=8)
         ax.grid(visible=False)
@@ -97,8 +97,8 @@ class Budget(Picture):
             for part, count in config.params_by_part.items():
                 width = count / own.n_params
                 boxes[part].append((left, y - 0.31, width, 0.62))
-                if part in self.numbers:  # both rows have the same numbers, except for the head
-                    self.numbers[part].set(x=left + width / 2, text=short(count), visible=width > 0.07)
+                if (part, y) in self.numbers:
+                    self.numbers[part, y].set(x=left + width / 2, text=short(count), visible=width > 0.07)
                 left += width
             total.set(x=left + 0.01, text=short(config.n_params))
         for part, patch in self.parts.items():
@@ -125,7 +125,7 @@ def budget() -> Panel:
     """The panel: one of three sizes, the vocabulary, and the number of key/value heads."""
     return Panel(
         Budget(),
-        width=10,
+        width=9.5,
         height=3.5,
         name="budget",
         preset=Choice("small", list(PRESETS), label="size"),

@@ -55,11 +55,15 @@ class CacheQuality(Picture):
             if heads in ROWS:
                 marker = "o" if heads == 2 else "s"
                 (self.marks[heads],) = right.plot([x] * len(seeds(heads)), seeds(heads), marker, animated=True)
-                right.plot([x - 0.2, x + 0.2], 2 * [fmean(seeds(heads))], color=plots.ORANGE, lw=2, animated=True)
+                right.plot([x - 0.2, x + 0.2], 2 * [fmean(seeds(heads))], color=plots.INK, lw=2, animated=True)
             else:
                 right.text(x, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
         right.set_xticks(columns, names)
-        right.set(xlim=(-0.5, len(HEADS) - 0.5), ylabel="% above the floor", title="three seeds each, bar = mean")
+        right.set(
+            xlim=(-0.5, len(HEADS) - 0.5),
+            ylabel="% above the floor",
+            title="the course's trainings: three seeds, bar = mean",
+        )
         right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
 
     def move(self, kv_heads: int = 2, tokens: int = 256) -> str:

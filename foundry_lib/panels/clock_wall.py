@@ -75,7 +75,7 @@ def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
     for m in range(size):
         for n in range(size):
             value = grid[m, n].item()
-            ax.text(n, m, f"{value:.1f}", ha="center", va="center", fontsize=7, color="black" if value > 0 else "white")
+            ax.text(n, m, f"{value:.1f}", ha="center", va="center", fontsize=8, color="black" if value > 0 else "white")
     for n in range(size - 2):
         ax.add_patch(Rectangle((n - 0.5, n + 1.5), 1, 1, fill=False, ec=plots.RED, lw=1.6))
     ax.set(title=title, xlabel="place n of the key", ylabel="place m of the query")
@@ -90,20 +90,24 @@ class Wall(Picture):
     def build(self, figure: Figure, **values):
         margins = dict(left=0.01, right=0.98, bottom=0.14, top=0.91, wspace=0.12)
         left, right = figure.subplots(1, 2, width_ratios=[1.35, 1], gridspec_kw=margins)
-        self.centres = [(2.5 * (pair % 4), -2.75 * (pair // 4)) for pair in range(HEAD_DIM // 2)]
+        self.centres = [(2.5 * (pair % 4), -3.1 * (pair // 4)) for pair in range(HEAD_DIM // 2)]
         for pair, (x, y) in enumerate(self.centres):
             left.add_patch(Circle((x, y), 1, fill=False, ec=plots.GREY))
             left.text(x, y + 1.08, f"pair {pair}", ha="center", va="bottom", fontsize=8)
-        left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-4.8, 1.6))
+        below = dict(ha="center", va="top", fontsize=8, animated=True)
+        self.apart = [left.text(x, y - 1.08, "", **below) for x, y in self.centres]
+        left.set(aspect="equal", xlim=(-1.2, 8.7), ylim=(-5.4, 1.6))
         left.axis("off")
         self.hands = {}
-        for vector, style in (
-            ("key", dict(color=plots.ORANGE, lw=3.2, ls="--")),
-            ("query", dict(color=plots.BLUE, lw=2)),
+        self.places = {}
+        for vector, x, length, style in (  # the query's hand is shorter, so that the key's hand shows where both meet
+            ("key", 5.9, 1.0, dict(color=plots.ORANGE, lw=5, alpha=0.6)),
+            ("query", 0.4, 0.7, dict(color=plots.BLUE, lw=2)),
         ):
-            left.plot([], [], label=vector, **style)  # for the legend
-            self.hands[vector] = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
-        left.legend(fontsize=8, loc="lower center", ncols=2)
+            left.plot([x, x + 0.6], 2 * [-5.1], **style)
+            self.places[vector] = left.text(x + 0.8, -5.1, "", va="center", fontsize=9, animated=True)
+            hand = left.add_collection(LineCollection([], animated=True, **style), autolim=False)
+            self.hands[vector] = hand, length
 
         self.curves = {}
         for kind, label, style in (
@@ -122,14 +126,17 @@ class Wall(Picture):
                 f"The wall has positions 0 to {POSITIONS - 1}, found the query at {m + shift} and the key at "
                 f"{n + shift}; choose smaller numbers."
             )
-        for vector, hand in self.hands.items():
+        for vector, (hand, length) in self.hands.items():
             angles = (positions[vector] * speeds(BASE)).tolist()
             hand.set_segments(
                 [
-                    [(x, y), (x + 0.92 * math.cos(angle), y + 0.92 * math.sin(angle))]
+                    [(x, y), (x + length * math.cos(angle), y + length * math.sin(angle))]
                     for (x, y), angle in zip(self.centres, angles, strict=True)
                 ]
             )
+            self.places[vector].set_text(f"{vector} at {positions[vector]}")
+        for text, angle in zip(self.apart, ((m - n) * speeds(BASE)).tolist(), strict=True):
+            text.set_text(f"{angle:.2g} rad".replace("-", "−"))
         for kind, curve in self.curves.items():
             scores = score_grid(kind).diagonal(n - m)[min(m, n) :][: SHIFTS + 1]
             curve.set_data(range(len(scores)), scores)
@@ -147,7 +154,7 @@ def clock_wall() -> Panel:
     return Panel(
         Wall(),
         width=9.5,
-        height=3.6,
+        height=3.8,
         name="clock wall",
         m=Slider(12, 0, 100, label="query at m"),
         n=Slider(5, 0, 100, label="key at n"),

@@ -12,12 +12,69 @@ from traitlets import TraitError
 
 from ..errors import ConfigError
 
-WIDE = ipywidgets.Layout(width="450px", max_width="100%")
+COLUMNS = "repeat(auto-fit, minmax(max(225px, 40%), 1fr))"  # two columns, or one where the page is narrow
+WIDE = ipywidgets.Layout(width="auto", margin="0")
+WHOLE_LINE = ipywidgets.Layout(width="auto", margin="0", grid_area="auto / 1 / auto / -1")
+LONG = 40  # characters of a text that takes a whole line
+LONG_NAME = 12  # and of the name of a choice
+LOOK = {"description_width": "min(140px, 45%)"}
+
+
+class ByHand:
+    """A widget that knows whether its page or code is changing it: `by_hand` is True while it reads its page's message.
+
+    ipywidgets calls the widget's method `set_state` for such a message and for nothing else.
+    """
+
+    by_hand = False
+
+    def set_state(self, sync_data):
+        self.by_hand = True
+        try:
+            super().set_state(sync_data)
+        finally:
+            self.by_hand = False
+
+
+class WholeSlider(ByHand, ipywidgets.IntSlider):
+    pass
+
+
+class NumberSlider(ByHand, ipywidgets.FloatSlider):
+    pass
+
+
+class PowerSlider(ByHand, ipywidgets.FloatLogSlider):
+    pass
+
+
+class ChoiceSlider(ByHand, ipywidgets.SelectionSlider):
+    pass
+
+
+class TickBox(ByHand, ipywidgets.Checkbox):
+    pass
+
+
+class TextLine(ByHand, ipywidgets.Text):
+    pass
 
 
 def named(label: str) -> dict:
     """The look that all sliders share."""
-    return dict(description=label, layout=WIDE, style={"description_width": "150px"})
+    return dict(description=label, tooltip=label, layout=WIDE, style=LOOK)
+
+
+def in_columns(widgets: list) -> ipywidgets.GridBox:
+    """Controls in two columns, so that a picture below them stays in a low window."""
+    layout = ipywidgets.Layout(grid_template_columns=COLUMNS, grid_gap="0 12px", max_width="900px", overflow="visible")
+    return ipywidgets.GridBox(widgets, layout=layout)
+
+
+def rows(widgets) -> int:
+    """How many lines these controls take in two columns."""
+    whole = sum(widget.layout is WHOLE_LINE for widget in widgets)
+    return whole + math.ceil((len(widgets) - whole) / 2)
 
 
 @dataclass(frozen=True)
@@ -35,8 +92,8 @@ class Slider:
         common = named(self.label or name)
         if self.log:
             ends = dict(min=math.log10(self.low), max=math.log10(self.high), step=0.1)
-            return ipywidgets.FloatLogSlider(self.value, base=10, readout_format=".3g", **ends, **common)
-        kind = ipywidgets.IntSlider if isinstance(self.step, int) else ipywidgets.FloatSlider
+            return PowerSlider(self.value, base=10, readout_format=".3g", **ends, **common)
+        kind = WholeSlider if isinstance(self.step, int) else NumberSlider
         return kind(self.value, min=self.low, max=self.high, step=self.step, **common)
 
 
@@ -53,7 +110,9 @@ class Choice:
 
     def widget(self, name: str):
         pairs = list(self.options.items()) if isinstance(self.options, dict) else list(self.options)
-        return ipywidgets.SelectionSlider(options=pairs, value=self.value, **named(self.label or name))
+        names = [str(option[0] if isinstance(option, tuple) else option) for option in pairs]
+        look = named(self.label or name) | {"layout": WHOLE_LINE if max(map(len, names)) > LONG_NAME else WIDE}
+        return ChoiceSlider(options=pairs, value=self.value, **look)
 
 
 @dataclass(frozen=True)
@@ -64,7 +123,7 @@ class Tick:
     label: str = ""
 
     def widget(self, name: str):
-        return ipywidgets.Checkbox(self.value, description=self.label or name, indent=True, layout=WIDE)
+        return TickBox(self.value, indent=False, **named(self.label or name))
 
 
 @dataclass(frozen=True)
@@ -75,11 +134,8 @@ class Words:
     label: str = ""
 
     def widget(self, name: str):
-        wide = ipywidgets.Layout(width="640px", max_width="100%")
-        style = {"description_width": "150px"}
-        return ipywidgets.Text(
-            self.value, description=self.label or name, continuous_update=False, layout=wide, style=style
-        )
+        look = named(self.label or name) | {"layout": WHOLE_LINE if len(self.value) > LONG else WIDE}
+        return TextLine(self.value, continuous_update=False, **look)
 
 
 def set_control(controls: dict, name: str, value):

@@ -60,7 +60,7 @@ def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU
     for level, gate, up, slope in labels(width, height, activation):
         look = dict(color=plots.BLUE if level > 0 else plots.RED, fontsize=8, ha="center", va="center_baseline")
         along = dict(rotation=math.degrees(math.atan(slope)), rotation_mode="anchor", transform_rotates_text=True)
-        paper = dict(facecolor="white", edgecolor="none", pad=1.5)
+        paper = dict(facecolor=plots.CARD, edgecolor="none", pad=1.5)
         ax.text(gate, up, f"{level:g}".replace("-", "−"), bbox=paper, clip_on=True, **look, **along)
     ax.axhline(0, color=plots.GREY, lw=0.6)
     ax.axvline(0, color=plots.GREY, lw=0.6)
@@ -85,8 +85,8 @@ def deciles(values: Tensor) -> tuple[float, float, float]:
 class Landscape(Picture):
     """Left: the map with one neuron's words on it. Right: how wide the gate opens for each kind of words."""
 
-    def __init__(self, neurons: Neurons):
-        self.neurons = neurons
+    def __init__(self, neurons: Neurons, title: str = ""):
+        self.neurons, self.model_title = neurons, title
         self.ranking = {kind: neurons.most_selective(kind) for kind in neurons.kinds}
         self.wins = {kind: neurons.selectivity(kind).tolist() for kind in neurons.kinds}
         rest = ~torch.stack(list(neurons.kinds.values())).any(0)
@@ -117,6 +117,7 @@ class Landscape(Picture):
         self.middles = []
         for colour, marker in ((plots.GREY, "o"), (plots.ORANGE, "^")):
             self.middles += right.plot([], [], marker, color=colour, ms=8, mec="white", animated=True)
+        right.set_title(self.model_title, fontsize=9, loc="right")
         right.axvline(0, color=plots.GREY, lw=0.8)
         right.set_yticks(range(len(self.rows)), list(self.rows), fontsize=8)
         right.set(xlim=(-self.size[0], self.size[0]), ylim=(len(self.rows) - 0.5, -0.5))
@@ -152,15 +153,15 @@ class Landscape(Picture):
         )
 
 
-def gate_landscape(neurons: Neurons, kind: str = "colours") -> Panel:
-    """The panel: a kind of words, the neuron by its rank for that kind, and the curve of the gate."""
+def gate_landscape(neurons: Neurons, kind: str = "colours", title: str = "") -> Panel:
+    """The panel: a kind of words, the neuron by its rank for that kind, and the curve of the gate. title: the model."""
     if kind not in neurons.kinds:
         raise ConfigError(f"The texts have no {kind!r}; there are {', '.join(neurons.kinds)}.")
     return Panel(
-        Landscape(neurons),
+        Landscape(neurons, title),
         width=9.5,
         height=4,
-        name="gate landscape",
+        name=f"gate landscape, {title}" if title else "gate landscape",
         kind=Choice(kind, list(zip(neurons.kinds, neurons.kinds, strict=True)), "kind of words"),
         rank=Slider(1, 1, neurons.gate.shape[1], label="neuron, by rank"),
         activation=Choice("SiLU", list(zip(GATES, GATES, strict=True)), "gate"),

@@ -1,4 +1,7 @@
-"""The head explorer of lesson 03: what a head attends to in your own sentence, and what is predicted without it."""
+"""The head explorer of lesson 03: what a head attends to in your own sentence, and what is predicted without it.
+
+A text may fill the model's context. The picture shows one sentence of it at a time, with the keys that matter there.
+"""
 
 from functools import cached_property
 
@@ -6,21 +9,24 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from .. import plots
+from .. import plots, tales
 from ..analysis.heads import attention_weights, label, silenced
 from ..errors import ConfigError
 from ..inference.generation import sample_text
+from ..lessons.own_model import grammar_of
 from ..text.tokenizer import BOS_ID
-from .controls import Choice, Tick, Words
+from .controls import Choice, Slider, Tick, Words
 from .panel import Panel
 from .picture import Boxes, Picture
 
-MOST = 48  # tokens whose names can still be read
+MOST = 16  # rows and columns whose names and numbers can be read
 NEXT = 6  # next words shown
 SENTENCE = (
     "By the sea lived Clever Leo with his red hat. His best friend was Grumpy Puppy with its white mirror. They had "
     "always wished to free the snow bird. Clever Leo packed his red hat and Grumpy Puppy packed its"
 )
+ENDS = (".", "。", "!", "！", "?", "？", "↵")  # a name with such an end closes a sentence
+OWN = 24  # tokens that a model of another text writes as its first sentence
 
 
 def names_of(tokenizer, ids: list[int]) -> list[str]:
@@ -30,26 +36,38 @@ def names_of(tokenizer, ids: list[int]) -> list[str]:
     return ["start" if token == BOS_ID else name for token, name in zip(ids, names, strict=True)]
 
 
-def room(model) -> int:
-    """The most tokens of a text: the picture and the model's context limit it."""
-    return min(MOST, model.config.max_seq_len)
+def sentences(names: list[str], most: int = MOST) -> list[range]:
+    """The positions of each sentence, of at most `most` tokens; a longer one is cut.
+
+    >>> sentences(["A", "cat", ".", "It", "ran"]), sentences(["a"] * 5, most=3)
+    ([range(0, 3), range(3, 5)], [range(0, 3), range(3, 5)])
+    """
+    found, start = [], 0
+    for position, name in enumerate(names):
+        if name.endswith(ENDS) or position + 1 - start == most or position + 1 == len(names):
+            found.append(range(start, position + 1))
+            start = position + 1
+    return found
 
 
 def first_sentence(model, tokenizer) -> str:
-    """A sentence that the model's tokenizer cuts into few enough tokens.
+    """A text that suits the model: SENTENCE for English tales, the beginning of a tale for Chinese ones.
 
-    It is SENTENCE where that fits. A model of another language, or of a small vocabulary, writes its own; a model that
-    writes nothing visible gets the beginning of SENTENCE.
+    A model of another text, or with too short a context for these, writes one. A model that writes nothing visible gets
+    the beginning of SENTENCE.
     """
-    most = room(model)
 
-    def fits(sentence: str) -> bool:
-        return bool(sentence.strip()) and len(tokenizer.encode(sentence, bos=True)) <= most
+    def fits(text: str) -> bool:
+        return bool(text.strip()) and len(tokenizer.encode(text, bos=True)) <= model.config.max_seq_len
 
-    if fits(SENTENCE):
-        return SENTENCE
-    own = sample_text(model, tokenizer, "", most // 2, seed=1, temperature=0.0)
-    return own if fits(own) else SENTENCE[: most // 4]
+    grammar = grammar_of(tokenizer.corpus_name)
+    text = SENTENCE if grammar == "en" else ""
+    if grammar == "zh":
+        text = tokenizer.decode(tokenizer.encode(tales.generate("zh", 5, 1)[0].text)[: MOST + 10])
+    if fits(text):
+        return text
+    own = sample_text(model, tokenizer, "", min(OWN, model.config.max_seq_len // 2), seed=1, temperature=0.0)
+    return own if fits(own) else SENTENCE[: model.config.max_seq_len // 4]
 
 
 @torch.no_grad()
@@ -66,11 +84,21 @@ class Text:
             raise ConfigError("There is no text: write some words.")
         self.text, self.model = text, model
         ids = tokenizer.encode(text, bos=True)
+        if len(ids) > model.config.max_seq_len:
+            raise ConfigError(f"The model reads {model.config.max_seq_len} tokens, found {len(ids)}; shorten the text.")
         self.names = names_of(tokenizer, ids)
-        if len(ids) > room(model):
-            raise ConfigError(f"The picture has room for {room(model)} tokens, found {len(ids)}; shorten the text.")
+        self.sentences = sentences(self.names)
         self.ids = torch.tensor([ids], device=model.device)
         self.without: dict[tuple[int, int], torch.Tensor] = {}
+
+    def rows(self, sentence: int) -> range:
+        """The positions of a sentence, counted from the end: 0 is the last one. Beyond the first it is the first."""
+        return self.sentences[max(-1 - sentence, -len(self.sentences))]
+
+    def keys(self, rows: range) -> list[int]:
+        """The at most MOST positions that matter to these rows, in their order: the largest weight in any head."""
+        strongest = self.weights[:, :, list(rows)].amax((0, 1, 2))
+        return sorted(strongest.topk(min(MOST, rows.stop)).indices.tolist())
 
     @cached_property
     def weights(self) -> torch.Tensor:
@@ -89,35 +117,46 @@ class Text:
 
 
 class Explorer(Picture):
-    """Left: the weights of one head (layer, head). Right: the next words, with the head and without it.
+    """Left: the weights of one head (layer, head) in one sentence. Right: the next words, with the head and without it.
 
-    looks: the measurement `heads.looks`, which gives each head its label; empty for a model that reads no tales.
+    looks: the measurement `heads.looks`, which gives each head its label; empty for a model that reads no tales. title:
+    which model is shown.
     """
 
-    def __init__(self, model, tokenizer, looks: dict):
-        self.model, self.tokenizer, self.looks, self.read = model, tokenizer, looks, None
+    def __init__(self, model, tokenizer, looks: dict, title: str = ""):
+        self.model, self.tokenizer, self.looks, self.title, self.read = model, tokenizer, looks, title, None
 
-    def key(self, text: str, silent: bool, **values):
-        return text, silent
+    def key(self, text: str, sentence: int, silent: bool, **values):
+        return text, sentence, silent
 
-    def build(self, figure: Figure, text: str, silent: bool, **values):
+    def build(self, figure: Figure, text: str, sentence: int, silent: bool, **values):
         if self.read is None or self.read.text != text:
             self.read = Text(text, self.model, self.tokenizer)
+        self.rows = self.read.rows(sentence)
+        self.keys = self.read.keys(self.rows)
+        self.past = np.array(self.keys) <= np.array(self.rows)[:, None]
         # margins by hand: with so many labels, automatic ones would double the time of drawing
-        self.left, right = figure.add_axes((0.07, 0.17, 0.48, 0.77)), figure.add_axes((0.67, 0.17, 0.3, 0.77))
+        self.left, right = figure.add_axes((0.1, 0.18, 0.5, 0.71)), figure.add_axes((0.74, 0.18, 0.24, 0.71))
+        figure.text(0.01, 0.985, self.title, va="top", fontsize=9)
         moving = [*self.build_weights(), *self.build_words(right, silent)]
         for artist in moving:
             artist.set_animated(True)
 
+    def shown(self, head: tuple[int, int]) -> torch.Tensor:
+        """The weights of a head at the rows and keys of the picture."""
+        return self.read.weights[head][list(self.rows)][:, self.keys]
+
     def build_weights(self) -> list:
         """The left half. Returns the artists that move."""
-        names = self.read.names
-        plots.draw_weights(self.left, self.read.weights[0, 0], names, size=8 if len(names) <= 30 else 6)
-        self.left.set(xlabel="is looked at", ylabel="looks")
+        rows, keys = ([self.read.names[position] for position in axis] for axis in (self.rows, self.keys))
+        plots.draw_weights(self.left, self.shown((0, 0)), rows, keys, self.past)
+        left_out = self.rows.stop - len(self.keys)
+        others = f" ({left_out} weaker ones left out)" if left_out else ""
+        self.left.set(ylabel="attends", xlabel=f"is attended to{others}", anchor="N")
         above = dict(fontsize=12, transform=self.left.transAxes)
         self.left.text(0.56, 1.02, "layer · head ", ha="right", **above)
-        self.title = self.left.text(0.56, 1.02, "", **above)
-        return [*self.left.collections, *self.left.lines, self.title]
+        self.number = self.left.text(0.56, 1.02, "", **above)
+        return [*self.left.collections, *self.left.lines, self.number]
 
     def build_words(self, right, silent: bool) -> list:
         """The right half: one bar per word, or two when a head is silent. Returns the artists that move."""
@@ -137,8 +176,8 @@ class Explorer(Picture):
     def move(self, head: tuple[int, int], silent: bool, **values) -> str:
         weights, before, (layer, number) = self.read.weights[head], self.read.before, head
         after = self.read.after(head) if silent else before
-        plots.move_weights(self.left, weights)
-        self.title.set_text(f"{layer} · {number}")
+        plots.move_weights(self.left, self.shown(head), self.past)
+        self.number.set_text(f"{layer} · {number}")
         shown = torch.maximum(before, after).topk(NEXT).indices
         thick = 0.7 / len(self.bars)
         for row, (bars, probabilities) in enumerate(zip(self.bars, (before, after), strict=False)):
@@ -147,12 +186,13 @@ class Explorer(Picture):
         for text, word in zip(self.words, names_of(self.tokenizer, shown.tolist()), strict=True):
             text.set_text(word.replace("$", r"\$"))
 
-        share, position = weights[-1].max(0)
+        last = self.rows[-1]
+        share, position = weights[last].max(0)
         names = self.read.names
         measured = f", measured on tales: {label(self.looks, layer, number)}" if self.looks else ""
         reading = f"Head {layer}·{number}{measured}. "
-        reading += f"Here ‘{names[-1]}’ looks most at ‘{names[position]}’ ({share:.2f}). "
-        reading += f"The model says {most_probable(self.tokenizer, before)}"
+        reading += f"Here ‘{names[last]}’ attends most to ‘{names[position]}’ ({share:.2f}). "
+        reading += f"The model predicts {most_probable(self.tokenizer, before)}"
         return reading + (f"; without the head {most_probable(self.tokenizer, after)}." if silent else ".")
 
 
@@ -162,20 +202,21 @@ def most_probable(tokenizer, probabilities: torch.Tensor) -> str:
     return f"‘{names_of(tokenizer, [token.item()])[0]}’ ({chance:.2f})"
 
 
-def head_explorer(model, tokenizer, looks: dict | None = None, text: str | None = None) -> Panel:
-    """The panel for a model: a text, one of its heads, and whether that head is silent.
+def head_explorer(model, tokenizer, looks: dict | None = None, text: str | None = None, title: str = "") -> Panel:
+    """The panel for a model: a text, one of its sentences, a head, and whether that head is silent.
 
-    looks: the measurement `heads.looks` on tales, which labels the heads; None for a model of another text. text: the
-    first sentence; None takes one that fits the model.
+    looks: the measurement `heads.looks` on tales, which labels the heads; None for a model in which nothing was
+    measured. text: the first text; None takes one that suits the model. title: the model's name, from `learners_model`.
     """
     layers, heads = range(model.config.n_layers), range(model.config.n_heads)
     names = {f"layer {layer}, head {head}": (layer, head) for layer in layers for head in heads}
     return Panel(
-        Explorer(model, tokenizer, looks or {}),
+        Explorer(model, tokenizer, looks or {}, title),
         width=9.5,
-        height=5.2,
-        name="head explorer",
-        text=Words(first_sentence(model, tokenizer) if text is None else text, label="your sentence"),
+        height=5,
+        name=f"head explorer, {title}" if title else "head explorer",
+        text=Words(first_sentence(model, tokenizer) if text is None else text, label="your text"),
+        sentence=Slider(0, 0, 15, label="sentences back"),
         head=Choice((model.config.n_layers - 1, 0), names),
         silent=Tick(False, label="silence this head"),
     )

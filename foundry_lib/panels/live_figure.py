@@ -1,6 +1,7 @@
 """A picture that is redrawn in place, on a screen or on a saved page."""
 
 import struct
+import sys
 import time
 import zlib
 
@@ -11,6 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .stored import Stored
+
+SMALLEST = 460  # pixels: the width of a cell in a window of 900 pixels with JupyterLab's file list open
+BARS = 122  # pixels of the window that JupyterLab's menu, tabs, tool bar and status bar take
+IN_COLAB = "google.colab" in sys.modules  # there a cell's output is a window of its own, as high as what it shows
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -69,7 +74,23 @@ class LiveFigure(Stored, ipywidgets.Image):
         self.axes = self.figure.add_subplot()
         self.name = name
         self.seconds_to_draw = 0.0
-        super().__init__(format="png", layout=ipywidgets.Layout(width=f"{round(100 * width)}px", max_width="100%"))
+        self.natural = round(100 * width), round(100 * height)  # pixels
+        super().__init__(format="png", layout=ipywidgets.Layout(width=f"{self.natural[0]}px", max_width="100%"))
+        self.leave_room(0)
+
+    def leave_room(self, pixels: int):
+        """Shrink in a low window, so that `pixels` of the page above the picture stay in view with it.
+
+        The picture never gets narrower than SMALLEST, because nobody could read it then.
+        """
+        width, height = self.natural
+        self.layout.min_width = f"{min(width, SMALLEST)}px"
+        if pixels and not IN_COLAB:
+            self.layout.width = f"min({width}px, calc((100vh - {BARS + pixels}px) * {width / height:.3f}))"
+
+    def scrolled(self) -> ipywidgets.Box:
+        """The picture in a box that scrolls sideways where the page is narrower than the smallest picture."""
+        return ipywidgets.Box([self], layout=ipywidgets.Layout(overflow="auto hidden", max_width="100%"))
 
     @property
     def figure(self) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from .. import plots
 from ..tales.floor import FREE
-from .live_figure import LiveFigure
+from .live_figure import LiveFigure, png
 
 
 class LossFigure(LiveFigure):
@@ -52,6 +52,17 @@ class LossFigure(LiveFigure):
         else:
             self.repaint()
 
+    def with_note(self, note: str) -> bytes:
+        """The picture as a PNG, with a sentence across its lower edge; the picture on the page stays as it is."""
+        if not note:
+            return self.value
+        look = dict(ha="center", va="bottom", fontsize=9, backgroundcolor="white", wrap=True)
+        text = self.figure.text(0.5, 0.01, note, **look)
+        pixels = self.sheet.pixels()
+        text.draw(self.sheet.canvas.get_renderer())  # on these pixels; the next picture begins with the still part
+        text.remove()
+        return png(pixels)
+
     def _lay_out(self, heights: list[float]):
         """Draw the still part, with room for `heights`, and note the artists that move."""
         self._moving = [*self._lay_out_curve(heights), *self._lay_out_rate()]
@@ -63,10 +74,10 @@ class LossFigure(LiveFigure):
     def _lay_out_curve(self, heights: list[float]) -> list:
         plots.draw_losses(self.axes, [np.nan], [np.nan], [np.nan], [np.nan], self.lines, self.total)
         self._curves = self.axes.lines[:3]
-        highest = max([1.0, 1.02 * self.lines.get("ln V", 0.0), *(1.05 * height for height in heights)])
+        highest = max([1.0, 1.1 * self.lines.get("ln V", 0.0), *(1.05 * height for height in heights)])
         logarithmic = "floor" in self.lines
         if logarithmic:
-            self.bottom, self.top = min([0.75 * self.lines["floor"], *heights]), 1.1 * highest
+            self.bottom, self.top = min([0.75 * self.lines["floor"], *heights]), 1.25 * highest
         else:
             self.bottom = max(0.0, math.floor(2 * min([*self.lines.values(), *heights], default=0.0)) / 2 - 0.5)
             self.top = highest
@@ -74,10 +85,8 @@ class LossFigure(LiveFigure):
         self.axes.set(ylim=(self.bottom, self.top), xlabel="")
         if logarithmic:
             self.axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-            self.axes.legend(fontsize=8, loc="center", bbox_to_anchor=(0.5, 0.58))  # above the bigram line
         self.axes.tick_params(labelbottom=False)
-        self._title = self.axes.set_title("step", fontsize=9, loc="left")
-        return [*self._curves, self.axes.get_legend(), self._title]
+        return [*self._curves]
 
     def _lay_out_rate(self) -> list:
         self.rate_axes.clear()
@@ -97,27 +106,24 @@ class LossFigure(LiveFigure):
         self._rules = sorted(set(self.floor.rules) - {FREE}, key=forgetful.__getitem__)
         draw_excess(self.rule_axes, dict.fromkeys(self._rules, 0.0), {rule: forgetful[rule] for rule in self._rules})
         self._bars, marks = list(self.rule_axes.patches), self.rule_axes.lines[0]
-        right = self.rule_axes.get_xlim()[1]
-        inside = dict(color="white", fontsize=7, ha="right", va="center")
-        self._beyond = [self.rule_axes.text(0.98 * right, y, "", **inside) for y in range(len(self._bars))]
-        self._rule_title = self.rule_axes.set_title("what is still owed", fontsize=9)
-        return [*self._bars, marks, *self._beyond, self._rule_title]
+        self._numbers = [self.rule_axes.text(0, y, "", fontsize=8, va="center") for y in range(len(self._bars))]
+        self._rule_title = self.rule_axes.set_title("excess loss by rule", fontsize=9)
+        return [*self._bars, marks, *self._numbers, self._rule_title]
 
     def _move(self, trained: list, evaluated: list):
         """Give curves, bars and titles the history's numbers."""
         steps, losses = [r.step for r in trained], [r.train_loss for r in trained]
         batches, mean, validation = self._curves
         batches.set_data(steps, losses)
-        mean.set_data(steps, plots.running_mean(losses))
+        mean.set_data(plots.running_mean(steps), plots.running_mean(losses))
         validation.set_data([r.step for r in evaluated], [r.val_loss for r in evaluated])
         self._rate.set_data(steps, [r.lr for r in trained])
         self._rate_text.set_text(f"{trained[-1].lr:.2e}" if trained else "")
-        self._title.set_text(pace(self.trainer))
         if self.floor and evaluated:
             last, right = evaluated[-1], self.rule_axes.get_xlim()[1]
-            for rule, bar, beyond in zip(self._rules, self._bars, self._beyond, strict=True):
+            for rule, bar, number in zip(self._rules, self._bars, self._numbers, strict=True):
                 bar.set_width(max(0.0, last.owed[rule]))
-                beyond.set_text(f"{last.owed[rule]:.0f} →" if last.owed[rule] > right else "")
+                number.set(**at_the_end(bar.get_width(), right))
             self._rule_title.set_text(f"step {last.step}: {last.excess / self.floor.nats:.1%} above the floor")
 
 
@@ -131,7 +137,7 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
     rules = sorted(excess, key=lambda rule: forgetful[rule])
     y, right = np.arange(len(rules)), 1.25 * max(forgetful.values())
     heights = [max(0.0, excess[rule]) for rule in rules]
-    ax.barh(y, heights, color=plots.ROLES["own model"], label="still owed")
+    ax.barh(y, heights, color=plots.ROLES["own model"], label="excess loss")
     ax.plot(
         [forgetful[rule] for rule in rules],
         y,
@@ -143,12 +149,26 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
     )
     for row, height in zip(y, heights, strict=True):
         if height > right:  # before any training the excess is larger than the no-memory baseline's
-            ax.text(0.98 * right, row, f"{height:.0f} →", color="white", fontsize=7, ha="right", va="center")
+            number = at_the_end(height, right)
+            ax.text(number.pop("x"), row, number.pop("text"), fontsize=8, va="center", **number)
     ax.set_yticks(y, rules, fontsize=8)
     ax.set(xlim=(0, right), ylim=(-0.6, len(rules) - 0.4), xlabel="nats above the floor, per word")
     ax.grid(visible=False, axis="y")
     # The legend is below the axis and its label: a mark among those of the rules would read as one more rule.
-    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
+
+
+def at_the_end(width: float, right: float) -> dict:
+    """Where and how the number of a bar stands: after the bar, or inside it with an arrow if the axis is too short.
+
+    >>> at_the_end(0.25, 4.0)["text"], at_the_end(12.4, 4.0)["text"]
+    ('0.25', '12 →')
+    """
+    if width > right:
+        return dict(x=0.98 * right, text=f"{width:.0f} →", color="white", ha="right")
+    if width > 0.8 * right:
+        return dict(x=width - 0.02 * right, text=f"{width:.2f}", color="white", ha="right")
+    return dict(x=width + 0.02 * right, text=f"{width:.2f}", color=plots.INK, ha="left")
 
 
 def pace(trainer) -> str:

@@ -22,18 +22,20 @@ import ipywidgets
 
 from ..console import say
 from ..errors import FoundryError
-from .controls import set_control
+from .controls import in_columns, rows, set_control
 from .live_figure import LiveFigure
 from .picture import Picture
 from .stored import Stored
 
 QUICK, LONGEST = 0.03, 0.6  # seconds between two pictures while a person moves a slider; the most when moves pile up
 MOST_BUILT = 6  # built pictures, some megabytes each; the playground needs six for one prompt
+CONTROL, READING = 28, 90  # pixels of a row of controls, and of a long reading in a narrow window
+WORDS = "max-width:900px; margin:2px 0; line-height:1.35; min-height:2.7em"  # two lines: the picture seldom jumps
 STORM = 80  # moves per second: more than a person makes, so these moves have piled up
 
 
 class Panel(Stored, ipywidgets.VBox):
-    """Controls above, the picture below them, and under it the reading in words.
+    """Controls in two columns, below them the reading in words, and then the picture: all three in one window.
 
     A FoundryError of the drawing becomes the reading. Any other error is a fault of the program, and is raised.
     """
@@ -44,17 +46,17 @@ class Panel(Stored, ipywidgets.VBox):
         self.name = name
         self.controls = {key: control.widget(key) for key, control in controls.items()}
         self.live = LiveFigure(width, height, name=name)
-        self.words = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="800px"))
+        self.live.leave_room(CONTROL * rows(self.controls.values()) + READING)
+        self.words = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="900px"))
         self.reading = ""
         self.lock = threading.RLock()  # JupyterLab may move a slider from its own thread while a cell runs
         self.built = {}  # key of a picture → the picture that was built for it, and its sheet; the last shown is last
-        self.hand = threading.local()  # .moving is True while this thread reads a message of the page
         self.waiting, self.pause, self.drawn = 0, QUICK, 0.0
         self.paused = False  # True while `set` moves several controls
         self.redraw()
         for widget in self.controls.values():
-            self.heed(widget)
-        super().__init__([*self.controls.values(), self.live, self.words])
+            widget.observe(self.moved, names="value")
+        super().__init__([in_columns([*self.controls.values()]), self.words, self.live.scrolled()])
 
     @property
     def values(self) -> dict:
@@ -97,24 +99,7 @@ class Panel(Stored, ipywidgets.VBox):
 
     def show_reading(self, reading: str):
         self.reading = reading
-        self.words.value = f'<p style="max-width:800px">{html.escape(reading, quote=False)}</p>'
-
-    def heed(self, widget):
-        """Draw when this control changes, and note whether the page changed it.
-
-        ipywidgets calls `set_state` for a message of the page and for nothing else.
-        """
-        receive = widget.set_state
-
-        def set_state(state):
-            self.hand.moving = True
-            try:
-                receive(state)
-            finally:
-                self.hand.moving = False
-
-        widget.set_state = set_state
-        widget.observe(self.moved, names="value")
+        self.words.value = f'<p style="{WORDS}">{html.escape(reading, quote=False)}</p>'
 
     def moved(self, change):
         """A control has a new value. If code set it, draw at once, and raise an error where the code set it.
@@ -125,7 +110,7 @@ class Panel(Stored, ipywidgets.VBox):
         if self.paused:
             return
         try:
-            loop = asyncio.get_running_loop() if getattr(self.hand, "moving", False) else None
+            loop = asyncio.get_running_loop() if change["owner"].by_hand else None
         except RuntimeError:
             loop = None
         if loop is None:

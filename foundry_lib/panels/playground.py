@@ -39,8 +39,10 @@ class Playground(Picture):
     most probable tokens, and find them sooner there.
     """
 
-    def __init__(self, model, tokenizer, language: str | None = None, own: dict[str, Callable] | None = None):
-        self.model, self.tokenizer, self.language = model, tokenizer, language
+    def __init__(
+        self, model, tokenizer, language: str | None = None, own: dict[str, Callable] | None = None, title: str = ""
+    ):
+        self.model, self.tokenizer, self.language, self.title = model, tokenizer, language, title
         self.filters = parts_of_sampling(own)
         self.read: tuple[str, Tensor, Tensor, Tensor | None, Tensor, Tensor] | None = None
 
@@ -80,8 +82,9 @@ class Playground(Picture):
         before, _, true, order = self.distributions(prompt, **settings)
         _, end = self.key(prompt, **settings)
         labels = [plots.visible(self.tokenizer.decode([i])) if i != EOS_ID else "end" for i in order[:SHOWN].tolist()]
-        ax = figure.add_axes((0.07, 0.27, 0.92, 0.71))
+        ax = figure.add_axes((0.07, 0.26, 0.92, 0.66))
         plots.draw_distribution(ax, labels, np.zeros(len(labels)), outline=before[:SHOWN])
+        ax.set_title(self.title, fontsize=9, loc="left")
         self.bars = ax.containers[0]
         self.removed = ax.add_patch(Boxes(**plots.REMOVED))
         if true is not None:
@@ -119,15 +122,20 @@ class Playground(Picture):
 
 
 def playground(
-    model, tokenizer, prompt: str, language: str | None = None, own: dict[str, Callable] | None = None
+    model,
+    tokenizer,
+    prompt: str,
+    language: str | None = None,
+    own: dict[str, Callable] | None = None,
+    title: str = "",
 ) -> Panel:
     """The panel. language: "en" or "zh" draws the truth of the tales beside it; None for any other text. own: your
-    filters, as `generate_tokens` takes them."""
+    filters, as `generate_tokens` takes them. title: the model's name, from `learners_model`."""
     return Panel(
-        Playground(model, tokenizer, language, own),
+        Playground(model, tokenizer, language, own, title),
         width=9,
-        height=3.4,
-        name="playground",
+        height=3.5,
+        name=f"playground, {title}" if title else "playground",
         prompt=Words(prompt),
         **KNOBS,
     )

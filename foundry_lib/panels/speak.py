@@ -24,12 +24,16 @@ from ..errors import FoundryError
 from ..inference.cuda_graphs import for_streaming
 from ..inference.generation import generate_tokens, seeded
 from ..text.tokenizer import EOS_ID, TextStream
-from .controls import Slider, Words, set_control
+from .controls import Slider, Words, in_columns, set_control
 from .knobs import KNOBS, changed
 from .stored import Stored
 
 FRAMES = 30  # pictures of the text per second, at most
-BOX = "white-space:pre-wrap; max-width:800px; min-height:5em; padding:8px; border:1px solid #999; line-height:1.5"
+# Of a long text in a low window the newest lines show: a reversed column stays scrolled to its end.
+BOX = (
+    "display:flex; flex-direction:column-reverse; overflow:auto; max-width:880px; min-height:4.5em; padding:4px 8px; "
+    "max-height:max(9em, calc(100vh - 400px)); border:1px solid #888; line-height:1.4"
+)
 
 
 @dataclass(eq=False)
@@ -84,23 +88,25 @@ class Speak(Stored, ipywidgets.VBox):
     for the next text, as `generate_tokens` takes them.
     """
 
-    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int, own):
+    def __init__(self, model, tokenizer, prompt: str, language: str | None, n: int, pace: int, seed: int, own, title):
         self.model, self.tokenizer, self.language, self.n, self.own = model, tokenizer, language, n, own
+        self.title = title
         self.knobs = {name: knob.widget(name) for name, knob in KNOBS.items()}
         self.controls = {
             "prompt": Words(prompt).widget("prompt"),
             **self.knobs,
             "seed": Slider(seed, 0, 99).widget("seed"),
-            "pace": Slider(pace, 0, 60, label="tokens/s (0: fastest)").widget("pace"),
+            "pace": Slider(pace, 0, 60, label="tokens/s (0 max)").widget("pace"),
         }
         self.go, self.halt = ipywidgets.Button(description="Speak"), ipywidgets.Button(description="Stop")
         self.page, self.words = ipywidgets.HTML(), ipywidgets.HTML()
         self.run: Utterance | None = None
-        self.text, self.reading = "", "press Speak"
+        self.text, self.reading = "", f"{title}: press Speak" if title else "press Speak"
         self.starting = threading.Lock()
         self.go.on_click(lambda button: self.start())
         self.halt.on_click(lambda button: self.stop())
-        super().__init__([*self.controls.values(), ipywidgets.HBox([self.go, self.halt]), self.page, self.words])
+        buttons = ipywidgets.HBox([self.go, self.halt])
+        super().__init__([in_columns([*self.controls.values()]), buttons, self.page, self.words])
         for widget, name in ((self, "foundry-speak"), (self.page, "foundry-text"), (self.words, "foundry-reading")):
             widget.add_class(name)
         self.paint(prompt, "")
@@ -218,11 +224,16 @@ class Speak(Stored, ipywidgets.VBox):
     def paint(self, prompt: str, text: str):
         """Put text and reading on the page. HTML in them is escaped, so the page shows it and does not obey it."""
         prompt_html = f'<span style="border-bottom:2px dotted #777">{html.escape(prompt)}</span>'
-        self.page.value = f'<div style="{BOX}">{prompt_html}{html.escape(text)}</div>'
-        self.words.value = f'<div role="status" style="white-space:pre-wrap">{html.escape(self.reading)}</div>'
+        self.page.value = (
+            f'<div style="{BOX}"><div style="white-space:pre-wrap">{prompt_html}{html.escape(text)}</div></div>'
+        )
+        self.words.value = (
+            f'<div role="status" style="white-space:pre-wrap; line-height:1.35">{html.escape(self.reading)}</div>'
+        )
 
     def stored_text(self) -> str:
-        return f"<speak: {self.text or self.controls['prompt'].value}\n{self.reading}>"
+        name = f"speak, {self.title}" if self.title else "speak"
+        return f"<{name}: {self.text or self.controls['prompt'].value}\n{self.reading}>"
 
 
 def speak(
@@ -234,10 +245,12 @@ def speak(
     pace: int = 12,
     seed: int = 1,
     own: dict[str, Callable] | None = None,
+    title: str = "",
 ) -> Speak:
     """The panel. language: "en" or "zh" lets the parser judge each tale; None for any other text.
 
     n: the most tokens. pace: tokens per second that are shown, so that there is time to move a slider; 0 is as fast as
-    the model can. own: your parts of sampling, as `generate_tokens` takes them.
+    the model can. own: your parts of sampling, as `generate_tokens` takes them. title: the model's name, from
+    `learners_model`.
     """
-    return Speak(model, tokenizer, prompt, language, n, pace, seed, own)
+    return Speak(model, tokenizer, prompt, language, n, pace, seed, own, title)

@@ -21,10 +21,16 @@ from .loss_figure import LossFigure, pace
 from .stored import Stored
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; two shares, because pictures would leave none for the texts
+BAR = 40  # pixels of the line with the bar
 PAUSE = 0.5  # seconds between two updates, at least
-TEXTS = 6  # are shown, the newest on top
+TEXTS = 4  # are shown, the newest on top; the older ones in one line each
 LENGTH = 200  # tokens of a text, at most; a tale has about 130
 SETTINGS = SampleConfig(temperature=0.7)
+ONE_LINE = "white-space:nowrap; overflow:hidden; text-overflow:ellipsis"
+FEW_LINES = "display:-webkit-box; -webkit-box-orient:vertical; -webkit-line-clamp:4; overflow:hidden"
+REJOIN = (
+    "Does this picture stand still? The training may still run: run the cell again and press ■ once, and it joins in."
+)
 SEED = 0  # the same for each text, so that only the model changes
 
 
@@ -53,7 +59,11 @@ def write_text(trainer, prompt: str) -> JudgedText:
 
 
 class View(Stored, ipywidgets.VBox):
-    """Progress bar, picture and texts. Without a live front end, the picture only."""
+    """Progress bar, picture and texts. Without a live front end, the picture only.
+
+    A page that is opened again during a training has no live front end until the kernel is free: it shows the picture
+    that was stored when the cell began. That picture says how to join the training.
+    """
 
     moves = True
 
@@ -64,21 +74,30 @@ class View(Stored, ipywidgets.VBox):
         self.numbers, self.words, self.figure = ipywidgets.HTML(), ipywidgets.HTML(), LossFigure(trainer, lines)
         self.tick()
         self.show_texts()
-        super().__init__([ipywidgets.HBox([self.bar, self.numbers]), self.figure, self.words])
+        self.figure.leave_room(BAR)
+        top = ipywidgets.HBox([self.bar, self.numbers], layout=ipywidgets.Layout(flex_flow="row wrap"))
+        super().__init__([top, self.figure.scrolled(), self.words])
 
     def tick(self):
         """Show the step and the pace."""
         self.bar.value, self.numbers.value = self.trainer.step, escape(pace(self.trainer))
 
+    def show_end(self, status: str):
+        """Show why the training stands still, beside the bar."""
+        self.bar.value, self.numbers.value = self.trainer.step, f"<b>{escape(status)}</b>"
+
     def show_texts(self):
-        newest = [escape(str(text)) for text in self.texts[: -TEXTS - 1 : -1]]
-        self.words.value = "".join(f'<p style="max-width:900px;margin:4px 0">{text}</p>' for text in newest)
+        lines = []
+        for number, text in enumerate(self.texts[: -TEXTS - 1 : -1]):
+            style = f"max-width:900px; margin:4px 0; {ONE_LINE if number else FEW_LINES}"
+            lines.append(f'<p style="{style}">{escape(str(text))}</p>')
+        self.words.value = "".join(lines)
 
     def stored_text(self) -> str:
         return self.figure.stored_text()
 
     def stored_png(self) -> bytes:
-        return self.figure.value
+        return self.figure.with_note("" if self.trainer.step >= self.trainer.config.max_iters else REJOIN)
 
 
 texts_so_far: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # trainer → its texts; they survive a stop
@@ -111,7 +130,8 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[J
                 view.figure.update()
                 if record.step:  # the picture before any training lays out the axes: it would delay the next for long
                     spent["pictures"] += time.perf_counter() - drawn
-    view.tick()
+    status = trainer.status("run this cell again")
+    view.show_end(status)
     view.figure.update()
-    print(trainer.status("run this cell again"))
+    print(status)
     return texts if prompt is not None else None

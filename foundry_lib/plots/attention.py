@@ -5,37 +5,44 @@ from matplotlib.axes import Axes
 
 from .style import BLUE, GREEN, ORANGE, PINK
 
+NUMBERED, SIZE = 16, 8  # columns whose cells have room for a number; points of names and numbers
 
-def draw_weights(ax: Axes, weights, labels: list[str], size: float = 8):
-    """Attention of one head: a row for each query, a column for each key; the future is white.
 
-    weights: (T, T); each row sums to 1 over its own and all earlier positions. With at most 12 tokens each cell has its
-    number. labels: T names, or none. size: of the labels, in points.
+def draw_weights(ax: Axes, weights, labels: list[str], columns: list[str] | None = None, past=None):
+    """Attention of one head: a row for each query, a column for each key; the future is left blank.
+
+    weights: (T, T), or (R, C) for some queries and some keys. labels: a name for each row, or none. columns: a name for
+    each column, by default the rows' names. past: (R, C), True where the key is not in the query's future; by default
+    the lower triangle. With at most NUMBERED columns each cell from 0.1 on has its number.
     """
     ax.clear()
-    n = len(weights)
+    rows, keys = np.asarray(weights).shape
     # a mesh draws five times as fast as an image; a number as a marker draws fifty times as fast as text
-    ax.pcolormesh(np.arange(n + 1) - 0.5, np.arange(n + 1) - 0.5, np.zeros((n, n)), cmap="cividis", vmin=0, vmax=1)
-    ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
-    if n <= 12:
-        for tenths in range(11):
+    corners = np.arange(keys + 1) - 0.5, np.arange(rows + 1) - 0.5
+    ax.pcolormesh(*corners, np.zeros((rows, keys)), cmap="cividis", vmin=0, vmax=1)
+    ax.set(xlim=(-0.5, keys - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
+    if keys <= NUMBERED:
+        for tenths in range(1, 11):
             number = f"${tenths / 10:.1f}$"
-            ax.plot([], [], marker=number, ms=1.5 * size, mew=0, ls="", color="black" if tenths > 5 else "white")
-    move_weights(ax, weights)
+            ax.plot([], [], marker=number, ms=1.5 * SIZE, mew=0, ls="", color="black" if tenths > 5 else "white")
+    move_weights(ax, weights, past)
     labels = [label.replace("$", r"\$") for label in labels]
-    ax.set_xticks(np.arange(n) if labels else [], labels or [], rotation=90, fontsize=size)
-    ax.set_yticks(np.arange(n) if labels else [], labels or [], fontsize=size)
+    columns = labels if columns is None else [label.replace("$", r"\$") for label in columns]
+    slanted = dict(rotation=50, ha="right", rotation_mode="anchor", fontsize=SIZE)
+    ax.set_xticks(np.arange(keys) if columns else [], columns or [], **slanted)
+    ax.set_yticks(np.arange(rows) if labels else [], labels or [], fontsize=SIZE)
+    ax.tick_params(axis="x", length=2, pad=1)
     ax.grid(visible=False)
 
 
-def move_weights(ax: Axes, weights):
-    """Show other weights (T, T) in a picture of `draw_weights`: its colours and, where there are any, its numbers."""
+def move_weights(ax: Axes, weights, past=None):
+    """Show other weights (R, C) in a picture of `draw_weights`: its colours and, where there are any, its numbers."""
     weights = np.asarray(weights, dtype=float)
-    past = np.tri(len(weights), dtype=bool)
+    past = np.tri(*weights.shape, dtype=bool) if past is None else np.asarray(past)
     ax.collections[0].set_array(np.ma.masked_where(~past, weights))
-    for tenths, numbers in enumerate(ax.lines):
-        rows, columns = np.nonzero(past & ((10 * weights).round() == tenths))
-        numbers.set_data(columns, rows)
+    for tenths, numbers in enumerate(ax.lines, 1):
+        places = np.nonzero(past & ((10 * weights).round() == tenths))
+        numbers.set_data(places[1], places[0])
 
 
 def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: list[tuple] = ()):

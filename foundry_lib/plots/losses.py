@@ -19,7 +19,8 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
     steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
     if len(train):
         ax.plot(steps, train, color=ROLES["one batch"], alpha=0.6, lw=0.8)
-        ax.plot(steps, running_mean(train), color=ROLES["training"], lw=1.6, label="training, mean of 20 steps")
+        mean = running_mean(steps), running_mean(train)  # each mean stands at the middle of its steps, on the curve
+        ax.plot(*mean, color=ROLES["training"], lw=1.6, label="training, mean of 20 steps")
     if len(val):
         ax.plot(val_steps, val, color=ROLES["validation"], marker="o", ms=4, lw=1.6, label="validation")
     right = total or (steps[-1] if len(steps) else 1)
@@ -34,8 +35,8 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
     if len(train) or len(val):
-        where = {"loc": "center", "bbox_to_anchor": (0.5, 0.43)} if "floor" in lines else {"loc": "lower left"}
-        ax.legend(fontsize=8, **where)
+        # above the axes: inside, the known lines would cross it
+        ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)
 
 
 def draw_line(ax: Axes, name: str, nats: float, right: float):

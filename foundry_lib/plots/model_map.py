@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from .style import BLUE, RED, YELLOW
+from .style import BLUE, GREEN, GREY, INK, RED, YELLOW
 
 WIDTH, HEIGHT = 950, 360  # of the drawing, in pixels at 100 dots per inch
 WITHOUT_LEGEND = 320
-PAPER, LINE, TEXT = "white", "#8a929a", "#1a1a1a"  # of a box that is not lit
-WORDS = "#4a4a4a"  # on the arrows and under the drawing
-OWN = "#006b4e"  # a green on which white letters read
+PAPER = "#F7F8FA"  # of a box that is not lit
+WORDS = "#404040"  # on the arrows and under the drawing
 SIZE = 8  # points, of every text
 PARTS = {  # what can be lit or marked, and its name in a sentence
     "ids": "token ids",
@@ -35,8 +34,8 @@ PARTS = {  # what can be lit or marked, and its name in a sentence
 }
 # Where the lines go, in pixels. The first line of each list is the residual stream.
 ARROWS = (
-    ((53, 127), (53, 60), (849, 60)),
-    ((53, 233), (53, 167)),
+    ((53, 124), (53, 60), (849, 60)),
+    ((53, 233), (53, 170)),
     *(((x, 60), (x, 95)) for x in (163, 594)),
     *(((163, 141), (163, y), (183, y)) for y in (180, 222, 264)),
     *(((594, 141), (594, y), (613, y)) for y in (180, 222)),
@@ -48,8 +47,8 @@ ARROWS = (
     *(((x, 163), (x, 135)) for x in (502, 781)),
     *(((x, 101), (x, 72)) for x in (502, 781)),
     *(((687, y), (748, y)) for y in (180, 222)),
-    ((886, 83), (886, 101)),
-    ((886, 135), (886, 158), (850, 158), (850, 173)),
+    ((886, 83), (886, 95)),
+    ((886, 141), (886, 158), (850, 158), (850, 173)),
     ((886, 158), (914, 158), (914, 173)),
     ((914, 207), (914, 233)),
 )
@@ -62,7 +61,7 @@ BESIDE = (  # beside a vertical arrow: x, y, the shape, and which end of the tex
     (507, 87, "B, T, D", "left"),
     (776, 149, "B, T, F", "right"),
     (776, 87, "B, T, D", "right"),
-    (891, 146, "B, T, V", "left"),
+    (891, 149, "B, T, V", "left"),
 )
 ABOVE = (  # above a horizontal arrow: x and y of the arrow, and the words
     (293, 180, "(B, H, T, d)"),
@@ -120,10 +119,10 @@ def boxes(config) -> list[Box]:
     ]  # fmt: skip
     return [
         Box("ids", "Token ids", 53, 250),
-        Box("embedding", "Embedding", 53, 147, 84, 40, table),
+        Box("embedding", "Embedding", 53, 147, 84, 46, table),
         *(replace(box, in_block=True) for box in block),
         Box("norm", "Norm", 886, 60, 74, 46, D),
-        Box("head", "Head", 886, 118, 84, params=table, **tied),
+        Box("head", "Head", 886, 118, 84, 46, params=table, **tied),
         Box("loss", "Loss", 850, 190, 56),
         Box("softmax", "Softmax", 914, 190, 64),
         Box("next", "Next token", 907, 250, 78),
@@ -139,25 +138,26 @@ def draw_map(axes: Axes, config, lit: tuple[str, ...] = (), own: tuple[str, ...]
     """Draw the map of a model on `axes` of 950 × 360 pixels.
 
     lit: the PARTS that get a thick frame, a colour and a triangle. own: the PARTS that get a check mark and the word
-    "yours". names_only: leave out parameters, notes and the legend; 950 × 176 pixels are enough then.
+    "yours". names_only: leave out parameters, notes, shapes and the legend; 950 × 160 pixels are enough then.
     """
     axes.set(xlim=(0, WIDTH), ylim=(WITHOUT_LEGEND if names_only else HEIGHT, 0))
     axes.axis("off")
     draw_arrows(axes)
+    if not names_only:
+        draw_words(axes)
+        draw_legend(axes, config, bool(lit), bool(own))
     title = f"Block, × {config.n_layers} layer{'s' if config.n_layers > 1 else ''}"
     write(axes, 124, 35, f"{title}  ✓ yours" if "sum" in own else title, weight="bold", color=WORDS, ha="left")
     for box in boxes(config):
         draw_box(axes, box, box.part in lit)
-        rows = [(row, dict(weight="bold", color=TEXT)) for row in box.name.split("\n")]
+        rows = [(row, dict(weight="bold", color=INK)) for row in box.name.split("\n")]
         if not names_only:
-            rows += [(row, dict(color=TEXT)) for row in box.text.split("\n") if row]
+            rows += [(row, dict(color=INK)) for row in box.text.split("\n") if row]
         if box.part in own and box.part != "sum":
-            tag = dict(boxstyle="round,pad=0.15", fc=OWN, ec="none")
+            tag = dict(boxstyle="round,pad=0.15", fc=GREEN, ec="none")
             rows.append(("✓ yours", dict(color="white", weight="bold", bbox=tag)))
         for number, (row, look) in enumerate(rows):
             write(axes, box.x, box.y, row, down=9.7 * (number - (len(rows) - 1) / 2), **look)
-    if not names_only:
-        draw_legend(axes, config, bool(lit), bool(own))
 
 
 def write(axes: Axes, x: float, y: float, text: str, down: float = 0, ha: str = "center", **look):
@@ -168,7 +168,7 @@ def write(axes: Axes, x: float, y: float, text: str, down: float = 0, ha: str = 
 
 def draw_box(axes: Axes, box: Box, lit: bool):
     """A box, or the circle of a sum; a lit one has a thick frame, a colour and a triangle at its corner."""
-    look = dict(ec=RED, lw=2.5, fc=YELLOW) if lit else dict(ec=LINE, lw=1, fc=PAPER)
+    look = dict(ec=RED, lw=2.5, fc=YELLOW) if lit else dict(ec=GREY, lw=1, fc=PAPER)
     left, top = box.x - box.width / 2, box.y - box.height / 2
     if box.part == "sum":
         round_look = dict(ms=17, mec=look["ec"], mew=look["lw"], mfc=look["fc"])
@@ -181,7 +181,7 @@ def draw_box(axes: Axes, box: Box, lit: bool):
 
 
 def draw_arrows(axes: Axes):
-    """Every arrow with its shape, the residual stream, and the frame of the repeated block."""
+    """Every arrow, the residual stream, and the frame of the repeated block."""
     frame = FancyBboxPatch((117, 22), 701, 270, boxstyle="round,pad=0,rounding_size=8", fc="none", ec=WORDS, lw=1.2)
     axes.add_patch(frame).set_linestyle((0, (5, 3)))
     for number, points in enumerate((*ARROWS, AGAIN)):
@@ -190,6 +190,10 @@ def draw_arrows(axes: Axes):
         axes.plot(*zip(*points, strict=True), ls=dashes, zorder=2, **look)
         head = dict(arrowstyle="-|>", shrinkA=0, shrinkB=0, mutation_scale=9, **look)
         axes.annotate("", points[-1], points[-2], arrowprops=head, zorder=2)
+
+
+def draw_words(axes: Axes):
+    """The shape at every arrow."""
     for x, y, letters, side in BESIDE:
         write(axes, x, y, f"({letters})", ha=side, color=WORDS)
     for x, y, words in ABOVE:

@@ -1,6 +1,7 @@
-"""A figure as the output of a cell: the picture, and one sentence for a reader who cannot see it."""
+"""What a cell shows with a twin in words: a figure and its reading, a table that no narrow page folds and its text."""
 
 import base64
+import html
 import io
 
 import matplotlib.pyplot as plt
@@ -19,3 +20,12 @@ def show(figure: Figure, reading: str):
     data = {"text/plain": reading, "image/png": base64.b64encode(picture.getvalue()).decode()}
     display(data, raw=True, metadata={"image/png": {"alt": reading}})
     plt.close(figure)
+
+
+def show_table(text: str):
+    """Display a table of text whose columns stay in line: in a narrow page it scrolls sideways and folds no line.
+
+    The regression check compares the text.
+    """
+    lines = f'<pre style="white-space:pre; overflow-x:auto; margin:0">{html.escape(text)}</pre>'
+    display({"text/plain": text, "text/html": lines}, raw=True)

@@ -86,12 +86,14 @@ def glyphs_missing(text: str) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as a label: spaces and line ends become signs, so that " the" and "the" differ.
+    """A token as a label: spaces and line ends become signs, so that " the" and "the" differ. Another character that
+    cannot be drawn becomes its number.
 
-    >>> visible(" the"), visible("a\\n"), visible("")
-    ('␣the', 'a↵', '∅')
+    >>> visible(" the"), visible("a\\n"), visible(""), visible("\\x07")
+    ('␣the', 'a↵', '∅', '‹07›')
     """
-    return token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥") or "∅"
+    signs = token.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
+    return "".join(sign if sign.isprintable() else f"‹{ord(sign):02X}›" for sign in signs) or "∅"
 
 
 def light(colour) -> float:

@@ -37,7 +37,9 @@ def draw_quality(figure: Figure, curves: dict):
     curves: setting → value → Quality. The bars of the valid share are its 95 % interval.
     """
     figure.clear()
-    for ax, (knob, points) in zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True):
+    for ax, (knob, points) in zip(
+        figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves.items(), strict=True
+    ):
         x, qualities = np.arange(len(points)), list(points.values())
         valid = np.array([q.valid / q.n for q in qualities])
         ends = np.array([q.interval for q in qualities]).T  # (2, points)

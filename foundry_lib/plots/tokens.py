@@ -42,12 +42,12 @@ def letters(token: str) -> float:
     return sum(1.9 if ord(character) > 0x2E7F else 1.0 for character in visible(token))
 
 
-def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
+def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None, title: str = ""):
     """A text as a strip of its tokens, brighter where they surprise. It wraps, and the figure gets the height it needs.
 
     nats: the model's surprise at each token. grammar: the surprise of a reader who knows the grammar; ∞ is forbidden,
     None unknown. A token with 1 nat or more from either reader carries the model's number. The most surprising one has
-    a frame, and after its number, in brackets, the grammar's.
+    a frame, and after its number, in brackets, the grammar's. title: whose surprise it is.
     """
     figure.clear()
     nats, (width, _) = np.asarray(nats, dtype=float), figure.get_size_inches()
@@ -60,7 +60,7 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
             x, line = 0.0, line + 1
         boxes.append((x, -line, wide))
         x += wide
-    figure.set_size_inches(width, 0.42 * (line + 1) + 0.75)
+    figure.set_size_inches(width, 0.46 * (line + 1) + 0.75)
     ax = figure.subplots()
     for index, (x, y, wide) in enumerate(boxes):
         first = index == nats.argmax()
@@ -72,8 +72,9 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None):
         ax.text(x + wide / 2, y + 0.16 * numbered, visible(tokens[index]), fontsize=8, **middle)
         if numbered:
             beside = "" if least is None else " (∞)" if np.isinf(least) else f" ({least:.1f})"
-            ax.text(x + wide / 2, y - 0.26, f"{nats[index]:.1f}{beside if first else ''}", fontsize=6.5, **middle)
+            ax.text(x + wide / 2, y - 0.26, f"{nats[index]:.1f}{beside if first else ''}", fontsize=8, **middle)
     ax.set(xlim=(-0.3, per_line + 0.3), ylim=(-line - 0.6, 0.6))
+    ax.set_title(title, fontsize=9, loc="left")
     ax.axis("off")
     scale = ScalarMappable(norm, "cividis")
     bar = figure.colorbar(scale, ax=ax, orientation="horizontal", fraction=0.12, aspect=60, pad=0.02)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from .. import tales
+from ..console import command_line
 from ..errors import CorpusError, Notice, explain_interrupt
 from ..paths import DATA
 from ..tales import Grammar
@@ -142,7 +143,7 @@ def path_of(source: str | Path) -> Path:
     if re.match(r"[A-Za-z][A-Za-z+.-]+:/", name):
         raise CorpusError(
             f"{name} is an address, and this function only reads files. Save the page as plain text first, or choose a "
-            f"text from: python -m foundry_lib download"
+            f"text from: {command_line('download')}"
         )
     return Path(name).expanduser() if name.startswith("~") and not Path(name).exists() else Path(name)
 

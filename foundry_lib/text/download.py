@@ -16,6 +16,7 @@ from pathlib import Path
 import pooch
 from requests.exceptions import HTTPError, RequestException  # pooch fetches by requests
 
+from ..console import interpreter
 from ..errors import CorpusError, Notice, explain_interrupt
 from ..files import write_whole
 from ..paths import DATA
@@ -146,8 +147,8 @@ def simplify(entry: Entry, original: Path, path: Path):
     if opencc is None:
         raise CorpusError(
             f"{original} is {entry.title} in traditional characters, whole and checked. OpenCC would turn them into "
-            f'simplified ones: install it with `python -m pip install -e ".[chinese]"` and call again, or learn from '
-            f"that file as it is."
+            f'simplified ones: install it with `{interpreter()} -m pip install -e ".[chinese]"` and call again, or '
+            f"learn from that file as it is."
         )
     text = opencc.OpenCC("t2s").convert(original.read_bytes().decode("utf-8")).encode("utf-8")
     if os.path.lexists(path):

@@ -40,7 +40,7 @@ from ..config import ModelConfig
 from ..console import command_line
 from ..errors import CheckpointError, FoundryError, Notice
 from ..files import flush_to_disk, write_whole
-from ..models.model import MiniLLM
+from ..models.model import PARTS, MiniLLM
 from ..runtime import usable_device
 from ..text.tokenizer import Tokenizer
 from .pieces import name_of
@@ -253,7 +253,8 @@ class Checkpoint:
         try:
             config = self.config
             _require_parts(self, parts)
-            _require_fit(config, weights, self.folder, parts)
+            own = {part: function for part, function in parts.items() if function is not PARTS.get(part)}
+            _require_fit(config, weights, self.folder, own)
             model = MiniLLM(config, **parts)
             if config.tie_embeddings:
                 weights["output.weight"] = weights["tok_embeddings.weight"]
@@ -322,7 +323,8 @@ def _require_parts(checkpoint: Checkpoint, parts: dict):
             f"their names and weights, not their code. Give them when you load it: parts={{{again}}}."
         )
     for part, function in parts.items():
-        name, before = name_of(function), saved.get(part, "the library's")
+        name = "the library's" if function is PARTS.get(part) else name_of(function)
+        before = saved.get(part, "the library's")
         if name != before:
             message = f"The model was saved with {part}={before}; it is loaded with {part}={name}."
             warnings.warn(message, Notice, stacklevel=4)

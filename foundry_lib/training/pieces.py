@@ -1,12 +1,14 @@
-"""A learner's own loss, optimizer and schedule, as the Trainer calls them.
+"""A learner's own loss, optimizer, schedule and step, as the Trainer calls them.
 
-    Trainer(model, loader, config, loss=my_loss, optimizer=my_optimizer, schedule=my_learning_rate)
+    Trainer(model, loader, config, loss=my_loss, optimizer=my_optimizer, schedule=my_learning_rate, step=my_train_step)
 
 my_loss(logits, targets) → a scalar, nats per token; targets of IGNORED (-100) do not count.
 my_optimizer(model, config) → a torch.optim.Optimizer over the model's parameters.
 my_learning_rate(step, config) → the learning rate of update number `step`, counted from 0. With five parameters it is
 called as my_learning_rate(step, peak, warmup, total, lowest), as in lesson 07; `lowest` is a share of the peak. The
 Trainer gives this rate to every group of the optimizer.
+my_train_step(model, optimizer, x, y, lr, grad_clip) → the batch's loss, a number, after one update of the weights. Its
+`model(x, y)` is (logits, loss) and its `model.loss(x, y)` the loss: of the own loss function, where there is one.
 The Trainer does not catch an error inside such a function: the traceback shows the function's own line.
 """
 
@@ -23,6 +25,7 @@ from ..config import TrainConfig
 from ..errors import ConfigError
 from ..models.model import MiniLLM
 from ..runtime import hold_interrupts
+from .evaluate import mixed_precision
 
 
 def name_of(function: Callable) -> str:
@@ -100,3 +103,37 @@ def checked_loss(function: Callable, logits: Tensor, targets: Tensor) -> Tensor:
             f"returned {shape}. Return the tensor itself: no .item(), no .detach()."
         )
     return loss.reshape(())
+
+
+class ModelInStep:
+    """The model as an own step sees it: in the precision of the training, and with the training's loss."""
+
+    def __init__(self, model: MiniLLM, own_loss: Callable | None, device: str):
+        self.model, self.own_loss, self.device_name = model, own_loss, device
+
+    def __call__(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        with mixed_precision(self.device_name):
+            if self.own_loss is None or targets is None:
+                return self.model(idx, targets)
+            logits, _ = self.model(idx)
+            return logits, checked_loss(self.own_loss, logits, targets)
+
+    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+        if self.own_loss is not None:
+            return self(idx, targets)[1]
+        with mixed_precision(self.device_name):
+            return self.model.loss(idx, targets)
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+
+def checked_step(step: Callable, *given) -> float:
+    """`step(model, optimizer, x, y, lr, grad_clip)`. Raises ConfigError unless it returns a number."""
+    loss = step(*given)
+    try:
+        return float(loss)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(
+            f"step={_with_line(step)} must return the batch's loss, a number; it returned {type(loss).__name__}."
+        ) from None

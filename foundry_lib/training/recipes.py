@@ -121,7 +121,7 @@ def new_trainer(
     text: a UTF-8 file, a built-in text or a Corpus. preset: size of the model. seed: of weights and batches.
     device: where it trains; None is the best there is.
     parts: your own parts of the model, as MiniLLM takes them: {"norm": MyRMSNorm}.
-    own: your own loss, optimizer and schedule, as Trainer takes them: {"schedule": my_learning_rate}.
+    own: your own loss, optimizer, schedule and step, as Trainer takes them: {"schedule": my_learning_rate}.
     changes: any field of ModelConfig or TrainConfig, or block_size, val_fraction, vocab_size; None leaves it to the
     recipe. Raises ConfigError for a name that is none of these. A default of config.py that was edited and has no
     effect here is named in a Notice.

@@ -19,7 +19,7 @@ from .checkpoint import Checkpoint, clear_unfinished, save_checkpoint, steps_in
 from .pieces import name_of
 from .record import saved_record
 
-OWN = ("loss", "optimizer", "schedule")  # the functions of a training that a caller can replace
+OWN = ("loss", "optimizer", "schedule", "step")  # the functions of a training that a caller can replace
 IN_MEMORY = "The training is still in memory: choose another folder, then save again."
 
 
@@ -139,8 +139,8 @@ def load_training(
 
     loader: None makes it from the settings in the checkpoint; a given one must have the checkpoint's tokenizer.
     text: the training's text, if its file has moved.
-    parts: the model's own parts, as MiniLLM takes them. own: the training's own loss=, optimizer= and schedule=.
-    A checkpoint holds only the names of parts and functions.
+    parts: the model's own parts, as MiniLLM takes them. own: the training's own loss=, optimizer=, schedule= and step=;
+    None goes on with the library's. A checkpoint holds only the names of parts and functions.
     Raises CheckpointError when the checkpoint is damaged, holds no training, or had own parts or functions that are not
     given; CorpusError when the text is missing or has changed; ConfigError for another keyword.
     """
@@ -150,7 +150,6 @@ def load_training(
             f"Trainer.load has no argument {unknown[0]!r}. Own functions are {', '.join(OWN)}; own parts of the model "
             f"go into parts={{…}}."
         )
-    own = {piece: function for piece, function in own.items() if function is not None}
     checkpoint = Checkpoint.open(folder)
     tokenizer = checkpoint.tokenizer()
     require_same_pieces(checkpoint, own)
@@ -207,10 +206,10 @@ def text_of(folder: Path, tokenizer: Tokenizer, text: str | Path | Corpus) -> Co
     raise CorpusError(f"The text of this training cannot be read. {missing} {advice}") from missing
 
 
-def require_same_pieces(checkpoint: Checkpoint, own: dict[str, Callable]):
+def require_same_pieces(checkpoint: Checkpoint, own: dict[str, Callable | None]):
     """Raise CheckpointError when an own function of the training is not given, or one is given that it did not have.
 
-    A function of another name gives a Notice, and the training goes on with it.
+    A function of another name gives a Notice, and the training goes on with it; so does None, the library's.
     """
     with refusing_what_is_no_training(checkpoint.folder):
         saved = {piece: str(name) for piece, name in checkpoint.values.get("own", {}).items()}
@@ -222,12 +221,15 @@ def require_same_pieces(checkpoint: Checkpoint, own: dict[str, Callable]):
             f"Trainer.load(…, {piece}={name})."
         )
     for piece, function in own.items():
+        name = "the library's" if function is None else name_of(function)
+        if piece not in saved and function is None:
+            continue
         if piece not in saved:
             raise CheckpointError(
-                f"{checkpoint.folder} was trained with the library's {piece}; leave out {piece}={name_of(function)}."
+                f"{checkpoint.folder} was trained with the library's {piece}; leave out {piece}={name}."
             )
-        if saved[piece] != name_of(function):
-            message = f"The training had the {piece} {saved[piece]}; it goes on with {name_of(function)}."
+        if saved[piece] != name:
+            message = f"The training had the {piece} {saved[piece]}; it goes on with {name}."
             warnings.warn(message, Notice, stacklevel=3)
 
 

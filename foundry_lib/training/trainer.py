@@ -1,5 +1,6 @@
 """Training: a step, and a loop that yields records. It prints and plots nothing; the caller may."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from .evaluate import Evaluation, evaluate, mixed_precision
 from .interrupt import stop_request
 from .memory import out_of_memory
 from .optimizer import learning_rate, make_optimizer
-from .pieces import built_optimizer, checked_loss, checked_rate, in_two_parameters
+from .pieces import ModelInStep, built_optimizer, checked_loss, checked_rate, checked_step, in_two_parameters
 from .record import Record
 
 
@@ -28,8 +29,8 @@ class Trainer:
 
     ■ or Ctrl-C ends `run` after the present step. The training can then be saved, loaded in another process and run
     again; its weights end bit for bit the same as without the stop.
-    loss, optimizer, schedule: functions of your own in place of the library's, see `training.pieces`. Validation losses
-    are always the library's, so that trainings can be compared.
+    loss, optimizer, schedule, step: functions of your own in place of the library's, see `training.pieces`. Validation
+    losses are always the library's, so that trainings can be compared.
 
     Raises ConfigError when model, loader, configuration and functions do not fit together, before any training.
     """
@@ -44,16 +45,19 @@ class Trainer:
         loss: Callable | None = None,
         optimizer: Callable | None = None,
         schedule: Callable | None = None,
+        step: Callable | None = None,
     ):
         _require_fit(model, loader, config)
         self.device = str(device or loader.device)
         self.model = model.to(self.device)
         self.loader, self.config = loader, config
-        pieces = {"loss": loss, "optimizer": optimizer, "schedule": schedule}
+        pieces = {"loss": loss, "optimizer": optimizer, "schedule": schedule, "step": step}
         self.own = {name: function for name, function in pieces.items() if function is not None}
         self.loss = loss  # None: the model's own, which never holds all logits
         self.schedule = in_two_parameters(schedule or learning_rate)
         self.optimizer = built_optimizer(optimizer or make_optimizer, self.model, config)
+        if step is not None:
+            self.optimizer.register_step_pre_hook(self._before_own_update)
         self.step = 0  # updates done
         self.elapsed = 0.0
         self.interrupted = False
@@ -90,6 +94,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         xb, yb = self.loader.get_batch("train")
+        if "step" in self.own:
+            return self._own_step(xb, yb, lr)
         with mixed_precision(self.device):
             if self.loss is None:
                 loss = self.model.loss(xb, yb)
@@ -99,27 +105,49 @@ class Trainer:
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         if not (loss.isfinite() and grad_norm.isfinite()):
-            raise DivergedError(
-                f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()} in step "
-                f"{self.step + 1}: the training has diverged. Load an earlier checkpoint, or start "
-                f"again with a lower learning_rate than {self.config.learning_rate:g}."
-            )
+            numbers = f"The loss is {loss.item()} and the gradient's norm {grad_norm.item()}"
+            raise self._diverged(numbers)
         self.optimizer.step()
         self.step += 1
         return loss.item(), grad_norm.item()
 
+    def _own_step(self, xb: torch.Tensor, yb: torch.Tensor, lr: float) -> tuple[float, float]:
+        """One update by the own step. The norm is that of the gradients which the optimizer was given."""
+        self.grad_norm = 0.0
+        model = ModelInStep(self.model, self.loss, self.device)
+        loss = checked_step(self.own["step"], model, self.optimizer, xb, yb, lr, self.config.grad_clip)
+        self.step += 1
+        return loss, self.grad_norm
+
+    def _before_own_update(self, optimizer: torch.optim.Optimizer, *given):
+        """Note the gradients' norm before an own step changes the weights; refuse one that is not a number."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.grad_norm = torch.nn.utils.get_total_norm(gradients).item()
+        if not math.isfinite(self.grad_norm):
+            raise self._diverged(f"The gradient's norm is {self.grad_norm}")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"{what} in step {self.step + 1}: the training has diverged. Load an earlier checkpoint, or start "
+            f"again with a lower learning_rate than {self.config.learning_rate:g}."
+        )
+
     def _step_that_fits(self) -> tuple[float, float]:
-        """`train_step`. When the device has no memory for it, the training returns to the state before the step, and
-        the error gives advice.
+        """`train_step`. When it fails, the training returns to the state before the step and can go on from there.
+        Where the device has no memory for the step, the error gives advice.
         """
         position, first = self.loader.state(), not self.optimizer.state
         try:
             return self.train_step()
-        except torch.OutOfMemoryError:
+        except DivergedError:
+            raise
+        except Exception as error:
             self.optimizer.zero_grad(set_to_none=True)
             self.loader.load_state(position)  # the model has not learned from this batch
             if first:
                 self.optimizer.state.clear()  # a first step that fails leaves entries without their averages
+            if not isinstance(error, torch.OutOfMemoryError):
+                raise
         # Out here, where the traceback no longer holds the tensors.
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()

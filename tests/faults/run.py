@@ -27,7 +27,17 @@ from foundry_lib.instructor.check import all_faults, end, read_records  # noqa: 
 FOUND, TABLE = ROOT / "benchmarks" / "faults.jsonl", ROOT / "benchmarks" / "faults.md"
 # Not about the library, or slow.
 LEFT_OUT = "browser course download environment faults interrupts kernels lessons lessons_check lessons_run package"
-SKIP = (".git", ".venv", "runs", "downloads", "__pycache__", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints")
+SKIP = (
+    ".git",
+    ".venv",
+    "runs",
+    "work",
+    "downloads",
+    "__pycache__",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".ipynb_checkpoints",
+)
 PATIENCE = 900  # seconds; a fault that makes the tests hang is caught by this
 NOTHING = Fault("none", "nothing changed", (), "", "*")
 

@@ -17,6 +17,7 @@ from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
 from .sampling import min_p, temperature, top_k, top_p
 from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
+from .whole_model import model
 from .words import below, within
 
 EXERCISES = {value.name: value for value in globals().values() if isinstance(value, ladder.Exercise)}

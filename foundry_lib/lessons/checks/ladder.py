@@ -93,20 +93,25 @@ class Exercise:
         if not verdict.passed or getattr(work, "__module__", None) != "__main__":
             return
         if not named:
-            use = "have it in lesson 05" if self.name in progress.PARTS else "keep it"
+            use = "have it in your model" if self.name in progress.PARTS else "keep it"
             print(f"  (Work without a name is not kept. Write it with def to {use}.)")
             return
-        before = progress.read()["work"].get(self.name)
-        progress.keep_work(self.name, work)
-        if self.name in progress.PARTS:
-            again = progress.own_work(self.name)
-            verdict = self.judge(again) if again else verdict
-            if not verdict.passed:  # it uses a name that another cell defines
-                print("  Lesson 05 runs it alone, from its own text, and there it fails:")
-                print(folded_lines(verdict.message))
-                if before:
-                    progress.keep("work", self.name, before)
-                    print("  The work that passed before stays stored.")
+        before = progress.read()
+        left_out = progress.keep_work(self.name, work)
+        if self.name not in progress.PARTS:
+            return
+        again = progress.own_work(self.name)
+        verdict = self.judge(again) if again else verdict
+        if verdict.passed:
+            progress.keep("off", self.name, False)
+            return
+        print("  Later lessons run it from its stored text, and there it fails:")
+        print(folded_lines(verdict.message))
+        if left_out:
+            print(folded_lines(f"  It uses {', '.join(left_out)} of this notebook. Pass it in, or make it inside."))
+        if before["work"].get(self.name):
+            progress.keep("work", self.name, before["work"][self.name])
+            print("  The work that passed before stays stored.")
 
     def judge(self, work) -> Verdict:
         """The verdict: right, or the message of the first rung that fails."""
@@ -119,7 +124,8 @@ class Exercise:
         answers = [outcome(self, work, case) for case in self.cases]
         right = [outcome(self, self.reference, case) for case in self.cases]
         if answers[0].unanswered and is_stub(work):
-            return Verdict("not yet", f"· {self.name}: not yet. Write {self.usage}, then run this cell again.")
+            todo = empty_method(work) or self.usage
+            return Verdict("not yet", f"· {self.name}: not yet. Write {todo}, then run this cell again.")
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             value_name, wrong_shape = partial(self.value_name, case=case), partial(self.wrong_shape, case)
             message = answer.error or differs_in_form(answer, expected, value_name, wrong_shape)
@@ -238,11 +244,21 @@ def is_stub(work) -> bool:
     functions = (
         [work] if inspect.isfunction(work) else filter(inspect.isfunction, getattr(work, "__dict__", {}).values())
     )
-    for function in functions:
-        steps = {step.opname for step in dis.get_instructions(function)}
-        if steps <= STUB_STEPS or "NotImplementedError" in function.__code__.co_names:
-            return True
-    return False
+    return any(is_empty(function) for function in functions)
+
+
+def is_empty(function) -> bool:
+    """Whether nothing is written yet; a constructor that only calls its parent's counts as empty."""
+    steps, names = {step.opname for step in dis.get_instructions(function)}, set(function.__code__.co_names)
+    only_parent = function.__name__ == "__init__" and names == {"super", "__init__"}
+    return steps <= STUB_STEPS or only_parent or "NotImplementedError" in names
+
+
+def empty_method(work) -> str | None:
+    """The one method of a class that is still empty, where another is written: "the method forward"."""
+    methods = [method for method in vars(work).values() if inspect.isfunction(method)] if inspect.isclass(work) else []
+    empty = [method.__name__ for method in methods if is_empty(method)]
+    return f"the method {empty[0]} too" if len(methods) > 1 == len(empty) else None
 
 
 IN_16_BITS = (torch.float16, torch.bfloat16)

@@ -473,22 +473,14 @@ def matrices_of_the_layers_only(*values):
 # ---- The guess after each layer
 
 
-class StandInLayer(nn.Module):
-    def __init__(self, dim):
-        super().__init__()
-        self.matrix = nn.Parameter(torch.zeros(dim, dim))
-
-    def forward(self, x, freqs_cis, cache=None):
-        return x + torch.tanh(x.cumsum(1) @ self.matrix + freqs_cis.mean((0, -1))[:, None])
-
-
 class StandInModel(nn.Module):
-    """The parts of a MiniLLM that a lens uses, under the same names."""
+    """The parts of a MiniLLM that a lens uses, under the same names; a layer can be walked through part by part."""
 
     def __init__(self, vocab_size, dim, n_layers):
         super().__init__()
         self.tok_embeddings = nn.Embedding(vocab_size, dim)
-        self.layers = nn.ModuleList(StandInLayer(dim) for _ in range(n_layers))
+        config = SmallConfig(dim=dim, norm_eps=1e-5)
+        self.layers = nn.ModuleList(StepByStep(config, i, Norm, Attention, FeedForward) for i in range(n_layers))
         self.norm, self.output = Norm(dim), nn.Linear(dim, vocab_size, bias=False)
         self.register_buffer("freqs_cis", torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(dim)))
 

@@ -154,7 +154,7 @@ def greedy_scores_the_best_zero(logits):
 @temperature.mistake
 @greedy_by
 def greedy_one_hot(logits):
-    """At temperature 0 there is a 1 for the likeliest and a 0 for the others, as if they were probabilities. Which
+    """At temperature 0 there is a 1 for the best token and a 0 for the others, as if they were probabilities. Which
     chance does the softmax give to a score of 0?"""
     return is_best(logits).to(logits.dtype)
 
@@ -162,7 +162,7 @@ def greedy_one_hot(logits):
 @temperature.mistake
 @greedy_by
 def greedy_one_hot_of_whole_numbers(logits):
-    """At temperature 0 whole numbers came out, 1 for the likeliest and 0 for the others. What do the other filters
+    """At temperature 0 whole numbers came out, 1 for the best token and 0 for the others. What do the other filters
     expect?"""
     return one_hot(logits.argmax(-1), logits.shape[-1])
 
@@ -170,7 +170,7 @@ def greedy_one_hot_of_whole_numbers(logits):
 @temperature.mistake
 @greedy_by
 def greedy_id_instead_of_scores(logits):
-    """At temperature 0 the id of the likeliest came out. Who draws a token, a filter or the one who calls it?"""
+    """At temperature 0 the id of the best token came out. Who samples a token, a filter or the one who calls it?"""
     return logits.argmax(-1)
 
 
@@ -199,7 +199,7 @@ top_k = Exercise(
 @top_k.mistake
 @row_by_row
 def one_token_too_many(row, k):
-    """One token too many is kept. With which place of the order is compared?"""
+    """One token too many is kept. Which position of the order is the border?"""
     return best(row, k + 1)
 
 
@@ -213,7 +213,7 @@ def one_token_too_few(row, k):
 @top_k.mistake
 @row_by_row
 def least_probable_kept(row, k):
-    """The unlikeliest are kept. Which end of the order is the good one?"""
+    """The least probable are kept. Which end of the order is the good one?"""
     return keep(row, set(row.argsort()[:k].tolist()))
 
 
@@ -227,13 +227,13 @@ def top_k_scores_the_others_zero(row, k):
 @top_k.mistake
 @row_by_row
 def one_of_two_tied_kept(row, k):
-    """Of two that are equally likely at the border one was kept. What tells them apart?"""
+    """Of two that are equally probable at the border one was kept. What tells them apart?"""
     return keep(row, set(row.argsort(descending=True, stable=True)[:k].tolist()))
 
 
 @top_k.mistake
 def one_border_for_all_rows(logits, k):
-    """All rows share one border. Is what is likely in one row likely in another?"""
+    """All rows share one border. Is what is probable in one row probable in another?"""
     return logits.masked_fill(logits < logits.flatten().topk(min(k, logits.shape[-1])).values[-1], -INF)
 
 
@@ -245,7 +245,7 @@ def topk_with_k_beyond_the_vocabulary(logits, k):
 
 @top_k.mistake
 def some_of_the_tied_kept(logits, k):
-    """Of several equally likely at the border only some were kept, as torch.topk happened to pick them. What tells
+    """Of several equally probable at the border only some were kept, as torch.topk happened to pick them. What tells
     them apart?"""
     return torch.full_like(logits, -INF).scatter(-1, *logits.topk(min(k, logits.shape[-1]), dim=-1)[::-1])
 
@@ -259,7 +259,7 @@ def border_removed_too(logits, k):
 
 @top_k.mistake
 def index_k_beyond_the_vocabulary(logits, k):
-    """With k larger than the vocabulary it looks for a place that a sorted row does not have. How many places has
+    """With k larger than the vocabulary it looks for a position that a sorted row does not have. How many positions has
     one of 4 tokens?"""
     return logits.masked_fill(logits < logits.sort(dim=-1, descending=True).values[..., k - 1, None], -INF)
 
@@ -275,6 +275,20 @@ def row_k_of_the_batch_and_k_too_large(logits, k):
     """A plain [k − 1] counts on the first axis: in a batch it takes a row, and with k larger than the vocabulary there
     is nothing at that position. Which index counts on the last axis, and how far may it go?"""
     return logits.masked_fill(logits < logits.sort(dim=-1, descending=True).values[k - 1], -INF)
+
+
+@top_k.mistake
+def last_row_of_topk(logits, k):
+    """A plain [−1] took the last row of the batch, and its k scores cannot be compared with V others. What is the last
+    one on the last axis?"""
+    return logits.masked_fill(logits < logits.topk(min(k, logits.shape[-1])).values[-1], -INF)
+
+
+@top_k.mistake
+def last_row_of_topk_and_k_too_large(logits, k):
+    """A plain [−1] takes the last row of a batch, and with k larger than the vocabulary `topk` has nothing to give.
+    Which index counts on the last axis, and how large may k be?"""
+    return logits.masked_fill(logits < logits.topk(k).values[-1], -INF)
 
 
 @top_k.mistake
@@ -332,7 +346,7 @@ top_p = Exercise(
 @top_p.mistake
 @row_by_row
 def crossing_token_removed(row, p):
-    """The token that crosses p is missing; where the likeliest alone holds more than p, none is left. What must
+    """The token that crosses p is missing; where the best one alone holds more than p, none is left. What must
     stay?"""
     return nucleus(row, p, cross=False)
 
@@ -348,7 +362,7 @@ def added_up_in_id_order(row, p):
 @top_p.mistake
 @row_by_row
 def added_up_from_the_least_probable(row, p):
-    """It began with the unlikeliest. From which end is the set the smallest?"""
+    """It began with the least probable. From which end is the set the smallest?"""
     probs, tokens, total = row.softmax(-1), set(), 0.0
     for token in probs.argsort().tolist():
         if total >= p:
@@ -396,21 +410,21 @@ def share_of_the_vocabulary(row, p):
 @top_p.mistake
 def mask_left_in_sorted_order(logits, p):
     """The right number of tokens is kept, but not the right ones: what was found in sorted order was used on the
-    unsorted scores. Which token does its first place speak of?"""
+    unsorted scores. Which token does its first position stand for?"""
     return logits.masked_fill(in_order(logits, p)[2], -INF)
 
 
 @top_p.mistake
 def scores_left_in_sorted_order(logits, p):
-    """The right scores are kept, but from the likeliest down. Whose score is the first one of a row?"""
+    """The right scores are kept, but from the best one down. Whose score is the first one of a row?"""
     ordered, _, remove = in_order(logits, p)
     return ordered.masked_fill(remove, -INF)
 
 
 @top_p.mistake
 def scores_gathered_instead_of_scattered(logits, p):
-    """The scores went back to the wrong tokens. `order` says which token stands at a place: does it also say at
-    which place a token stands?"""
+    """The scores went back to the wrong tokens. `order` says which token is at a position: does it also say at
+    which position a token is?"""
     ordered, order, remove = in_order(logits, p)
     return ordered.masked_fill(remove, -INF).gather(-1, order)
 
@@ -418,25 +432,55 @@ def scores_gathered_instead_of_scattered(logits, p):
 @top_p.mistake
 def mask_gathered_instead_of_scattered(logits, p):
     """The scores stand where they should, but what is removed went back to the wrong tokens. What does `order` hold,
-    tokens or places?"""
+    tokens or positions?"""
     _, order, remove = in_order(logits, p)
     return logits.masked_fill(remove.gather(-1, order), -INF)
 
 
+def needed_in_all(logits, p):
+    """The scores in order, and one count for all rows: how many tokens it takes to reach p, as one row would count."""
+    ordered = logits.sort(dim=-1, descending=True).values
+    return ordered, int((ordered.softmax(-1).cumsum(-1) < p).sum()) + 1
+
+
 @top_p.mistake
 def one_count_for_all_rows(logits, p):
-    """One number was counted for all rows together, and no row has so many tokens. How many numbers does a batch
-    need?"""
-    ordered, _, remove = in_order(logits, p)
-    return logits.masked_fill(logits < ordered[..., int((~remove).sum()) - 1, None], -INF)
+    """The tokens that are needed were counted for all rows together, and no row has so many. How many numbers does a
+    batch need?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., needed - 1, None], -INF)
+
+
+@top_p.mistake
+def one_count_for_all_rows_as_k(logits, p):
+    """One count was made for all rows together, and more tokens were asked of each row than it has. Along which axis
+    should the sum run?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., needed - 1 : needed], -INF)
+
+
+@top_p.mistake
+def one_count_for_all_rows_at_most_v(logits, p):
+    """Each row keeps as many tokens as all rows need together. Does every row of a batch need the same number?"""
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[..., min(needed, logits.shape[-1]) - 1, None], -INF)
 
 
 @top_p.mistake
 def one_count_for_all_rows_on_the_first_axis(logits, p):
     """One number was counted for all rows together, and then used as the number of a row. How many tokens stay in each
     row by itself, and on which axis do they lie?"""
-    ordered, _, remove = in_order(logits, p)
-    return logits.masked_fill(logits < ordered[int((~remove).sum()) - 1], -INF)
+    ordered, needed = needed_in_all(logits, p)
+    return logits.masked_fill(logits < ordered[needed - 1], -INF)
+
+
+@top_p.mistake
+def one_count_of_probabilities_on_the_first_axis(logits, p):
+    """The probabilities below the border were to go, but one count of all rows together chose a whole row as the
+    border. What should the border be: one number for each row, or one row?"""
+    _, needed = needed_in_all(logits, p)
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < probs.sort(dim=-1, descending=True).values[needed - 1], -INF)
 
 
 @top_p.mistake

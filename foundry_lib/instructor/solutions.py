@@ -1,0 +1,24 @@
+"""The solutions that the lessons give, by the name of the check: for tests and benchmarks of the learner's model."""
+
+import json
+import re
+
+from ..lessons import progress
+from ..paths import LESSONS
+
+
+def solutions() -> dict[str, str]:
+    """Check → the source of its solution, as it stands folded in a lesson, for every part of a model and a training."""
+    found = {}
+    for path in sorted(LESSONS.glob("*.ipynb")):
+        cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+        checked = dict(re.findall(r"^checks\.(\w+)\(([Mm]y\w+)\)", "\n".join(cells), re.M))
+        texts = [
+            text
+            for cell in cells
+            for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell, re.S)
+            if re.search(r"^(def|class) ", text, re.M)
+        ]
+        by_name = {progress.defined_name(text): text for text in texts}
+        found |= {check: by_name[work] for check, work in checked.items() if check in progress.PARTS}
+    return found
