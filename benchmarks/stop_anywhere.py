@@ -84,11 +84,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernels", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="the latest moment; more on a busy machine")
     options = parser.parse_args()
     dice, lost, began = random.Random(options.seed), [], time.monotonic()
     lessons = {lesson: first_cells(lesson) for lesson in LAST}
     for number in range(options.kernels):
-        lesson, after = list(LAST)[number % len(LAST)], dice.random() * SECONDS
+        lesson, after = list(LAST)[number % len(LAST)], dice.random() * options.seconds
         fault = stopped_once(lesson, lessons[lesson], after)
         if fault:
             lost.append(fault)
