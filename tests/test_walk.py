@@ -6,6 +6,7 @@ from helpers import ROOT
 
 from foundry_lib import MLP, Block, CausalSelfAttention, ConfigError, MiniLLM, ModelConfig, RMSNorm
 from foundry_lib.analysis import walk
+from foundry_lib.instructor.solutions import solutions
 from foundry_lib.lessons.own_parts import own_parts
 from foundry_lib.models.attention import causal_attention
 from foundry_lib.models.norm import rms_norm
@@ -64,6 +65,9 @@ def models(starter):
             CONFIG, seed=3, logits=lambda s: 5 * torch.tanh(s / 5), residual=lambda x, x0, layer: 0.9 * x + 0.1 * x0
         ),
     )
+    names = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
+    exec(solutions()["model"], names)  # the whole model, as lesson 05 writes it
+    yield "own model", MiniLLM(CONFIG, seed=3, **own_parts(model=names["MyModel"], block=OwnBlock))
     yield "starter", starter[0]
 
 
