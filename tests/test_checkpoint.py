@@ -252,4 +252,7 @@ def test_a_save_into_the_folder_of_another_training_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="it differs in the text"):
         Trainer(model, longer, trainer.config).save(tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").glob("[!.]*")] == ["step-000002"]
+    assert trainer.save(tmp_path / "run", beside=True) == first
+    assert other.save(tmp_path / "run", beside=True) == tmp_path / "run-2" / "step-000000"
+    assert other.save(tmp_path / "run", beside=True) == tmp_path / "run-2" / "step-000000"
     assert json.loads(before).keys() == json.loads((first / "manifest.json").read_bytes()).keys()

@@ -414,7 +414,7 @@ def active(machine, monkeypatch):
     def distributions(name, path):
         assert str(course.ROOT) not in path, "the course's folder is not where a kernel looks"
         if name not in versions["lacks"]:
-            wanted = re.search(rf'"{name}[>=]=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+            wanted = re.search(rf'"{name}[>=]=([\d.]+)[",]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
             yield type("Package", (), {"version": versions["old"].get(name, wanted[1] if wanted else "0.1.0")})
 
     monkeypatch.setattr("importlib.metadata.distributions", distributions)

@@ -55,6 +55,14 @@ def test_the_newest_checkpoint_of_the_tales_comes_first(runs):
     assert torch.equal(first_weight(shown.model), first_weight(small_model(2)))
 
 
+def test_a_training_beside_an_earlier_one_is_the_newest(runs):
+    save(runs / "07_training-2", 2), save(runs / "07_training-old", 3)
+    save(runs / "07_training", 1)
+    assert torch.equal(first_weight(learners_model("cpu").model), first_weight(small_model(1)))
+    save(runs / "07_training-3", 4)
+    assert torch.equal(first_weight(learners_model("cpu").model), first_weight(small_model(4)))
+
+
 def test_a_lesson_about_tales_takes_a_model_of_tales(runs):
     save(runs / "07_training", 1, corpus="tales-zh")
     assert learners_model("cpu").grammar == "zh" and learners_model("cpu", "zh").yours

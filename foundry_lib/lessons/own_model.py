@@ -45,8 +45,8 @@ def learners_model(device: str | None = None, grammar: str | None = None) -> Sho
     A damaged or half-written checkpoint is passed over, and one Notice says so.
     """
     damage = None
-    for folder in TRAINED:
-        for checkpoint in reversed(checkpoints(RUNS / folder)):
+    for name in TRAINED:
+        for checkpoint in saved_trainings(name):
             try:
                 model, tokenizer = load_with_own_parts(checkpoint, device)
             except (CheckpointError, OSError) as error:
@@ -56,6 +56,13 @@ def learners_model(device: str | None = None, grammar: str | None = None) -> Sho
                 return said(ShownModel(model, tokenizer, found, title_of(tokenizer), True), damage)
     model, tokenizer = load_checkpoint(DATA / STARTER, device or best_device())
     return said(ShownModel(model, tokenizer, grammar_of(tokenizer.corpus_name), "the course's starter", False), damage)
+
+
+def saved_trainings(name: str) -> list[Path]:
+    """The checkpoints in RUNS/name and in its numbered neighbours (name-2, name-3), the last written first."""
+    folders = [path for path in RUNS.glob(f"{name}*") if re.fullmatch(rf"{name}(-\d+)?", path.name)]
+    found = [checkpoint for folder in folders for checkpoint in checkpoints(folder)]
+    return sorted(found, key=lambda checkpoint: (checkpoint.stat().st_mtime_ns, checkpoint.name), reverse=True)
 
 
 def load_with_own_parts(checkpoint: Path, device: str | None = None) -> tuple[MiniLLM, Tokenizer]:

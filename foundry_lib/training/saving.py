@@ -1,5 +1,6 @@
 """A training as files: what a checkpoint holds beside the model, and how the Trainer goes on from it."""
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable
@@ -26,13 +27,14 @@ IN_MEMORY = "The training is still in memory: choose another folder, then save a
 # ---- Saving
 
 
-def save_training(trainer, folder: Path | str) -> Path:
+def save_training(trainer, folder: Path | str, beside: bool = False) -> Path:
     """Write the whole training to `folder/step-NNNNNN` and return that path.
 
+    beside: if the folder holds another training, write to the next folder beside it: runs/07, runs/07-2, runs/07-3.
     Raises CheckpointError when the folder holds another training, when another process writes there, or when it cannot
     be written to.
     """
-    folder = Path(folder).resolve()
+    folder = folder_beside(trainer, Path(folder).resolve()) if beside else Path(folder).resolve()
     with writing(folder, IN_MEMORY):
         if folder != trainer.saved_in:  # what this training has saved there needs no second look
             require_same_training(trainer, folder)
@@ -95,6 +97,17 @@ def require_same_training(trainer, folder: Path):
                 f"Trainer.load({str(folder)!r})."
             )
         return
+
+
+def folder_beside(trainer, folder: Path) -> Path:
+    """The folder, or the first of its numbered neighbours that does not hold another training."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            require_same_training(trainer, candidate)
+        except CheckpointError:
+            continue
+        return candidate
 
 
 def _difference(trainer, saved: Checkpoint) -> tuple[str, list[str]]:
