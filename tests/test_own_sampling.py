@@ -10,7 +10,7 @@ import torch
 from helpers import random_model
 
 from foundry_lib import ConfigError, FoundryError, SampleConfig, generate, sample_text, stream
-from foundry_lib.analysis.quality import write_texts
+from foundry_lib.analysis.quality import quality_curves, write_texts
 from foundry_lib.analysis.side_by_side import compare_settings
 from foundry_lib.inference.cuda_graphs import Recorded
 from foundry_lib.inference.generation import PARTS, generate_tokens, read_and_choose
@@ -94,6 +94,8 @@ def test_everything_that_generates_takes_own_parts(starter, own):
     )
     assert torch.equal(mine, theirs)
     assert list(write_texts(*starter, 3, config, own=own)) == list(write_texts(*starter, 3, config))
+    curves = functions_that_ran(lambda: quality_curves(*starter, "en", 1, {"min_p": (0.1,)}, own=own))
+    assert ("my_min_p", "<your min_p>") in curves and ("my_generate", "<your generate>") in curves
     both = {"plain": {}, "cut": ALL}
     assert repr(compare_settings(*starter, PROMPT, both, n=30, own=own)) == repr(
         compare_settings(*starter, PROMPT, both, n=30)

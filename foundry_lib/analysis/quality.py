@@ -141,11 +141,12 @@ def quality_curves(
 ) -> dict[str, dict[float, Quality]]:
     """`measure` at each value of each knob: knob → value → Quality. `plots.draw_quality` draws the result.
 
-    knobs: field of SampleConfig → the values to measure, with all other fields off. n: tales per value.
+    knobs: field of SampleConfig → the values to measure, with all other fields off. n: tales per value. own: your
+    parts of sampling, as `generate_tokens` takes them.
     """
     curves, points = {}, [(knob, value) for knob, values in knobs.items() for value in values]
     for knob, value in moving(points, "writing and judging tales", len(points)):
-        quality = measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training)
+        quality = measure(model, tokenizer, grammar, n, SampleConfig(**{knob: value}), seed, training, own)
         curves.setdefault(knob, {})[value] = quality
     return curves
 

@@ -5,6 +5,7 @@ The tests compare with the stored outputs, and only this command writes them.
 
 import base64
 import os
+import re
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_TIMEOUT = 600  # seconds, as in the tests
+MOVING = re.compile(r".* +\d+ %\|.*\| .+ of .+, .+ < .+")  # a line of `console.moving` or of `sweep`
 
 
 def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
@@ -102,8 +104,14 @@ def store_last_frames(cell, client: NotebookClient) -> None:
 
 
 def is_progress(output) -> bool:
-    """Whether an output is a line that moved while its cell ran (`console.moving`, `sweep`): it rewrites itself."""
-    return output.get("name") == "stderr" and "\r" in output.text
+    """Whether an output is a line that moved while its cell ran (`console.moving`, `sweep`), or several such lines.
+
+    Such a line rewrites itself; nbclient keeps its last state.
+    """
+    if output.get("name") != "stderr":
+        return False
+    lines = [line.split("\r")[-1] for line in output.text.rstrip("\n").split("\n")]
+    return all(MOVING.fullmatch(line) for line in lines)
 
 
 def normalise(notebook) -> None:

@@ -1,4 +1,4 @@
-"""The solutions that the lessons give, by the name of the check: for tests and benchmarks of the learner's model."""
+"""The solutions that the lessons give, by the name of the check: for tests and benchmarks of the learner's parts."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from ..paths import LESSONS
 
 
 def solutions() -> dict[str, str]:
-    """Check → the source of its solution, as it stands folded in a lesson, for every part of a model and a training."""
+    """Check → the source of its solution, as it stands folded in a lesson, for every part in `progress.PARTS`."""
     found = {}
     for path in sorted(LESSONS.glob("*.ipynb")):
         cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]

@@ -22,7 +22,7 @@ from .own_parts import stored
 from .part_speed import slowest_line
 
 TRIAL = dict(temperature=0.8, top_k=20, top_p=0.9, min_p=0.05)  # the settings with which the filters are timed
-SLOW = 0.002  # seconds; the course's model takes twice as long for one token
+SLOW = 0.002  # seconds: about what the course's model takes for one token on a CPU
 
 
 def sampling_parts() -> dict[str, Callable]:
