@@ -132,7 +132,7 @@ def for_streaming(model, own: dict[str, Callable] | None = None) -> Iterator:
         yield model
         return
     if "kv_cache" in (own or {}):
-        say_why_not("your own KV cache stands in the place of the one that a graph is recorded with")
+        say_why_not("your own KV cache runs, and a graph is recorded with the library's")
         yield model
         return
     parts = built_of(model)

@@ -104,11 +104,11 @@ def update_one(path: Path, copy: Path, noted: str | None, done: Update) -> str:
     """Bring one copy up to date where nothing of the learner's is in it; returns the digest to note."""
     notebook = fresh(path)
     original = digest(notebook)
-    found = state(copy, original, noted)
-    if found in ("missing", "outdated"):
+    now = state(copy, original, noted)
+    if now in ("missing", "outdated"):
         write_whole(copy, written(notebook))
         done.paths.append(copy)
-    if found == "behind":
+    if now == "behind":
         done.sentences.append(kept_sentence(path.stem))
         return noted
     return original
@@ -150,9 +150,9 @@ def set_aside(name: str, work: Path = WORK) -> Path | None:
         if not copy.exists():
             return None
         stem, number = f"{name}.{datetime.date.today()}", 1
-        kept = work / f"{stem}.ipynb"
-        while kept.exists():
+        renamed = work / f"{stem}.ipynb"
+        while renamed.exists():
             number += 1
-            kept = work / f"{stem}-{number}.ipynb"
-        copy.rename(kept)
-    return kept
+            renamed = work / f"{stem}-{number}.ipynb"
+        copy.rename(renamed)
+    return renamed

@@ -52,17 +52,18 @@ def learners_model(device: str | None = None, grammar: str | None = None) -> Sho
             except (CheckpointError, OSError) as error:
                 damage = damage or error
                 continue
-            if grammar in (None, found := grammar_of(tokenizer.corpus_name)):
-                return said(ShownModel(model, tokenizer, found, title_of(tokenizer), True), damage)
+            if grammar in (None, language := grammar_of(tokenizer.corpus_name)):
+                return with_notice(ShownModel(model, tokenizer, language, title_of(tokenizer), True), damage)
     model, tokenizer = load_checkpoint(DATA / STARTER, device or best_device())
-    return said(ShownModel(model, tokenizer, grammar_of(tokenizer.corpus_name), "the course's starter", False), damage)
+    language = grammar_of(tokenizer.corpus_name)
+    return with_notice(ShownModel(model, tokenizer, language, "the course's starter", False), damage)
 
 
 def saved_trainings(name: str) -> list[Path]:
     """The checkpoints in RUNS/name and in its numbered neighbours (name-2, name-3), the last written first."""
     folders = [path for path in RUNS.glob(f"{name}*") if re.fullmatch(rf"{name}(-\d+)?", path.name)]
-    found = [checkpoint for folder in folders for checkpoint in checkpoints(folder)]
-    return sorted(found, key=lambda checkpoint: (checkpoint.stat().st_mtime_ns, checkpoint.name), reverse=True)
+    saved = [checkpoint for folder in folders for checkpoint in checkpoints(folder)]
+    return sorted(saved, key=lambda checkpoint: (checkpoint.stat().st_mtime_ns, checkpoint.name), reverse=True)
 
 
 def load_with_own_parts(checkpoint: Path, device: str | None = None) -> tuple[MiniLLM, Tokenizer]:
@@ -74,7 +75,7 @@ def load_with_own_parts(checkpoint: Path, device: str | None = None) -> tuple[Mi
     return load_checkpoint(checkpoint, device, {name: part for name, part in parts.items() if part or name == "model"})
 
 
-def said(shown: ShownModel, damage: Exception | None) -> ShownModel:
+def with_notice(shown: ShownModel, damage: Exception | None) -> ShownModel:
     """The model, after a Notice about a checkpoint that could not be loaded."""
     if damage is not None:
         warnings.warn(f"Here is {shown.title}, because a newer one could not be loaded: {damage}", Notice, 3)

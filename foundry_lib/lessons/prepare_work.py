@@ -21,9 +21,9 @@ START = "start.ipynb"
 def prepare(again: list[str], lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
     """Make the copies and the start page; `again` names lessons to begin again. Returns what the learner must know."""
     names = [copies.find_lesson(name, lessons) for name in again]
-    kept = [(name, copies.set_aside(name, work)) for name in names]
+    renamed = [(name, copies.set_aside(name, work)) for name in names]
     done = copies.update(lessons, work)
-    sentences = [f"Your copy of {name} is now {path.name}; {name}.ipynb is new." for name, path in kept if path]
+    sentences = [f"Your copy of {name} is now {path.name}; {name}.ipynb is new." for name, path in renamed if path]
     sentences += done.sentences
     try:
         written = [*done.paths, *write_start_page(work)]

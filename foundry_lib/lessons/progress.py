@@ -1,7 +1,8 @@
 """The learner's progress, stored in runs/progress.json. Delete that file to start again.
 
 It holds predictions, answers, the source of each exercise that passed its check, and the parts that are switched off.
-The models and trainings of the lessons run these parts (`own_parts`). Nothing leaves the computer.
+The models, trainings and texts of the lessons run these parts (`own_parts`, `own_sampling`). Nothing leaves the
+computer.
 """
 
 import ast
@@ -26,7 +27,7 @@ from .sources import source_with_names
 # the course's tools set the variable, to run a lesson as for a new learner
 FILE = Path(os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json"))
 KINDS = ("predictions", "answers", "work", "off")
-PARTS = {  # name of a check → its lesson; these run in the learner's own models and trainings, from their stored source
+PARTS = {  # name of a check → its lesson; from their stored source these run in the learner's models and texts
     "rms_norm": "01",
     "rope_table": "02",
     "rotary": "02",

@@ -22,8 +22,8 @@ from . import here as here_map
 
 CALL = "from foundry_lib.lessons.start_page import start_page\nstart_page()"
 FOOT = (
-    "Done: checks passed and exit questions right, as of the last time this cell ran. Click this page and press "
-    "Shift + Enter to see it as it is now."
+    "Done: checks passed and exit questions right, and before the first of these the cells that have run, as of the "
+    "last time this cell ran. Click this page and press Shift + Enter to see it as it is now."
 )
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
 HOSTED_LINES = (

@@ -39,8 +39,8 @@ class Walk:
         self.growth = torch.stack([self.stops[number].sizes() for number in self.residuals])  # (residual stops, T)
         self.predictions = [predicted(model, self.stops[number]) for number in self.residuals]  # (T, V) each
         beginnings = [tokenizer.decode(self.ids[1 : position + 1]) for position in range(len(self.ids))]
-        known = grammar is not None  # then also None where no tale begins like this
-        self.truths = [true_distribution(text, tokenizer, grammar) if known else None for text in beginnings]
+        of_tales = grammar is not None  # then also None where no tale begins like this
+        self.truths = [true_distribution(text, tokenizer, grammar) if of_tales else None for text in beginnings]
 
     def so_far(self, stop: int) -> int:
         """The last stop of the residual stream before or at a stop, as an index of `residuals`."""
@@ -189,28 +189,28 @@ class WalkPicture(Picture):
     def sentences(self, walk: Walk, number: int, position: int, head: int, model, truth) -> list[str]:
         """The reading, sentence by sentence."""
         stop, name = walk.stops[number], f"‘{walk.names[position]}’"
-        said = [f"Stop {number + 1} of {len(walk.stops)}, {stop.title}: {shape_of(stop)}."]
+        words = [f"Stop {number + 1} of {len(walk.stops)}, {stop.title}: {shape_of(stop)}."]
         sizes = stop.sizes()
         if sizes is not None:
-            said.append(f"The vector of {name}, token {position + 1}, has the size {sizes[position]:.2f} (RMS).")
+            words.append(f"The vector of {name}, token {position + 1}, has the size {sizes[position]:.2f} (RMS).")
         if self.weights:
             share, at = stop.tensor[0, head, position].max(0)
-            said.append(
+            words.append(
                 f"In head {head} {name}, token {position + 1}, attends most to ‘{walk.names[at]}’ ({share:.2f})."
             )
         chance, token = model.max(0)
         first = names_of(self.tokenizer, [token.item()])[0]
         verb = "predicts" if number > walk.residuals[-1] else "would predict, if it ended here,"
-        said.append(f"After {name} the model {verb} ‘{first}’ ({chance:.2f}).")
+        words.append(f"After {name} the model {verb} ‘{first}’ ({chance:.2f}).")
         if truth is not None:
-            said.append(compared(model, truth))
+            words.append(compared(model, truth))
         elif self.grammar is not None and number > walk.residuals[-1]:
-            said.append("No tale begins like this, so there is no truth to compare with.")
+            words.append("No tale begins like this, so there is no truth to compare with.")
         if walk.cut:
-            said.append(f"The text has {walk.cut + len(walk.ids)} tokens; the walk takes the first {len(walk.ids)}.")
+            words.append(f"The text has {walk.cut + len(walk.ids)} tokens; the walk takes the first {len(walk.ids)}.")
         if walk.missing:
-            said.append(f"This model's own parts do not show: {', '.join(walk.missing)}.")
-        return said
+            words.append(f"This model's own parts do not show: {', '.join(walk.missing)}.")
+        return words
 
 
 def compared(model: torch.Tensor, truth: torch.Tensor) -> str:
