@@ -24,7 +24,7 @@ os.environ["FOUNDRY_PROGRESS"] = str(folder / "progress.json")
 from foundry_lib import runtime  # noqa: E402
 from foundry_lib.instructor.solutions import solutions  # noqa: E402
 from foundry_lib.lessons import progress  # noqa: E402
-from foundry_lib.lessons.own_parts import model_parts, training_parts  # noqa: E402
+from foundry_lib.lessons.own_parts import MODEL_PARTS, TRAINING_PARTS, model_parts, training_parts  # noqa: E402
 from foundry_lib.text.corpus import told  # noqa: E402
 from foundry_lib.training.recipes import new_trainer  # noqa: E402
 
@@ -39,7 +39,7 @@ def training(names, text):
 
 
 def main():
-    text, parts = told("en", 2000), list(solutions())
+    text, parts = told("en", 2000), [*MODEL_PARTS, *TRAINING_PARTS]
     rows = {"library": [], "library again": [], "all parts": parts} | {name: [name] for name in parts}
     trainers = {row: training(names, text) for row, names in rows.items()}
     ratios = {row: [] for row in rows}
