@@ -62,7 +62,7 @@ class CacheQuality(Picture):
         right.set(
             xlim=(-0.5, len(HEADS) - 0.5),
             ylabel="% above the floor",
-            title="the course's trainings: three seeds, bar = mean",
+            title="the course's trainings: 3 seeds, bar = mean",
         )
         right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
 
