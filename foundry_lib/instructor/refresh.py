@@ -103,7 +103,8 @@ def store_last_frames(cell, client: NotebookClient) -> None:
 
 def is_progress(output) -> bool:
     """Whether an output is a line that moved while its cell ran (`console.moving`, `sweep`): it rewrites itself."""
-    return output.get("name") == "stderr" and "\r" in output.text
+    # an earlier state of the line is cut off where the notebook's tools follow the carriage return
+    return output.get("name") == "stderr" and ("\r" in output.text or "%|" in output.text)
 
 
 def normalise(notebook) -> None:
