@@ -320,6 +320,20 @@ def test_refresh_stores_outputs_and_the_last_frame(tmp_path, monkeypatch, capsys
     assert path.read_bytes() == before, "all else is the same, to the byte"
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_no_progress_line_is_stored(path):
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    assert not [output.text for output in outputs if refresh.is_progress(output)]
+
+
+def test_a_progress_line_is_recognised_with_and_without_its_carriage_returns():
+    line = "training  67 %|█████████████▎      | 200 of 300, 00:18 < 00:09"
+    for text in (f"\r{line}", f"{line}\n"):
+        assert refresh.is_progress(new_output("stream", name="stderr", text=text))
+        assert not refresh.is_progress(new_output("stream", name="stdout", text=text))
+    assert not refresh.is_progress(new_output("stream", name="stderr", text="a warning: 5 % of the text\n"))
+
+
 def frame(value: int) -> bytes:
     names = {}
     exec(LIVE_FIGURE.split("class")[0], names)  # the notebook's own png()

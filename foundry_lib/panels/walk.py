@@ -108,8 +108,9 @@ class WalkPicture(Picture):
 
     def build_weights(self, walk: Walk) -> list:
         """Left: a row for each token, with what it attends to. Returns the artists that move."""
-        plots.draw_weights(self.left, torch.eye(len(walk.names)), walk.names)
+        plots.draw_weights(self.left, torch.eye(len(walk.names)), walk.names, columns=[], numbers=False)
         self.left.set_title("what each row attends to: dark 0, yellow 1", fontsize=9)
+        self.left.set_xlabel("a column for each token, in the same order", fontsize=8)
         self.row = self.left.add_patch(Rectangle((0, 0), 0, 1, fill=False, ec=plots.ROLES["marked"], lw=2))
         return [*self.left.collections, *self.left.lines, self.row]
 

@@ -8,12 +8,14 @@ from .style import BLUE, GREEN, ORANGE, PINK
 NUMBERED, SIZE = 16, 8  # columns whose cells have room for a number; points of names and numbers
 
 
-def draw_weights(ax: Axes, weights, labels: list[str], columns: list[str] | None = None, past=None):
+def draw_weights(
+    ax: Axes, weights, labels: list[str], columns: list[str] | None = None, past=None, numbers: bool = True
+):
     """Attention of one head: a row for each query, a column for each key; the future is left blank.
 
     weights: (T, T), or (R, C) for some queries and some keys. labels: a name for each row, or none. columns: a name for
     each column, by default the rows' names. past: (R, C), True where the key is not in the query's future; by default
-    the lower triangle. With at most NUMBERED columns each cell from 0.1 on has its number.
+    the lower triangle. With at most NUMBERED columns each cell from 0.1 on has its number, unless `numbers` is False.
     """
     ax.clear()
     rows, keys = np.asarray(weights).shape
@@ -21,7 +23,7 @@ def draw_weights(ax: Axes, weights, labels: list[str], columns: list[str] | None
     corners = np.arange(keys + 1) - 0.5, np.arange(rows + 1) - 0.5
     ax.pcolormesh(*corners, np.zeros((rows, keys)), cmap="cividis", vmin=0, vmax=1)
     ax.set(xlim=(-0.5, keys - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
-    if keys <= NUMBERED:
+    if numbers and keys <= NUMBERED:
         for tenths in range(1, 11):
             number = f"${tenths / 10:.1f}$"
             ax.plot([], [], marker=number, ms=1.5 * SIZE, mew=0, ls="", color="black" if tenths > 5 else "white")
