@@ -234,6 +234,7 @@ NOT_IN_THE_HASH = {
     "inputs": "what is refused",
     "mode": "dropout rests in an evaluation, and the library's parts have none",
     "paths": "where files lie",
+    "shape": "what an annotation says where a comparison is asked for",
     "runtime": "whether there is such a device, and how threads wait",
 }
 

@@ -73,7 +73,7 @@ def test_a_fault_is_seen_and_a_course_without_one_is_green(side, tmp_path, monke
         found[fault.name] = run.SIDES[side](scratch, quick)
     assert found.pop("none") is None
     (caught,) = found.values()
-    assert ("test_bigram_by_hand" if side == "unit" else "01_rms_norm, cell 4 differs") in caught
+    assert ("test_bigram_by_hand" if side == "unit" else "01_rms_norm, cell 5 differs") in caught
     assert before == {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}, "never touched"
 
 

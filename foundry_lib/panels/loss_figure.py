@@ -63,13 +63,15 @@ class LossFigure(LiveFigure):
     def _lay_out_curve(self, heights: list[float]) -> list:
         plots.draw_losses(self.axes, [np.nan], [np.nan], [np.nan], [np.nan], self.lines, self.total)
         self._curves = self.axes.lines[:3]
-        highest = max([1.0, 1.1 * self.lines.get("ln V", 0.0), *(1.05 * height for height in heights)])
         logarithmic = "floor" in self.lines
+        room, highest = (1.25 if logarithmic else 1.0), max(heights, default=0.0)
+        self.top = room * max(1.0, 1.1 * self.lines.get("ln V", 0.0))
+        if highest > self.top:
+            self.top = room * 1.05 * highest
         if logarithmic:
-            self.bottom, self.top = min([0.75 * self.lines["floor"], *heights]), 1.25 * highest
+            self.bottom = min([0.75 * self.lines["floor"], *heights])
         else:
             self.bottom = max(0.0, math.floor(2 * min([*self.lines.values(), *heights], default=0.0)) / 2 - 0.5)
-            self.top = highest
         ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if self.bottom < tick < self.top]
         self.axes.set(ylim=(self.bottom, self.top), xlabel="")
         if logarithmic:

@@ -334,7 +334,7 @@ def loss_of_probabilities(self, logits, targets):
 @model.mistake
 @wrong_at("head")
 def probabilities_for_logits(self, x):
-    """These are probabilities: each row sums to 1. What comes before the softmax?"""
+    """Each row of the logits sums to 1: these are probabilities. Which line of the task speaks of a softmax?"""
     return WholeModel.head(self, x).softmax(-1)
 
 
