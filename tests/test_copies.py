@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from foundry_lib import files
 from foundry_lib.errors import CheckpointError, ConfigError
-from foundry_lib.lessons import copies, here, prepare_work, progress
+from foundry_lib.lessons import copies, lesson_map, prepare_work, progress
 from foundry_lib.lessons.start_page import StartPage
 
 KERNEL = {"name": "python3", "display_name": "Python 3"}
@@ -79,7 +80,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
-    monkeypatch.setattr(here.Map, "png", lambda self: b"the map")  # drawing it takes half a second
+    monkeypatch.setattr(lesson_map.Map, "png", lambda self: b"the map")  # drawing it takes half a second
     return Course(tmp_path)
 
 
@@ -373,3 +374,26 @@ def test_the_page_names_a_copy_that_was_kept(course, monkeypatch):
     monkeypatch.setattr(copies.kept_back, "__defaults__", (course.lessons, course.work))
     page = StartPage(course.work)._repr_mimebundle_()
     assert all("Lesson 00_one has changed since you began it." in page[kind] for kind in page)
+
+
+def test_the_start_page_follows_the_learner(course, monkeypatch):
+    monkeypatch.setattr(progress, "after_keeping", None)
+    monkeypatch.setattr(prepare_work, "WORK", course.work)
+    monkeypatch.setattr(copies, "WORK", course.work)
+    monkeypatch.delenv("FOUNDRY_PROGRESS", raising=False)
+    prepare_work.keep_start_page_current()
+    assert progress.after_keeping is None, "there is no start page to keep current"
+    course.update()
+    prepare_work.write_start_page(course.work)
+    monkeypatch.setenv("FOUNDRY_PROGRESS", "elsewhere")
+    prepare_work.keep_start_page_current()
+    assert progress.after_keeping is None, "a test keeps its progress elsewhere"
+    monkeypatch.delenv("FOUNDRY_PROGRESS")
+    prepare_work.keep_start_page_current()
+    before = (course.work / "start.ipynb").read_text(encoding="utf-8")
+    progress.keep("work", "rms_norm", "def my_rms_norm(x):\n    return x\n")
+    for thread in threading.enumerate():
+        if thread.name == "start page":
+            thread.join()
+    after = (course.work / "start.ipynb").read_text(encoding="utf-8")
+    assert "Yours: norm" not in before and "Yours: norm" in after

@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from foundry_lib.config import ModelConfig
-from foundry_lib.lessons import here, progress
+from foundry_lib.lessons import here, lesson_map, progress
 from foundry_lib.plots import model_map
 
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONFIGS = {
-    "tales": here.TALES,
+    "tales": lesson_map.TALES,
     "small": ModelConfig.preset("small"),
     "medium, tied": ModelConfig.preset("medium", tie_embeddings=True),
     "one kv head": ModelConfig.preset("tiny", n_kv_heads=1),
     "all kv heads": ModelConfig.preset("medium", n_kv_heads=8),
     "one layer": ModelConfig(vocab_size=90, dim=24, n_layers=1, n_heads=3, n_kv_heads=3, hidden_dim=7),
 }
-EVERY_OWN = tuple(box for _, boxes in here.OWN.values() for box in boxes)
+EVERY_OWN = tuple(box for _, boxes in lesson_map.OWN.values() for box in boxes)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -56,21 +56,21 @@ def test_no_text_lies_on_another_or_leaves_the_picture(name, own):
 def test_what_is_lit_and_own_shows_without_colour_and_in_words():
     def marks(lit, own):
         axes = Figure().add_subplot()
-        model_map.draw_map(axes, here.TALES, lit, own)
+        model_map.draw_map(axes, lesson_map.TALES, lit, own)
         triangles = sum(line.get_marker() == "v" for line in axes.lines)
         return triangles, sum("✓ yours" in text.get_text() for text in axes.texts)
 
     assert marks((), ()) == (0, 0)
     assert marks(("norm",), ("rope",)) == (3, 2), "three norms; RoPE, and the legend"
-    text = model_map.map_text(here.TALES, ("norm",), ("rope", "sum"))
+    text = model_map.map_text(lesson_map.TALES, ("norm",), ("rope", "sum"))
     assert text.endswith("This lesson: norm. Yours: RoPE, residual sums.") and "565,888 parameters" in text
-    assert "This lesson: the whole model." in model_map.map_text(here.TALES, tuple(model_map.PARTS))
+    assert "This lesson: the whole model." in model_map.map_text(lesson_map.TALES, tuple(model_map.PARTS))
 
 
 def test_the_map_shows_the_model_that_comes_with_the_course():
     stored = json.loads((ROOT / "data" / "starter-en" / "config.json").read_text(encoding="utf-8"))
     config = ModelConfig.from_dict(stored)
-    assert model_map.map_text(config) == model_map.map_text(here.TALES)
+    assert model_map.map_text(config) == model_map.map_text(lesson_map.TALES)
 
 
 # ---- At the head of a lesson
@@ -82,7 +82,10 @@ def test_a_lesson_shows_the_map_the_device_and_whose_the_parts_are(monkeypatch, 
     monkeypatch.setattr(here, "display", shown.append)
     here.you_are_here("03", "cpu")
     printed = capsys.readouterr().out
-    assert printed.startswith("This lesson runs on: cpu\nYour model: every part is the library's so far.")
+    assert printed.startswith("This lesson runs on: cpu\nYour model: so far every part comes from the library")
+    links = shown[1]._repr_mimebundle_()
+    assert links["text/plain"] == "Lessons before: 02_rope, next: 04_swiglu"
+    assert 'href="04_swiglu.ipynb"' in links["text/html"] and "start page" not in links["text/html"]
     data, metadata = shown[0]._repr_mimebundle_()
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert picture.size == (1900, 720) and metadata == {"image/png": {"width": 950}}
@@ -91,15 +94,15 @@ def test_a_lesson_shows_the_map_the_device_and_whose_the_parts_are(monkeypatch, 
         progress.keep("work", name, "def f(): pass")
     here.you_are_here("03", "cpu")
     assert "Your model: norm and attention are yours; the other parts are the library's." in capsys.readouterr().out
-    assert shown[1]._repr_mimebundle_()[0]["text/plain"].endswith("Yours: norm, attention.")
+    assert shown[2]._repr_mimebundle_()[0]["text/plain"].endswith("Yours: norm, attention.")
 
 
 def test_every_lesson_lights_parts_of_the_map_and_every_part_is_lit_once():
     names = {path.stem[:2] for path in LESSONS}
-    assert set(here.LIT) == names
-    lit = [part for parts in here.LIT.values() if len(parts) < len(model_map.PARTS) for part in parts]
+    assert set(lesson_map.LIT) == names
+    lit = [part for parts in lesson_map.LIT.values() if len(parts) < len(model_map.PARTS) for part in parts]
     assert set(lit) == set(model_map.PARTS) and set(EVERY_OWN) <= set(model_map.PARTS)
-    assert list(here.OWN) == list(progress.PARTS), "every part of the learner's has its words and its boxes"
+    assert list(lesson_map.OWN) == list(progress.PARTS), "every part of the learner's has its words and its boxes"
 
 
 def test_every_lesson_begins_with_the_same_cell():

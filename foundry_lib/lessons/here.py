@@ -1,108 +1,43 @@
-"""You are here: the map at the head of a lesson, with the lesson's part lit and the learner's parts marked."""
+"""You are here: what the first cell of each lesson shows."""
 
-import base64
-import io
-from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 
-import numpy as np
 import torch
 from IPython.display import display
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
-from ..config import ModelConfig
 from ..console import say
-from ..plots import model_map
-from . import own_parts
-
-TALES = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the model that lesson 07 trains on the tales
-LIT = {  # lesson → the parts of the map that it is about
-    "00": tuple(model_map.PARTS),
-    "01": ("norm",),
-    "02": ("rope",),
-    "03": ("projections", "attention"),
-    "04": ("widths", "swiglu"),
-    "05": ("embedding", "norm", "projections", "rope", "attention", "sum", "widths", "swiglu", "head"),
-    "06": ("ids",),
-    "07": ("loss",),
-    "08": ("cache", "softmax", "next"),
-    "09": tuple(model_map.PARTS),
-}
-OWN = {  # a part of the learner's → its name in a sentence, and its boxes on the map
-    "rms_norm": ("norm", ("norm",)),
-    "rope_table": ("the table of RoPE", ()),
-    "rotary": ("RoPE", ("rope",)),
-    "gqa": ("attention", ("attention",)),
-    "swiglu": ("SwiGLU", ("swiglu",)),
-    "block": ("block", ("sum",)),
-    "model": ("whole model", ("embedding", "head")),
-    "mean_loss": ("loss", ("loss",)),
-    "learning_rate": ("learning rate", ()),
-    "train_step": ("training step", ()),
-    "temperature": ("temperature", ("softmax",)),
-    "top_k": ("top-k", ()),
-    "top_p": ("top-p", ()),
-    "min_p": ("min-p", ()),
-    "generate": ("generation loop", ("next",)),
-    "kv_cache": ("KV cache", ("cache",)),
-}
-
-
-@dataclass(frozen=True)
-class Map:
-    """The map as an output of a cell: a picture, and for a reader who cannot see it a paragraph."""
-
-    lit: tuple[str, ...]
-    own: tuple[str, ...]
-
-    def png(self) -> bytes:
-        """The picture, drawn twice as fine as it is shown, with 64 colours: a quarter of the bytes."""
-        figure = Figure(figsize=(model_map.WIDTH / 100, model_map.HEIGHT / 100), dpi=200)
-        figure.set_layout_engine("none")
-        model_map.draw_map(figure.add_axes((0, 0, 1, 1)), TALES, self.lit, self.own)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        packed = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(64).save(packed, "png", optimize=True)
-        return packed.getvalue()
-
-    def _repr_mimebundle_(self, **options):
-        text = model_map.map_text(TALES, self.lit, self.own)
-        data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": text}
-        return data, {"image/png": {"width": model_map.WIDTH}}
+from ..paths import LESSONS
+from . import prepare_work
+from .lesson_map import LIT, OWN, Map, own_boxes, own_names, whose
 
 
 def you_are_here(lesson: str, device: str):
     """Show the map with the lesson's parts lit; print the device, and which parts of the model are the learner's.
 
-    lesson: "00" to "09".
+    lesson: "00" to "09". Links lead to the lessons before and after it and, from a copy in work/, to the start page.
     """
     display(Map(LIT[lesson], own_boxes()))
+    display(Links(lesson))
     gpu = f" ({torch.cuda.get_device_name(device)})" if str(device).startswith("cuda") else ""
     print(f"This lesson runs on: {device}{gpu}")
     say(whose([OWN[name][0] for name in own_names()]))
+    prepare_work.keep_start_page_current()
 
 
-def own_names() -> list[str]:
-    """The parts that are the learner's now, in the order of the lessons."""
-    return [name for name, _, whose_part in own_parts.status() if whose_part == "yours"]
+class Links:
+    """The way to the lesson before, to the start page, and to the next lesson."""
 
+    def __init__(self, lesson: str):
+        names = sorted(path.stem for path in LESSONS.glob("[0-9][0-9]_*.ipynb"))
+        at = next(number for number, name in enumerate(names) if name.startswith(lesson))
+        self.before, self.after = names[max(0, at - 1) : at], names[at + 1 : at + 2]
 
-def own_boxes() -> tuple[str, ...]:
-    """The boxes of the map that the learner built."""
-    return tuple(box for name in own_names() for box in OWN[name][1])
-
-
-def whose(names: list[str]) -> str:
-    """Which parts are the learner's, as a sentence.
-
-    >>> whose(["norm", "RoPE", "attention"])
-    "Your model: norm, RoPE and attention are yours; the other parts are the library's."
-    """
-    if not names:
-        return "Your model: every part is the library's so far."
-    if len(names) == len(OWN):
-        return "Your model: every part is yours."
-    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return f"Your model: {listed} {'are' if len(names) > 1 else 'is'} yours; the other parts are the library's."
+    def _repr_mimebundle_(self, **options):
+        words = [f"before: {name}" for name in self.before] + [f"next: {name}" for name in self.after]
+        links = [(f"{name}.ipynb", f"← {name}") for name in self.before]
+        if Path(prepare_work.START).exists():
+            links.append((prepare_work.START, "start page"))
+        links += [(f"{name}.ipynb", f"{name} →") for name in self.after]
+        html = " &nbsp; ".join(f'<a href="{escape(file)}">{escape(words)}</a>' for file, words in links)
+        return {"text/html": f"<p>{html}</p>", "text/plain": "Lessons " + ", ".join(words)}

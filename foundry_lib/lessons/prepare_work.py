@@ -5,14 +5,17 @@ python -m foundry_lib.lessons.prepare_work [--fresh 06 07]
 
 import argparse
 import json
+import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from ..console import run_command, say
-from ..errors import CheckpointError
+from ..errors import CheckpointError, FoundryError
 from ..files import write_whole
 from ..paths import LESSONS, WORK
-from . import copies
+from . import copies, progress
 from .start_page import CALL, StartPage, as_notebook
 
 START = "start.ipynb"
@@ -23,7 +26,12 @@ def prepare(again: list[str], lessons: Path = LESSONS, work: Path = WORK) -> lis
     names = [copies.find_lesson(name, lessons) for name in again]
     renamed = [(name, copies.set_aside(name, work)) for name in names]
     done = copies.update(lessons, work)
-    sentences = [f"Your copy of {name} is now {path.name}; {name}.ipynb is new." for name, path in renamed if path]
+    sentences = [
+        f"Your copy of {name} is now {path.name}; {name}.ipynb is new. What you have passed stays. If {name} is open "
+        f"in the browser, close its tab and do not save it there."
+        for name, path in renamed
+        if path
+    ]
     sentences += done.sentences
     try:
         written = [*done.paths, *write_start_page(work)]
@@ -48,6 +56,21 @@ def write_start_page(work: Path) -> list[Path]:
             copies.set_aside(path.stem, work)
     write_whole(path, text)
     return [path]
+
+
+def keep_start_page_current():
+    """From now on, write the start page again whenever the learner's progress changes: a reload of it shows that.
+
+    Only where `course.py lab` made one, and not in a run that keeps its progress elsewhere, such as a test.
+    """
+    if (WORK / START).exists() and "FOUNDRY_PROGRESS" not in os.environ:
+        progress.after_keeping = lambda: threading.Thread(target=renew, name="start page").start()
+
+
+def renew(one_at_a_time=threading.Lock()):  # noqa: B008  the same lock for all calls
+    """Write the start page. What stands in the way, such as a full disk, is said at the next start of the course."""
+    with one_at_a_time, suppress(OSError, FoundryError):
+        sign(write_start_page(WORK))
 
 
 def is_ours(path: Path) -> bool:

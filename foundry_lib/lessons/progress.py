@@ -10,6 +10,7 @@ import json
 import linecache
 import math
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .sources import source_with_names
 # the course's tools set the variable, to run a lesson as for a new learner
 FILE = Path(os.environ.get("FOUNDRY_PROGRESS", RUNS / "progress.json"))
 KINDS = ("predictions", "answers", "work", "off")
+after_keeping = None  # called after each change of the file; the start page is written again then
 PARTS = {  # name of a check → its lesson; from their stored source these run in the learner's models and texts
     "rms_norm": "01",
     "rope_table": "02",
@@ -79,6 +81,8 @@ def keep(kind: str, name: str, value):
             Notice,
             stacklevel=2,
         )
+    if after_keeping is not None:
+        after_keeping()
 
 
 def switch_off(name: str):
@@ -152,4 +156,17 @@ def tick(lesson: str):
     missing = [need for need in item["needs"] if need not in done]
     say(f"{'☐' if missing else '☑'} {item['says']} ({len(item['needs']) - len(missing)} of {len(item['needs'])})")
     if missing:
-        say("still to do: " + ", ".join(missing))
+        say("still to do: " + ", ".join(in_words(need) for need in missing))
+
+
+def in_words(need: str) -> str:
+    """What a checklist asks for, in words.
+
+    >>> in_words("check rms_norm"), in_words("01-exit-2")
+    ('exercise rms_norm', 'exit question 2')
+    """
+    return (
+        need.replace("check ", "exercise ")
+        if need.startswith("check ")
+        else re.sub(r"^\d\d-exit-", "exit question ", need)
+    )

@@ -18,12 +18,22 @@ from IPython.display import display
 from ..paths import LESSONS, WORK
 from ..plots.model_map import map_text
 from . import checklist, copies, own_parts
-from . import here as here_map
+from . import lesson_map as here_map
 
 CALL = "from foundry_lib.lessons.start_page import start_page\nstart_page()"
 FOOT = (
-    "Done: checks passed and exit questions right, and before the first of these the cells that have run, as of the "
-    "last time this cell ran. Click this page and press Shift + Enter to see it as it is now."
+    "Done: the exercises that passed their check and the exit questions answered right; before the first of these, the "
+    "cells that have run. The button leads to the last lesson that you worked in. Reload this page (F5) to see it as "
+    "it is now."
+)
+ABOUT = (
+    "You build, train and question a small language model of your own. Each part comes from the course's library, "
+    "foundry_lib, until yours passes its check: then yours runs in its place."
+)
+AGAIN = (
+    "To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. Your old copy gets another "
+    'name, and what you have passed stays. After a new start, a question that says "Error displaying widget" comes '
+    "back when you run its cell again; your answer is kept."
 )
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
 HOSTED_LINES = (
@@ -82,7 +92,7 @@ class Lesson:
             return "✓ done"
         if self.shown:
             return f"{self.shown} of {self.needed}"
-        return f"{self.run} of {self.cells} cells" if self.run else ""
+        return f"{self.run} of {self.cells} cells run" if self.run else ""
 
 
 def folder_of_lessons(here: Path) -> Path | None:
@@ -171,7 +181,7 @@ class StartPage:
         """An item of the checklist as its box and the words after it."""
         shown = len(self.shown & set(item.needs))
         if not item.needs:
-            return "☐", f"comes with lesson {item.lesson}"
+            return "☐", "not in the course yet"
         if shown == len(item.needs):
             return "☑", ""
         return "☐", f"{shown} of {len(item.needs)}, " * bool(shown) + f"lesson {item.lesson}"
@@ -183,10 +193,10 @@ class StartPage:
         picture = base64.b64encode(self.map.png()).decode()
         head = "<tr><th></th><th>lesson</th><th>time</th><th>done</th><th>the part of your model</th></tr>"
         return (
-            f'{STYLE}<div class="foundry-start"><p>{button}{after}</p>'
+            f'{STYLE}<div class="foundry-start"><p>{ABOUT}</p><p>{button}{after}</p>'
             + "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.sentences)
             + f"<table>{head}{''.join(map(self.row, self.lessons))}</table>{self.groups_html()}"
-            + f"<p><small>{FOOT}</small></p>"
+            + f"<p><small>{FOOT} {AGAIN}</small></p>"
             + f'<img src="data:image/png;base64,{picture}" alt="{escape(self.map_text)}">'
             + f"<details><summary>On another computer</summary>{HOSTED}<pre>{escape(lines)}</pre></details></div>"
         )
@@ -213,7 +223,8 @@ class StartPage:
 
     def text(self) -> str:
         after, words, link = self.next
-        lines = [f"{words}. {after}" + (f" File: {link}" if link else ""), *self.sentences, "", "The lessons"]
+        first = f"{words}. {after}" + (f" File: {link}" if link else "")
+        lines = [first, ABOUT, *self.sentences, "", "The lessons"]
         for lesson in self.lessons:
             notes = [f"{lesson.minutes} min", f"done: {lesson.status}" if lesson.status else ""]
             for whose in ("yours", "the library's"):
@@ -225,7 +236,7 @@ class StartPage:
             for item in items:
                 box, note = self.item(item)
                 lines.append(f"  {box} {item.says}" + (f" ({note})" if note else ""))
-        return "\n".join([*lines, "", FOOT, "", self.map_text, "", HOSTED, *HOSTED_LINES])
+        return "\n".join([*lines, "", f"{FOOT} {AGAIN}", "", self.map_text, "", HOSTED, *HOSTED_LINES])
 
     def _repr_mimebundle_(self, **options):
         return {"text/html": self.html(), "text/plain": self.text()}

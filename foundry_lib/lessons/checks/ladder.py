@@ -104,6 +104,7 @@ class Exercise:
         verdict = self.judge(again) if again else verdict
         if verdict.passed:
             progress.keep("off", self.name, False)
+            print("  It is yours now: from here on it runs in the library's place.")
             return
         print("  Later lessons run it from its stored text, and there it fails:")
         print(folded_lines(verdict.message))
