@@ -209,10 +209,8 @@ def draw_legend(axes: Axes, config, lit: bool, own: bool):
     )
     letters += f" · d = {c.head_dim} channels per head · F = {c.hidden_dim:,} neurons · V = {c.vocab_size:,} tokens"
     write(axes, 11, 333, letters, ha="left", color=WORDS)
-    marks = (
-        f"A number in a box counts its parameters, in a block those of one layer. The whole model has {c.n_params:,}."
-    )
-    marks += "   ▼ thick frame: this lesson." * lit + "   ✓ yours: you built it." * own
+    marks = f"A number in a box counts parameters, in a block those of one layer; in all {c.n_params:,}."
+    marks += "   ▼ thick frame: this lesson." * lit + "   ✓ yours; no mark: the library's." * own
     write(axes, 11, 351, marks, ha="left", color=WORDS)
 
 
