@@ -31,9 +31,9 @@ ABOUT = (
     "foundry_lib, until yours passes its check: then yours runs in its place."
 )
 AGAIN = (
-    "To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. Your old copy gets another "
-    'name, and what you have passed stays. After a new start, a question that says "Error displaying widget" comes '
-    "back when you run its cell again; your answer is kept."
+    "After a new start, run the cells of a lesson from its top: your answers come back, also where the page says "
+    '"Error displaying widget". To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. '
+    "Your old copy gets another name, and what you have passed stays."
 )
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
 HOSTED_LINES = (
