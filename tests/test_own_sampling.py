@@ -179,11 +179,13 @@ def later(name: str, line: str) -> str:
 
 
 BROKEN = {
+    "temperature": later("temperature", "return logits * float('nan')"),
     "top_k": later("top_k", "logits[5, 5, 5, 5]"),
     "min_p": later("min_p", "return logits[..., :9]"),
     "top_p": later("top_p", "return None"),
 }
 SENTENCES = {
+    "temperature": r"temperature: yours left no token that can be drawn\. progress",
     "top_k": r"top_k: Your code raised IndexError: .* in my_top_k, line 3: logits\[5, 5, 5, 5\]\. progress",
     "min_p": r"min_p: yours gave \(1, 9\) on cpu, expected scores \(1, 1536\) on cpu\.",
     "top_p": r"top_p: yours gave a NoneType, expected scores \(1, 1536\) on cpu\.",
@@ -204,6 +206,32 @@ def test_a_broken_filter_ends_the_text_with_its_name_and_line_in_a_cell_and_in_t
     voice.start()
     voice.wait()
     assert re.search(SENTENCES[name], voice.reading) and voice.text == PROMPT
+
+
+def test_a_loop_that_gives_another_shape_later_is_named(starter, keep):
+    text = solutions()["generate"]
+    keep(generate=text.replace("yield unread", "yield unread[0] if n > 20 else unread"))
+    with pytest.raises(FoundryError, match=r"generate: yours gave \(1,\), expected new tokens \(1, 1\)\. progress"):
+        sample_text(*starter, PROMPT, 30, own=sampling_parts())
+
+
+def test_the_loop_may_give_the_cache_by_place_and_a_cache_may_count_in_a_tensor():
+    def loop(model, idx, n, next_token, cache):
+        for _ in range(n):
+            idx = next_token(model(idx, None, cache)[0][:, -1])
+            yield idx
+
+    class Counted(PARTS["kv_cache"]):
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.length = torch.zeros((), dtype=torch.long)
+
+        def advance(self, n_new):
+            self.length += n_new
+
+    for exercise, work in ((checks.generate, loop), (checks.kv_cache, Counted)):
+        verdict = exercise.judge(work)
+        assert verdict.passed, verdict.message
 
 
 def test_a_filter_that_breaks_when_it_is_tried_is_left_out_with_its_line(keep, capsys):

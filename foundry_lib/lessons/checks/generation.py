@@ -20,14 +20,14 @@ EOS = 2
 
 
 class Reader:
-    """A stand-in model: idx (B, T) → scores (B, T, V), which depend on all tokens before, and None. What it read
-    earlier is in the cache. `calls` lists the cache of each call."""
+    """A stand-in model, called as MiniLLM is: idx (B, T) → scores (B, T, V), which depend on all tokens before, and
+    None. What it read earlier is in the cache. `calls` lists the cache of each call."""
 
     def __init__(self):
         self.calls = []
         self.table = 0.8 * torch.randn(V, V, generator=torch.Generator().manual_seed(5))
 
-    def __call__(self, idx, cache=None):
+    def __call__(self, idx, targets=None, cache=None):
         self.calls.append(cache)
         state, scores = torch.zeros(idx.shape[0], V) if cache is None or cache.state is None else cache.state, []
         for token in idx.unbind(1):
@@ -298,7 +298,7 @@ def stored(kind, case):
                 return pair
             results += [one.clone() for one in pair]
         cache.advance(n)
-        results.append(cache.length)
+        results.append(cache.length.clone() if isinstance(cache.length, Tensor) else cache.length)
     return results
 
 
