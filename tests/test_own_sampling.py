@@ -215,7 +215,7 @@ def test_a_loop_that_gives_another_shape_later_is_named(starter, keep):
         sample_text(*starter, PROMPT, 30, own=sampling_parts())
 
 
-def test_the_loop_may_give_the_cache_by_place_and_a_cache_may_count_in_a_tensor():
+def test_loops_and_caches_that_are_right_in_another_form_pass():
     def loop(model, idx, n, next_token, cache):
         for _ in range(n):
             idx = next_token(model(idx, None, cache)[0][:, -1])
@@ -229,9 +229,39 @@ def test_the_loop_may_give_the_cache_by_place_and_a_cache_may_count_in_a_tensor(
         def advance(self, n_new):
             self.length += n_new
 
-    for exercise, work in ((checks.generate, loop), (checks.kv_cache, Counted)):
+    def one_by_one(model, idx, n, next_token, cache):
+        for token in idx.split(1, 1):
+            scores = model(token, cache=cache)[0]
+        for _ in range(n):
+            idx = next_token(scores[:, -1])
+            yield idx
+            scores = model(idx, cache=cache)[0]
+
+    class ByNumber(PARTS["kv_cache"]):
+        def __init__(self, config, *given):
+            super().__init__(config, *given)
+            assert config.dim // config.n_heads == config.head_dim
+            self.k, self.v = dict(enumerate(self.k)), dict(enumerate(self.v))
+
+    right = [(checks.generate, loop), (checks.generate, one_by_one)]
+    for exercise, work in [*right, (checks.kv_cache, Counted), (checks.kv_cache, ByNumber)]:
         verdict = exercise.judge(work)
         assert verdict.passed, verdict.message
+
+
+WRONG_LOOPS = {
+    "handed nothing over": "        idx = chosen",
+    "Numbers came out": "        idx = chosen\n        yield chosen.item()",
+    "told of each token twice": "        cache.advance(idx.shape[1])\n        idx = chosen\n        yield idx",
+}
+
+
+@pytest.mark.parametrize("says", WRONG_LOOPS)
+def test_loops_that_hand_over_nothing_or_numbers_or_count_twice_are_named(says):
+    text = "def loop(model, idx, n, next_token, cache):\n    for _ in range(n):\n        "
+    text += "chosen = next_token(model(idx, cache=cache)[0][:, -1])\n" + WRONG_LOOPS[says]
+    exec(text, names := {})
+    assert says in " ".join(checks.generate.judge(names["loop"]).message.split())
 
 
 def test_a_filter_that_breaks_when_it_is_tried_is_left_out_with_its_line(keep, capsys):

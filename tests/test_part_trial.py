@@ -39,6 +39,12 @@ def cell(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_work_that_is_checked_without_gradients_is_tried_with_them(mode, cell):
+    with mode():
+        assert cell("rms_norm", NORM + f"# {mode.__name__}\n") is not None
+
+
 def indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.splitlines())
 

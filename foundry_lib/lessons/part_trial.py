@@ -91,7 +91,7 @@ def trouble_in_training(piece: str, own: Callable, library: Callable, device: st
 
 def in_words(run: Callable[[], str | None], error_in_words: Callable[[Exception], str]) -> str | None:
     """What `run` says. An error in it, and the Notice that a part has failed, become a sentence."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # wherever it was called
         warnings.simplefilter("error", Notice)
         try:
             return run()
