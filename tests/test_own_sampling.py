@@ -181,11 +181,13 @@ def later(name: str, line: str) -> str:
 
 
 BROKEN = {
+    "temperature": later("temperature", "return logits * float('nan')"),
     "top_k": later("top_k", "logits[5, 5, 5, 5]"),
     "min_p": later("min_p", "return logits[..., :9]"),
     "top_p": later("top_p", "return None"),
 }
 SENTENCES = {
+    "temperature": r"temperature: yours left no token that can be drawn\. progress",
     "top_k": r"top_k: Your code raised IndexError: .* in my_top_k, line 3: logits\[5, 5, 5, 5\]\. progress",
     "min_p": r"min_p: yours gave \(1, 9\) on cpu, expected scores \(1, 1536\) on cpu\.",
     "top_p": r"top_p: yours gave a NoneType, expected scores \(1, 1536\) on cpu\.",
@@ -206,6 +208,62 @@ def test_a_broken_filter_ends_the_text_with_its_name_and_line_in_a_cell_and_in_t
     voice.start()
     voice.wait()
     assert re.search(SENTENCES[name], voice.reading) and voice.text == PROMPT
+
+
+def test_a_loop_that_gives_another_shape_later_is_named(starter, keep):
+    text = solutions()["generate"]
+    keep(generate=text.replace("yield unread", "yield unread[0] if n > 20 else unread"))
+    with pytest.raises(FoundryError, match=r"generate: yours gave \(1,\), expected new tokens \(1, 1\)\. progress"):
+        sample_text(*starter, PROMPT, 30, own=sampling_parts())
+
+
+def test_loops_and_caches_that_are_right_in_another_form_pass():
+    def loop(model, idx, n, next_token, cache):
+        for _ in range(n):
+            idx = next_token(model(idx, None, cache)[0][:, -1])
+            yield idx
+
+    class Counted(PARTS["kv_cache"]):
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.length = torch.zeros((), dtype=torch.long)
+
+        def advance(self, n_new):
+            self.length += n_new
+
+    def one_by_one(model, idx, n, next_token, cache):
+        for token in idx.split(1, 1):
+            scores = model(token, cache=cache)[0]
+        for _ in range(n):
+            idx = next_token(scores[:, -1])
+            yield idx
+            scores = model(idx, cache=cache)[0]
+
+    class ByNumber(PARTS["kv_cache"]):
+        def __init__(self, config, *given):
+            super().__init__(config, *given)
+            assert config.dim // config.n_heads == config.head_dim
+            self.k, self.v = dict(enumerate(self.k)), dict(enumerate(self.v))
+
+    right = [(checks.generate, loop), (checks.generate, one_by_one)]
+    for exercise, work in [*right, (checks.kv_cache, Counted), (checks.kv_cache, ByNumber)]:
+        verdict = exercise.judge(work)
+        assert verdict.passed, verdict.message
+
+
+WRONG_LOOPS = {
+    "handed nothing over": "        idx = chosen",
+    "Numbers came out": "        idx = chosen\n        yield chosen.item()",
+    "told of each token twice": "        cache.advance(idx.shape[1])\n        idx = chosen\n        yield idx",
+}
+
+
+@pytest.mark.parametrize("says", WRONG_LOOPS)
+def test_loops_that_hand_over_nothing_or_numbers_or_count_twice_are_named(says):
+    text = "def loop(model, idx, n, next_token, cache):\n    for _ in range(n):\n        "
+    text += "chosen = next_token(model(idx, cache=cache)[0][:, -1])\n" + WRONG_LOOPS[says]
+    exec(text, names := {})
+    assert says in " ".join(checks.generate.judge(names["loop"]).message.split())
 
 
 def test_a_filter_that_breaks_when_it_is_tried_is_left_out_with_its_line(keep, capsys):

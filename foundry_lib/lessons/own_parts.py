@@ -9,6 +9,8 @@ stands in. The weights have the same names and shapes in both, so a checkpoint f
 """
 
 import functools
+import inspect
+import re
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -28,12 +30,23 @@ from ..models.model import Block, MiniLLM
 from ..models.norm import RMSNorm, rms_norm
 from ..models.rope import apply_rotary_emb, rope_table
 from ..training.optimizer import learning_rate
-from . import checks, progress
+from . import checks, part_trial, progress
 from .part_speed import examples, slow_line
 
 LIBRARY = dict(model=None, block=Block, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP)
 LIBRARY |= dict(rope_table=rope_table)
 MODEL_PARTS = ("rms_norm", "rope_table", "rotary", "gqa", "swiglu", "block", "model")
+TAKEN = (
+    "loss",
+    "hidden",
+    "tables",
+    "new_cache",
+    "init_weights",
+    "device",
+    "n_params",
+    "residual",
+    "logits",
+)  # MiniLLM's
 TRAINING_PARTS = {"mean_loss": "loss", "learning_rate": "schedule", "train_step": "step"}  # → argument of Trainer
 
 
@@ -78,14 +91,36 @@ def stored(name: str):
     if work is None or exercise is None:
         return None
     verdict = exercise.judge(work)
+    source = progress.read()["work"][name]
+    if verdict.passed and (trouble := trouble_in_words(name, source)):
+        say(f"{name}: the library's part runs. {trouble}")
+        return None
     if verdict.passed:
-        slow = slow_in_words(name, progress.read()["work"][name])
+        slow = slow_in_words(name, source)
         if slow:
             say(f"Your {name} {slow}. progress.switch_off({name!r}) lets the library's run.")
         return work
     say(f"{name}: the library's part runs. Yours no longer passes the check of lesson {progress.PARTS[name]}:")
     print(folded_lines(verdict.message))
     return None
+
+
+@cache
+def trouble_in_words(name: str, source: str) -> str | None:
+    """What goes wrong with the stored work in a model or a training, tried once per source; None if nothing does."""
+    work, device = progress.own_work(name), runtime.best_device()
+    if name in MODEL_PARTS:
+        trial = partial(part_trial.trouble_in_model, LIBRARY | own_parts(**{name: work}), device)
+    elif name in TRAINING_PARTS:
+        given = TRAINING_PARTS[name], guarded(name, work), FUNCTIONS[name], device
+        trial = partial(part_trial.trouble_in_training, *given)
+    else:
+        return None
+    trouble = part_trial.in_words(trial, checks.ladder.error_in_words)
+    taken = {word for pair in re.findall(r"self\.(\w+) *=|def (\w+)\(self", source) for word in pair} & set(TAKEN)
+    if trouble and name == "model" and taken:
+        return f"The lessons use {', '.join(sorted(taken))} of a model in their own way: give yours another name."
+    return trouble
 
 
 @cache
@@ -175,6 +210,11 @@ def block_of(work: type) -> type:
     """The learner's block. Its parts have the names of the library's, so the library's forward can stand in."""
 
     class OwnBlock(work):
+        def __init__(self, config, layer=0, norm=RMSNorm, attention=CausalSelfAttention, feed_forward=MLP):
+            super().__init__(
+                config, layer, norm, attention, feed_forward
+            )  # by place: its arguments may have other names
+
         forward = guarded("block", work.forward)
 
     return named(OwnBlock, work)
@@ -255,9 +295,10 @@ FUNCTIONS |= dict(mean_loss=cross_entropy, learning_rate=rate, train_step=step)
 
 
 def guarded(name: str, own: Callable) -> Callable:
-    """`own`, until it raises an error: from then on the library's function, with a Notice that names the line.
+    """`own`, until it fails: from then on the library's function, with a Notice that names the line.
 
-    So a training goes on with the same weights. The library's own errors and a full memory are raised as they are.
+    It fails when it raises an error or gives a wrong shape or dtype. So a training goes on with the same weights. The
+    library's own errors and a full memory are raised as they are.
     """
     failed = False
 
@@ -266,17 +307,42 @@ def guarded(name: str, own: Callable) -> Callable:
         nonlocal failed
         if not failed:
             try:
-                return own(*given, **more)
+                result = own(*given, **more)
+                why = wrong_form(name, result, given)
+                if not why:
+                    return result
             except (FoundryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # noqa: BLE001  whatever the learner's code raises
-                failed = True
-                message = (
-                    f"Your {name} failed, and the library's part runs from here on; nothing is lost. "
-                    f"{checks.ladder.error_in_words(error)}. Mend it and run its check in lesson "
-                    f"{progress.PARTS[name]}, or leave it out: progress.switch_off({name!r})."
-                )
-                warnings.warn(message, Notice, stacklevel=2)
+                why = checks.ladder.error_in_words(error)
+            failed = True
+            message = (
+                f"Your {name} failed, and the library's part runs from here on; nothing is lost. {why}. Mend it and "
+                f"run its check in lesson {progress.PARTS[name]}, or leave it out: progress.switch_off({name!r})."
+            )
+            warnings.warn(message, Notice, stacklevel=2)
         return FUNCTIONS[name](*given, **more)
 
+    if name == "learning_rate":  # the Trainer asks for the number of arguments, and some learners write *args
+        part.__signature__ = inspect.signature(rate)
     return part
+
+
+LIKE = dict(rms_norm=[0], rotary=[0, 1], gqa=[0], swiglu=[0], block=[1])  # → the arguments that the results are like
+
+
+def wrong_form(name: str, result, given: tuple) -> str | None:
+    """How the results of a part of the model differ from its inputs in shape, dtype or device; None if in nothing."""
+    inputs = [given[place] for place in LIKE.get(name, ())]
+    results = [result] if len(inputs) == 1 else result
+    for like, found in zip(inputs, results if inputs else (), strict=False):
+        if not isinstance(found, torch.Tensor):
+            return f"It gave a {type(found).__name__}, expected a tensor"
+        in_one_dtype = found.dtype == like.dtype or torch.is_autocast_enabled(like.device.type)
+        if found.shape != like.shape or found.device != like.device or not in_one_dtype:
+            return f"It gave {form_of(found)}, expected {form_of(like)}"
+    return None
+
+
+def form_of(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} in {checks.ladder.name_of(tensor.dtype)} on {tensor.device}"

@@ -86,9 +86,11 @@ def reported(name: str, work: Callable) -> Callable:
         return type(work.__name__, (work,), methods | {"__module__": work.__module__})
 
     @wraps(work)
-    def tokens(*given):
+    def tokens(model, idx, n, next_token, cache):
         with in_one_sentence(name):
-            yield from work(*given)
+            for token in work(model, idx, n, next_token, cache):
+                require_tokens(name, token, idx)
+                yield token
 
     @wraps(work)
     def part(*given, **more):
@@ -118,10 +120,19 @@ def require_scores(name: str, result, logits: Tensor):
         found = f"a {type(result).__name__}"
     elif result.shape != logits.shape or result.device != logits.device:
         found = f"{tuple(result.shape)} on {result.device}"
+    elif (nothing := ~(result > -torch.inf).any(-1)).any() and (logits > -torch.inf).any(-1)[nothing].any():  # or NaN
+        raise FoundryError(f"{name}: yours left no token that can be drawn. {way_back(name)}")
     else:
         return
     wanted = f"{tuple(logits.shape)} on {logits.device}"
     raise FoundryError(f"{name}: yours gave {found}, expected scores {wanted}. {way_back(name)}")
+
+
+def require_tokens(name: str, token, idx: Tensor):
+    """Raise FoundryError unless a loop gave one new token of each text, (B, 1)."""
+    found = f"{tuple(token.shape)}" if isinstance(token, Tensor) else f"a {type(token).__name__}"
+    if found != f"{(len(idx), 1)}":
+        raise FoundryError(f"{name}: yours gave {found}, expected new tokens {(len(idx), 1)}. {way_back(name)}")
 
 
 def way_back(name: str) -> str:

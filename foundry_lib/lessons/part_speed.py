@@ -1,5 +1,6 @@
 """Whether a learner's function takes much longer than the library's, and in which of its lines."""
 
+import inspect
 import linecache
 import sys
 import time
@@ -56,16 +57,16 @@ def seconds_of(function: Callable, given: tuple) -> float:
 
 
 def slowest_line(function: Callable, given: tuple) -> tuple[int, str]:
-    """The number and the text of the line in which one call spends most of its time."""
-    file, seconds, last = function.__code__.co_filename, Counter(), []
+    """The number and the text of the line in which one call spends most of its time, waiting included."""
+    file, seconds, last = inspect.unwrap(function).__code__.co_filename, Counter(), []
 
     def note(frame, event, argument):
         if frame.f_code.co_filename != file:
             return None
         if last:
             number, started = last.pop()
-            seconds[number] += time.process_time() - started
-        last.append((frame.f_lineno, time.process_time()))
+            seconds[number] += time.perf_counter() - started
+        last.append((frame.f_lineno, time.perf_counter()))
         return note
 
     before = sys.gettrace()

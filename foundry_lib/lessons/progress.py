@@ -50,10 +50,15 @@ PARTS = {  # name of a check → its lesson; from their stored source these run 
 
 
 def read() -> dict[str, dict]:
-    """The whole file: kind → name → value. A file that cannot be read is renamed, with a Notice."""
+    """The whole file: kind → name → value. A file that cannot be read is renamed, with a Notice.
+
+    Work that is no text counts as passed without a text, as work of which Python has no source.
+    """
     try:
-        stored = json.loads(FILE.read_text(encoding="utf-8"))
-        return {kind: dict(stored.get(kind, {})) for kind in KINDS}
+        stored = json.loads(FILE.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        kinds = {kind: dict(stored.get(kind, {})) for kind in KINDS}
+        kinds["work"] = {name: text if isinstance(text, str) else None for name, text in kinds["work"].items()}
+        return kinds
     except FileNotFoundError:
         pass
     except (ValueError, AttributeError, TypeError):
@@ -133,7 +138,7 @@ def own_work(name: str):
     try:
         exec(compile(source, file, "exec"), names)  # the learner's text, from the learner's file
         return names[defined_name(source)]
-    except Exception as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         warnings.warn(f"Your {name} could not be read back ({type(error).__name__}: {error}).", Notice, 2)
         return None
 

@@ -12,21 +12,25 @@ import inspect
 import math
 import symtable
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import ModuleType
 
 
 def source_of(work) -> str | None:
-    """The source of a function or class. For a class in a notebook, Python finds only the cell of its methods."""
+    """The source of a function or class, from the left edge. For a class in a notebook, Python finds only the cell of
+    its methods."""
     with suppress(OSError, TypeError):
-        return inspect.getsource(work)
-    for method in filter(inspect.isfunction, vars(work).values()):
+        return textwrap.dedent(inspect.getsource(work))
+    for method in filter(inspect.isfunction, getattr(work, "__dict__", {}).values()):
         with suppress(OSError, TypeError, SyntaxError):
-            cell = "".join(inspect.findsource(method)[0])
-            for node in ast.parse(cell).body:
+            cell, number = inspect.findsource(method)
+            for node in ast.walk(ast.parse("".join(cell))):
                 if isinstance(node, ast.ClassDef) and node.name == work.__name__:
-                    return ast.get_source_segment(cell, node) + "\n"
+                    first = min([node, *node.decorator_list], key=lambda part: part.lineno).lineno
+                    if first <= number < node.end_lineno:  # a cell may have an earlier class of this name
+                        return textwrap.dedent("".join(cell[first - 1 : node.end_lineno]))
     return None
 
 
@@ -85,10 +89,14 @@ def defines(source: str, name: str) -> bool:
 
 
 def notebook_of(work: Callable) -> dict:
-    """The global names of the notebook in which a function or class was written."""
-    methods = [work] if inspect.isfunction(work) else filter(inspect.isfunction, vars(work).values())
-    for function in methods:
-        return inspect.unwrap(function).__globals__
+    """The names around a function or class: those of its notebook, and those of the function in which it was made."""
+    methods = [work] if inspect.isfunction(work) else filter(inspect.isfunction, getattr(work, "__dict__", {}).values())
+    for function in map(inspect.unwrap, methods):
+        around = {}
+        for name, place in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            with suppress(ValueError):  # not filled yet
+                around[name] = place.cell_contents
+        return function.__globals__ | around
     return vars(sys.modules[work.__module__])
 
 

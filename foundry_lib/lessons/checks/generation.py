@@ -20,32 +20,36 @@ EOS = 2
 
 
 class Reader:
-    """A stand-in model: idx (B, T) → scores (B, T, V), which depend on all tokens before, and None. What it read
-    earlier is in the cache. `calls` lists the cache of each call."""
+    """A stand-in model, called as MiniLLM is: idx (B, T) → scores (B, T, V), which depend on all tokens before, and
+    None. What it read earlier is in the cache. `calls` lists the cache of each call."""
 
     def __init__(self):
         self.calls = []
         self.table = 0.8 * torch.randn(V, V, generator=torch.Generator().manual_seed(5))
 
-    def __call__(self, idx, cache=None):
+    def __call__(self, idx, targets=None, cache=None):
         self.calls.append(cache)
         state, scores = torch.zeros(idx.shape[0], V) if cache is None or cache.state is None else cache.state, []
         for token in idx.unbind(1):
             state = state.roll(1, -1) + self.table[token]
-            scores.append(state)
+            scores.append(state if cache is None else state.roll(cache.length - cache.read, -1))
         if cache is not None:
-            cache.state, cache.length = state, cache.length + idx.shape[1]
+            cache.state, cache.read = state, cache.read + idx.shape[1]
+            cache.advance(idx.shape[1])
         return torch.stack(scores, 1), None
 
 
 class Read:
-    """A stand-in cache: what a Reader has read."""
+    """A stand-in cache: what a Reader has read, and how many tokens it was told of."""
 
     def __init__(self):
         self.reset()
 
     def reset(self):
-        self.state, self.length = None, 0
+        self.state, self.length, self.read = None, 0, 0
+
+    def advance(self, n_new):
+        self.length += n_new
 
 
 class Choice:
@@ -82,10 +86,10 @@ def each_call_has_the_cache(loop, case):
 
 
 def first_token_comes_first(loop, case):
-    """Whether the model has been called once at most when the first token is there."""
+    """Whether the model has read no more than the prompt when the first token is there."""
     model = Reader()
     next(loop(model, case["idx"], case["n"], Choice(), Read()))
-    return len(model.calls) <= 1
+    return len(model.calls) <= case["idx"].shape[1]
 
 
 def right_loop(model, idx, n, next_token, cache):
@@ -246,6 +250,30 @@ def returns_the_new_tokens(model, idx, n, next_token, cache):
 
 
 @generate.mistake
+def hands_nothing_over(model, idx, n, next_token, cache):
+    """The loop ran to its end and handed nothing over. Which word hands over one token and goes on after it?"""
+    list(right_loop(model, idx, n, next_token, cache))
+
+
+@generate.mistake
+def yields_numbers(model, idx, n, next_token, cache):
+    """Numbers came out, and a batch has several texts. Which shape has one new token of each text?"""
+    for _ in range(n):
+        idx = next_token(model(idx, cache=cache)[0][:, -1])
+        yield idx.item()
+
+
+@generate.mistake
+def counts_the_tokens_again(model, idx, n, next_token, cache):
+    """The cache was told of each token twice, so it took the text for a longer one. Who calls `advance` already?"""
+    for _ in range(n):
+        scores = model(idx, cache=cache)[0][:, -1]
+        cache.advance(idx.shape[1])
+        idx = next_token(scores)
+        yield idx
+
+
+@generate.mistake
 def yields_without_the_axis_of_positions(model, idx, n, next_token, cache):
     """The axis of positions is missing from what came out. Which shape has one new token of each text?"""
     for token in right_loop(model, idx, n, next_token, cache):
@@ -275,9 +303,8 @@ def cache_case(n_layers, batch_size, n_kv_heads, head_dim, reads, dtype=torch.fl
 def made(kind, case):
     """A cache of the learner's class with the room for the keys and values of a case."""
     n_layers, batch_size, n_kv_heads, length, head_dim = case["k"].shape
-    config = SimpleNamespace(
-        n_layers=n_layers, n_heads=2 * n_kv_heads, n_kv_heads=n_kv_heads, head_dim=head_dim, max_seq_len=ROOM * length
-    )
+    heads = dict(n_heads=2 * n_kv_heads, n_kv_heads=n_kv_heads, head_dim=head_dim, dim=2 * n_kv_heads * head_dim)
+    config = SimpleNamespace(n_layers=n_layers, max_seq_len=ROOM * length, **heads)
     return kind(config, batch_size, "cpu", case["k"].dtype)
 
 
@@ -298,7 +325,7 @@ def stored(kind, case):
                 return pair
             results += [one.clone() for one in pair]
         cache.advance(n)
-        results.append(cache.length)
+        results.append(cache.length.clone() if isinstance(cache.length, Tensor) else cache.length)
     return results
 
 
@@ -318,9 +345,10 @@ def name_of_stored(number: int, case: dict) -> str:
 def has_the_room(kind, case):
     cache, (n_layers, B, K, length, d) = made(kind, case), case["k"].shape
     rooms = [cache.k, cache.v]
-    return all(len(room) == n_layers for room in rooms) and all(
-        isinstance(layer, Tensor) and tuple(layer.shape) == (B, K, ROOM * length, d) for room in rooms for layer in room
-    )
+    if any(len(room) != n_layers for room in rooms):
+        return False
+    layers = [room[number] for room in rooms for number in range(n_layers)]
+    return all(isinstance(layer, Tensor) and tuple(layer.shape) == (B, K, ROOM * length, d) for layer in layers)
 
 
 class RightCache:

@@ -89,30 +89,45 @@ class Exercise:
         """Print the verdict, and store the learner's work when it passes (`foundry_lib.lessons.progress`)."""
         verdict = self.judge(work)
         print(folded_lines(verdict.message))
-        named = getattr(work, "__name__", "<lambda>") != "<lambda>"
-        if not verdict.passed or getattr(work, "__module__", None) != "__main__":
+        library = inspect.isroutine(work) or inspect.isclass(work)  # unless it is of the notebook
+        if not verdict.passed or (library and getattr(work, "__module__", None) != "__main__"):
             return
-        if not named:
+        if not library or work.__name__ == "<lambda>":
             use = "have it in your model" if self.name in progress.PARTS else "keep it"
             print(f"  (Work without a name is not kept. Write it with def to {use}.)")
             return
-        before = progress.read()
+        before = progress.read()["work"].get(self.name)
         left_out = progress.keep_work(self.name, work)
-        if self.name not in progress.PARTS:
-            return
-        again = progress.own_work(self.name)
-        verdict = self.judge(again) if again else verdict
-        if verdict.passed:
+        why = self._why_it_does_not_run() if self.name in progress.PARTS else None
+        if self.name in progress.PARTS and not why:
             progress.keep("off", self.name, False)
             print("  It is yours now: from here on it runs in the library's place.")
+        if not why:
             return
-        print("  Later lessons run it from its stored text, and there it fails:")
-        print(folded_lines(verdict.message))
+        print(folded_lines(why))
         if left_out:
             print(folded_lines(f"  It uses {', '.join(left_out)} of this notebook. Pass it in, or make it inside."))
-        if before["work"].get(self.name):
-            progress.keep("work", self.name, before["work"][self.name])
-            print("  The work that passed before stays stored.")
+        progress.keep("work", self.name, before)
+        print("  The work that passed before stays stored." if before else "  Until then the library's part runs.")
+
+    def _why_it_does_not_run(self) -> str | None:
+        """Why the work that was just stored does not run in later lessons; None if it does."""
+        from .. import own_parts  # it imports the checks
+
+        source = progress.read()["work"].get(self.name)
+        if not source:
+            return (
+                "  It passes, but Python has no text of it to run in later lessons. Define it with def or class in a "
+                "cell of its own, without %%time."
+            )
+        again = progress.own_work(self.name)
+        if again is None:
+            return "  Later lessons run it from its stored text, which does not run alone."
+        verdict = self.judge(again)
+        if not verdict.passed:
+            return f"  Later lessons run it from its stored text, and there it fails:\n{verdict.message}"
+        trouble = own_parts.trouble_in_words(self.name, source)
+        return trouble and f"  In a model or a training it does not run yet. {trouble}"
 
     def judge(self, work) -> Verdict:
         """The verdict: right, or the message of the first rung that fails."""
@@ -206,7 +221,7 @@ def outcome(exercise: Exercise, work, case: dict) -> Outcome:
     given = copies(case)
     try:
         result = exercise.run(work, given)
-    except Exception as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
         empty = isinstance(error, NotImplementedError)
         words = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0]
         return Outcome(unanswered=empty, error=error_in_words(error), kind=type(error).__name__, words=words)
