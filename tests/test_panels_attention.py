@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -99,7 +100,7 @@ def test_one_sentence_at_a_time_with_the_keys_that_matter(parts):
         assert picture.past.tolist() == [[key <= row for key in keys] for row in rows]
         weights = read.weights[1, 3][rows][:, keys]
         shown = picture.left.collections[0].get_array()
-        assert shown.mask.tolist() == (~picture.past).tolist()
+        assert np.ma.getmaskarray(shown).tolist() == (~picture.past).tolist()
         assert shown.filled(0) == pytest.approx(weights.numpy(), abs=1e-6)
         heads_max = read.weights[:, :, rows].amax((0, 1, 2))
         left_out = set(range(rows[-1] + 1)) - set(keys)

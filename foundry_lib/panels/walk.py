@@ -257,5 +257,5 @@ def walk(model, tokenizer, grammar: str | None = None, text: str | None = None) 
             [stops[0], *attention][-1], {f"{number} of {len(stops)}": stop for number, stop in enumerate(stops, 1)}
         ),
         token=Slider(MOST, 1, MOST),
-        head=Slider(0, 0, model.config.n_heads - 1, label="head of attention"),
+        head=Slider(0, 0, model.config.n_heads - 1, label="attention head"),
     )
