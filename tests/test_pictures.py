@@ -36,7 +36,7 @@ def landscape():
 
 
 PANELS = {  # a panel, and a state that a later cell sets
-    "volume knob": (volume_knob.volume_knob, dict(gain=100, offset=1)),
+    "volume knob": (volume_knob.volume_knob, dict(gain=1000, offset=1)),
     "clock wall": (clock_wall.clock_wall, dict(m=40, shift=100)),
     "hands": (hands.hands, dict(base=100, context=64)),
     "head explorer": (lambda: head_explorer(*starter(), title="the course's starter"), dict(head=(1, 2), silent=True)),
@@ -51,14 +51,19 @@ PANELS = {  # a panel, and a state that a later cell sets
 
 def unreadable(figure: Figure) -> list[str]:
     """The texts of a drawn figure that are smaller than SMALLEST, or reach over its edge."""
-    faults, page = [], figure.bbox
+    faults, page, not_drawn = [], figure.bbox, set()
+    for axis in [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]:
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.majorTicks, *axis.minorTicks):
+            if not (axis.axes.axison and low <= tick.get_loc() <= high):  # kept, but not drawn
+                not_drawn |= {tick.label1, tick.label2}
     for text in figure.findobj(Text):
-        if not (text.get_text().strip() and text.get_visible()):
+        if not (text.get_text().strip() and text.get_visible()) or text in not_drawn:
             continue
         box = text.get_window_extent()
         outside = box.x0 < page.x0 - 2 or box.y0 < page.y0 - 2 or box.x1 > page.x1 + 2 or box.y1 > page.y1 + 2
-        if text.get_fontsize() < SMALLEST or (outside and not text.get_clip_on()):
-            faults.append(f"{text.get_text()!r}: {text.get_fontsize():g} points{', cut off' * outside}")
+        if text.get_fontsize() < SMALLEST or (outside and text.get_clip_box() is None):  # a title has none, and clip_on
+            faults.append(f"{text.get_text()!r}: {text.get_fontsize():g} points{', cut off' * bool(outside)}")
     return faults
 
 

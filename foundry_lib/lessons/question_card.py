@@ -1,6 +1,7 @@
 """How a question looks: radio buttons in a live page, and the same words as plain text and HTML everywhere else."""
 
 import html
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ STYLE = """<style>
 </style>"""
 
 
+CALL = re.compile(r"\b(?:ask|confront|predict)\([^)]*\)")  # what a learner copies stays on one line
+
+
 @dataclass(frozen=True)
 class State:
     """What a card shows of the learner: the letter, how sure (1 to 3), and sentences about it."""
@@ -27,9 +31,18 @@ class State:
     sentences: Sequence[str]
 
 
+def escaped(text: str) -> str:
+    """Plain text as HTML that breaks no call of a question between two lines.
+
+    >>> escaped('or confront("06-merge")')
+    'or <span style="white-space:nowrap">confront("06-merge")</span>'
+    """
+    return CALL.sub(r'<span style="white-space:nowrap">\g<0></span>', html.escape(text, quote=False))
+
+
 def as_html(paragraphs: Sequence[str]) -> str:
     """Paragraphs of plain text as HTML that wraps between words."""
-    return "".join(f'<p style="max-width:800px">{html.escape(text, quote=False)}</p>' for text in paragraphs)
+    return "".join(f'<p style="max-width:800px">{escaped(text)}</p>' for text in paragraphs)
 
 
 class Words:
@@ -50,7 +63,7 @@ class Words:
         for indent, text in self.paragraphs:
             hang = 0.6 * len(indent)
             style = f"max-width:800px; margin:0 0 4px {hang:.1f}em; text-indent:-{hang if indent.strip() else 0:.1f}em"
-            lines.append(f'<p style="{style}">{html.escape(indent.strip() + " " + text, quote=False).strip()}</p>')
+            lines.append(f'<p style="{style}">{escaped(indent.strip() + " " + text).strip()}</p>')
         return "".join(lines)
 
     def _repr_mimebundle_(self, **options):

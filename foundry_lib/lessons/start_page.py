@@ -55,6 +55,7 @@ STYLE = """<style>
   gap: 6px 16px; font-size: 13px; margin-bottom: 6px}
 .foundry-start ul {list-style: none; margin: 0 !important; padding: 0 !important}
 .foundry-start li {margin: 0 !important; padding-left: 1.4em !important; text-indent: -1.4em}
+.foundry-start li small {white-space: nowrap}
 .foundry-start small, .foundry-start .foundry-library {opacity: .75}
 .foundry-start img {width: 100%; background: #fff; border-radius: 6px}
 </style>"""

@@ -48,7 +48,8 @@ class CacheQuality(Picture):
             for x, height in zip(columns, heights, strict=True)
         ]
         left.set_xticks(columns, names)
-        left.set(ylim=(0, 1.15), yticks=[], ylabel="KiB at 16 bits", title="cache of the whole text")
+        left.set(ylim=(0, 1.15), yticks=[], ylabel="KiB at 16 bits")
+        left.set_title("cache of the whole text", fontsize=10)
 
         self.marks = {}
         for x, heads in enumerate(HEADS):
@@ -59,11 +60,8 @@ class CacheQuality(Picture):
             else:
                 right.text(x, 0.5, "not trained", ha="center", color=plots.GREY, fontsize=8)
         right.set_xticks(columns, names)
-        right.set(
-            xlim=(-0.5, len(HEADS) - 0.5),
-            ylabel="% above the floor",
-            title="the course's trainings: 3 seeds, bar = mean",
-        )
+        right.set(xlim=(-0.5, len(HEADS) - 0.5), ylabel="% above the floor")
+        right.set_title("the course's trainings: three seeds, bar = mean", fontsize=10)
         right.set_ylim(0, 1.15 * max(seeds(1) + seeds(2)))
 
     def move(self, kv_heads: int = 2, tokens: int = 256) -> str:

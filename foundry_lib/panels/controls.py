@@ -12,7 +12,8 @@ from traitlets import TraitError
 
 from ..errors import ConfigError
 
-COLUMNS = "repeat(auto-fit, minmax(max(225px, 40%), 1fr))"  # two columns, or one where the page is narrow
+COLUMNS = "repeat(auto-fit, minmax(max({}px, 40%), 1fr))"  # two columns, or one where the page is narrower than two
+FEW, BROAD, NARROW = 3, 300, 225  # so many controls or fewer are this broad; more are narrow and stay two in a row
 WIDE = ipywidgets.Layout(width="auto", margin="0")
 WHOLE_LINE = ipywidgets.Layout(width="auto", margin="0", grid_area="auto / 1 / auto / -1")
 LONG = 40  # characters of a text that takes a whole line
@@ -66,8 +67,12 @@ def named(label: str) -> dict:
 
 
 def in_columns(widgets: list) -> ipywidgets.GridBox:
-    """Controls in two columns, so that a picture below them stays in a low window."""
-    layout = ipywidgets.Layout(grid_template_columns=COLUMNS, grid_gap="0 12px", max_width="900px", overflow="visible")
+    """Controls in two columns, so that a picture below them stays in a low window.
+
+    In a narrow page, FEW of them take one column: there is room, and a slider of 225 pixels has a track of only 25.
+    """
+    columns = COLUMNS.format(BROAD if len(widgets) <= FEW else NARROW)
+    layout = ipywidgets.Layout(grid_template_columns=columns, grid_gap="0 12px", max_width="900px", overflow="visible")
     return ipywidgets.GridBox(widgets, layout=layout)
 
 

@@ -217,6 +217,6 @@ def head_explorer(model, tokenizer, looks: dict | None = None, text: str | None 
         name=f"head explorer, {title}" if title else "head explorer",
         text=Words(first_sentence(model, tokenizer) if text is None else text, label="your text"),
         sentence=Slider(0, 0, 15, label="sentences back"),
+        silent=Tick(False, label="silence this head"),  # beside the slider before it: a row fewer in a low window
         head=Choice((model.config.n_layers - 1, 0), names),
-        silent=Tick(False, label="silence this head"),
     )

@@ -9,7 +9,7 @@ KNOBS = dict(
     top_k=Slider(OFF["top_k"], 0, 50, label="top-k (0 off)"),
     top_p=Slider(OFF["top_p"], 0.05, 1.0, 0.05, label="top-p (1 off)"),
     min_p=Slider(OFF["min_p"], 0.0, 0.5, 0.01, label="min-p (0 off)"),
-    repetition_penalty=Slider(OFF["repetition_penalty"], 1.0, 2.0, 0.05, label="repetition (1 off)"),
+    repetition_penalty=Slider(OFF["repetition_penalty"], 1.0, 2.0, 0.05, label="penalty (1 off)"),
 )
 
 

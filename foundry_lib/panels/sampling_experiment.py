@@ -37,7 +37,8 @@ class Experiment:
         low, high = quality.interval
         return (
             f"{named(setting)}: {quality.valid} of {quality.n} tales are valid, 95 % interval {low:.0%} to {high:.0%}; "
-            f"{quality.distinct} are different. Measured so far: {len(self.measured)} of {len(self.settings)} settings."
+            f"{quality.distinct} {'is' if quality.distinct == 1 else 'are'} different. "
+            f"Measured so far: {len(self.measured)} of {len(self.settings)} settings."
         )
 
     def draw(self, figure: Figure, chosen: tuple[str, float]):

@@ -38,20 +38,30 @@ def rms_by_layer(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0)
     return sizes
 
 
+def short(number: float) -> str:
+    """Three digits, or the whole part of a number that has more.
+
+    >>> short(0.71312), short(-1372.4)
+    ('0.713', '-1,372')
+    """
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+
+
 class Knob(Picture):
     """Left: one token's channels before and after the norm. Right: RMS of the residual stream over 32 layers."""
 
     def build(self, figure: Figure, **values):
-        margins = dict(left=0.075, right=0.98, bottom=0.18, top=0.89, wspace=0.22)
+        margins = dict(left=0.085, right=0.98, bottom=0.18, top=0.89, wspace=0.22)
         before, after, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3], gridspec_kw=margins)
         self.bars, self.rms = [], []
-        for ax, title, colour in ((before, "before: RMS ", plots.ORANGE), (after, "after RMSNorm: RMS ", plots.BLUE)):
+        titles = (before, "before: RMS ", 0.62, plots.ORANGE), (after, "after RMSNorm: RMS ", 0.78, plots.BLUE)
+        for ax, title, end, colour in titles:
             self.bars.append(ax.bar(range(CHANNELS), [0] * CHANNELS, color=colour, animated=True))
             ax.axhline(0, color=plots.GREY, lw=0.8)
             ax.set(xlabel="channel", xticks=range(CHANNELS))
             beside = dict(fontsize=10, transform=ax.transAxes)
-            ax.text(0.78, 1.03, title, ha="right", **beside)
-            self.rms.append(ax.text(0.78, 1.03, "", animated=True, **beside))
+            ax.text(end, 1.03, title, ha="right", **beside)
+            self.rms.append(ax.text(end, 1.03, "", animated=True, **beside))
         # The left bars are shares of their largest number, and the axis names that number, so the axis does not move.
         before.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], yticklabels=["", "0", ""])
         beside = dict(fontsize=10, ha="right", va="center", transform=before.get_yaxis_transform(), animated=True)
@@ -73,8 +83,8 @@ class Knob(Picture):
             for bar, height in zip(bars, heights.tolist(), strict=True):
                 bar.set_height(height)
         for text, number in zip((*self.rms, *self.ends), (rms(x), rms(y), -largest, largest), strict=True):
-            text.set_text(f"{number:.3g}".replace("-", "−"))
-        return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {rms(x).item():.3g} before, {rms(y).item():.3f} after."
+            text.set_text(short(number).replace("-", "−"))
+        return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {short(rms(x))} before, {rms(y).item():.3f} after."
 
 
 def volume_knob() -> Panel:

@@ -108,7 +108,7 @@ class WalkPicture(Picture):
 
     def build_weights(self, walk: Walk) -> list:
         """Left: a row for each token, with what it attends to. Returns the artists that move."""
-        plots.draw_weights(self.left, torch.eye(len(walk.names)), walk.names, columns=[], numbers=False)
+        plots.draw_weights(self.left, torch.eye(len(walk.names)), walk.names, columns=[])
         self.left.set_title("what each row attends to: dark 0, yellow 1", fontsize=9)
         self.left.set_xlabel("a column for each token, in the same order", fontsize=8)
         self.row = self.left.add_patch(Rectangle((0, 0), 0, 1, fill=False, ec=plots.ROLES["marked"], lw=2))
@@ -258,5 +258,5 @@ def walk(model, tokenizer, grammar: str | None = None, text: str | None = None) 
             [stops[0], *attention][-1], {f"{number} of {len(stops)}": stop for number, stop in enumerate(stops, 1)}
         ),
         token=Slider(MOST, 1, MOST),
-        head=Slider(0, 0, model.config.n_heads - 1, label="head of attention"),
+        head=Slider(0, 0, model.config.n_heads - 1, label="attention head"),
     )

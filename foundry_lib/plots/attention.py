@@ -8,14 +8,12 @@ from .style import BLUE, GREEN, ORANGE, PINK
 NUMBERED, SIZE = 16, 8  # columns whose cells have room for a number; points of names and numbers
 
 
-def draw_weights(
-    ax: Axes, weights, labels: list[str], columns: list[str] | None = None, past=None, numbers: bool = True
-):
+def draw_weights(ax: Axes, weights, labels: list[str], columns: list[str] | None = None, past=None):
     """Attention of one head: a row for each query, a column for each key; the future is left blank.
 
     weights: (T, T), or (R, C) for some queries and some keys. labels: a name for each row, or none. columns: a name for
     each column, by default the rows' names. past: (R, C), True where the key is not in the query's future; by default
-    the lower triangle. With at most NUMBERED columns each cell from 0.1 on has its number, unless `numbers` is False.
+    the lower triangle. With at most NUMBERED columns each cell from 0.1 on has its number, if it fits in the cell.
     """
     ax.clear()
     rows, keys = np.asarray(weights).shape
@@ -23,15 +21,17 @@ def draw_weights(
     corners = np.arange(keys + 1) - 0.5, np.arange(rows + 1) - 0.5
     ax.pcolormesh(*corners, np.zeros((rows, keys)), cmap="cividis", vmin=0, vmax=1)
     ax.set(xlim=(-0.5, keys - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal")
-    if numbers and keys <= NUMBERED:
+    cell = 72 / ax.figure.dpi * min(ax.bbox.width / keys, ax.bbox.height / rows)  # points
+    broad = cell >= 1.5 * SIZE  # enough for a number, and for names that slant
+    if keys <= NUMBERED and broad:
         for tenths in range(1, 11):
             number = f"${tenths / 10:.1f}$"
             ax.plot([], [], marker=number, ms=1.5 * SIZE, mew=0, ls="", color="black" if tenths > 5 else "white")
     move_weights(ax, weights, past)
     labels = [label.replace("$", r"\$") for label in labels]
     columns = labels if columns is None else [label.replace("$", r"\$") for label in columns]
-    slanted = dict(rotation=50, ha="right", rotation_mode="anchor", fontsize=SIZE)
-    ax.set_xticks(np.arange(keys) if columns else [], columns or [], **slanted)
+    slanted = dict(rotation=50, ha="right", rotation_mode="anchor") if broad else dict(rotation=90)
+    ax.set_xticks(np.arange(keys) if columns else [], columns or [], fontsize=SIZE, **slanted)
     ax.set_yticks(np.arange(rows) if labels else [], labels or [], fontsize=SIZE)
     ax.tick_params(axis="x", length=2, pad=1)
     ax.grid(visible=False)
