@@ -83,7 +83,7 @@ def test_a_strip_shows_every_token_and_wraps():
     assert len(lines) == -min(lines) + 1 > 2
     right = figure.axes[0].get_xlim()[1]
     assert all(bar.get_x() + bar.get_width() <= right for bar in bars)
-    assert figure.get_size_inches()[1] == pytest.approx(0.42 * len(lines) + 0.75)
+    assert figure.get_size_inches()[1] == pytest.approx(0.46 * len(lines) + 0.75)
     assert "surprise (nats)" in figure.axes[1].get_xlabel() and figure.axes[1].get_xlim() == (0, 10)
 
 

@@ -33,7 +33,8 @@ def installed(tmp_path_factory):
 def elsewhere(installed: Path, folder: Path, *arguments: str) -> str:
     """What this Python prints in another folder, with the wheel's package before the checkout's."""
     env = dict(os.environ, PYTHONPATH=str(installed), OMP_NUM_THREADS="1", PYTHONUTF8="1")
-    env.pop("FOUNDRY_PROGRESS", None)
+    for name in ("FOUNDRY_PROGRESS", "FOUNDRY_RUNS"):
+        env.pop(name, None)
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
     )
