@@ -140,9 +140,8 @@ class WalkPicture(Picture):
         axes.set_title("next token, if the model ended here", fontsize=9, x=0.4)
         axes.set_yticks(range(NEXT), [""] * NEXT)
         axes.set(xlim=(0, 1.02), ylim=(NEXT - 0.4, -0.6))
-        axes.set_xlabel(
-            "probability" if self.grammar is None else "probability; ◆ the grammar's, at the end", fontsize=8
-        )
+        label = "probability" if self.grammar is None else "probability; ◆ the grammar's, at the end"
+        axes.set_xlabel(label, fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(visible=False, axis="y")
         return [self.chances, self.truth, *self.words]
@@ -190,17 +189,18 @@ class WalkPicture(Picture):
     def sentences(self, walk: Walk, number: int, position: int, head: int, model, truth) -> list[str]:
         """The reading, sentence by sentence."""
         stop, name = walk.stops[number], f"‘{walk.names[position]}’"
+        token = f"{name}, token {position + 1},"
         words = [f"Stop {number + 1} of {len(walk.stops)}, {stop.title}: {shape_of(stop)}."]
         sizes = stop.sizes()
         if sizes is not None:
-            words.append(f"The vector of {name}, token {position + 1}, has the size {sizes[position]:.2f} (RMS).")
+            words.append(f"The vector of {token} has the size {sizes[position]:.2f} (RMS).")
         if self.weights:
             share, at = stop.tensor[0, head, position].max(0)
-            words.append(
-                f"In head {head} {name}, token {position + 1}, attends most to ‘{walk.names[at]}’ ({share:.2f})."
-            )
-        chance, token = model.max(0)
-        first = names_of(self.tokenizer, [token.item()])[0]
+            words.append(f"In head {head} {token} attends most to ‘{walk.names[at]}’ ({share:.2f}).")
+        else:
+            words.append(f"Head {head} is chosen for the stops with attention weights.")
+        chance, most = model.max(0)
+        first = names_of(self.tokenizer, [most.item()])[0]
         verb = "predicts" if number > walk.residuals[-1] else "would predict, if it ended here,"
         words.append(f"After {name} the model {verb} ‘{first}’ ({chance:.2f}).")
         if truth is not None:
