@@ -364,7 +364,7 @@ def test_work_is_stored_with_what_it_uses_of_its_notebook(tmp_path, monkeypatch,
         "    return G.softmax(scores, -1) @ v\n"
     )
     checked_in_a_cell(checks.gqa, text, tmp_path, power=0.5)
-    assert capsys.readouterr().out.count("\n") == 1, "only the verdict"
+    assert capsys.readouterr().out.count("\n") == 2, "the verdict, and that it is the learner's now"
     work = progress.own_work("gqa")
     assert work.__name__ == "mine" and checks.gqa.judge(work).passed
     assert set(work.__globals__) >= {"inf", "mask", "G", "power", "root", "square_root", "scaled"}

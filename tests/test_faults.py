@@ -54,6 +54,8 @@ def small_course(folder: Path) -> Path:
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    for neighbour in ("00_setup_check", "02_rope"):  # the first cell of the lesson names them
+        shutil.copy(ROOT / f"notebooks/{neighbour}.ipynb", folder / "notebooks")
     lesson = folder / "notebooks/01_rms_norm.ipynb"
     notebook = json.loads(lesson.read_text(encoding="utf-8"))
     notebook["cells"] = notebook["cells"][:20]  # as far as the fault, and quick

@@ -314,7 +314,7 @@ def test_only_evidence_ticks(capsys):
             progress.keep("answers", need, {"answer": "a", "right": False})
     progress.tick("01")
     out = capsys.readouterr().out
-    assert out.startswith("☐") and "still to do: 01-exit-1" in out, "a wrong answer is no evidence"
+    assert out.startswith("☐") and "still to do: exit question 1" in out, "a wrong answer is no evidence"
     for need in questions.read_questions("01")["checklist"]["needs"]:
         progress.keep("answers", need, {"answer": "a", "right": True})
     progress.tick("01")
