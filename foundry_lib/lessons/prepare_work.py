@@ -19,6 +19,7 @@ from . import copies, progress
 from .start_page import CALL, StartPage, as_notebook
 
 START = "start.ipynb"
+ONE_AT_A_TIME = threading.Lock()  # for threads that write the start page
 
 
 def prepare(again: list[str], lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
@@ -67,9 +68,9 @@ def keep_start_page_current():
         progress.after_keeping = lambda: threading.Thread(target=renew, name="start page").start()
 
 
-def renew(one_at_a_time=threading.Lock()):  # noqa: B008  the same lock for all calls
+def renew():
     """Write the start page. What stands in the way, such as a full disk, is said at the next start of the course."""
-    with one_at_a_time, suppress(OSError, FoundryError):
+    with ONE_AT_A_TIME, suppress(OSError, FoundryError):
         sign(write_start_page(WORK))
 
 
