@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,3 +118,14 @@ def printed(client, message_id: str, timeout=120, interrupted_late=False) -> str
 
 def run_cell(client, code: str) -> str:
     return printed(client, client.execute(code))
+
+
+def functions_that_ran(run) -> set[tuple[str, str]]:
+    """(name, file) of every Python function that `run` called."""
+    ran = set()
+    sys.setprofile(lambda frame, event, _: ran.add((frame.f_code.co_name, frame.f_code.co_filename)))
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return ran

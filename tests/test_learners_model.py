@@ -1,10 +1,8 @@
 """With the lessons' own solutions, the model, its training and the experiments run the learner's code."""
 
-import sys
-
 import pytest
 import torch
-from helpers import OWL_TEXT
+from helpers import OWL_TEXT, functions_that_ran
 
 from foundry_lib import MiniLLM, ModelConfig, Notice, generate
 from foundry_lib.experiments.sweeps import sweep
@@ -47,29 +45,18 @@ def expected(text):
     return losses(new_trainer(text, **SMALL))
 
 
-def code_that_runs(action) -> set[tuple[str, str]]:
-    """(file, name) of every function that `action` calls."""
-    called = set()
-    sys.setprofile(lambda frame, event, _: called.add((frame.f_code.co_filename, frame.f_code.co_name)))
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return called
-
-
 def test_every_part_has_a_solution():
     assert set(SOLUTIONS) >= {name for name, lesson in progress.PARTS.items() if lesson <= "07"}
 
 
 def test_the_whole_training_runs_the_learners_code_and_gives_our_losses(solved, text, expected):
     trainers, parts, own = [], model_parts(), training_parts()
-    making = code_that_runs(lambda: trainers.append(new_trainer(text, parts=parts, own=own, **SMALL)))
+    making = functions_that_ran(lambda: trainers.append(new_trainer(text, parts=parts, own=own, **SMALL)))
     trainer = trainers[0]
-    training = code_that_runs(lambda: list(trainer.run(2)))
-    learners = {file for file, _ in making | training if file.startswith("<your ")}
+    training = functions_that_ran(lambda: list(trainer.run(2)))
+    learners = {file for _, file in making | training if file.startswith("<your ")}
     assert learners == {f"<your {name}>" for name, lesson in progress.PARTS.items() if lesson <= "07"}
-    ours = {name for file, name in training if "foundry_lib" in file}
+    ours = {name for name, file in training if "foundry_lib" in file}
     ours_alone = {"rms_norm", "rotate", "apply_rotary_emb", "fused_causal_attention", "hidden", "next_token_loss"}
     assert not ours & {*ours_alone, "learning_rate", "cross_entropy"}, "the library's parts of these do not run"
     assert type(trainer.model).__mro__[1].__module__ == "__main__", "the class is the learner's"
@@ -110,8 +97,8 @@ def test_the_model_writes_with_a_cache_as_ours_does(solved):
 def test_experiments_run_the_learners_code(solved, text, tmp_path):
     mine = dict(parts=model_parts(), own=training_parts())
     few = dict(text=text, root=tmp_path, seeds=(0,), **{**SMALL, "max_iters": 2})
-    called = code_that_runs(lambda: sweep("mine", {"row": {}}, **few, **mine))
-    assert {"<your swiglu>", "<your model>", "<your mean_loss>", "<your train_step>"} <= {file for file, _ in called}
+    called = functions_that_ran(lambda: sweep("mine", {"row": {}}, **few, **mine))
+    assert {"<your swiglu>", "<your model>", "<your mean_loss>", "<your train_step>"} <= {file for _, file in called}
     (run,) = sweep("mine", {"row": {}}, **few, **mine)  # done before, skipped
     assert run.config["decides"]["parts"]["model"] == "MyModel"
     (ours,) = sweep("ours", {"row": {}}, **few)

@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 import threading
 
 import pytest
 import torch
-from helpers import random_model
+from helpers import functions_that_ran, random_model
 
 from foundry_lib import ConfigError, FoundryError, SampleConfig, generate, sample_text, stream
 from foundry_lib.analysis.quality import quality_curves, write_texts
@@ -47,17 +46,6 @@ def keep(tmp_path, monkeypatch):
 def own(keep):
     keep(**solutions())
     return sampling_parts()
-
-
-def functions_that_ran(run) -> set[tuple[str, str]]:
-    """(name, file) of every Python function that `run` called."""
-    ran = set()
-    sys.setprofile(lambda frame, event, _: ran.add((frame.f_code.co_name, frame.f_code.co_filename)))
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return ran
 
 
 # ---- All parts the learner's
