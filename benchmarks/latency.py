@@ -68,7 +68,7 @@ PANELS = {
     "volume knob": ("volume_knob()", 0),
     "clock wall": ("clock_wall()", 2),
     "hands": ("hands()", 0),
-    "head explorer": ("head_explorer(model, pieces, look.looks(model, pieces, told))", 0),
+    "head explorer": ("head_explorer(model, pieces, look.looks(model, pieces, told))", 1),
     "kv heads": ("cache_quality()", 1),
     "gate landscape": ("gate_landscape(gather(model, pieces, [tale.text for tale in told]))", 1),
     "budget": ("budget()", 1),

@@ -8,6 +8,7 @@ runs as for a new learner.
 """
 
 import os
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -16,3 +17,11 @@ LESSONS = COURSE / "notebooks"
 WORK = COURSE / "work"  # the learner's copies of the lessons
 DATA = PACKAGE / "data" if (PACKAGE / "data").is_dir() else COURSE / "data"
 RUNS = Path(os.environ.get("FOUNDRY_RUNS") or (COURSE if LESSONS.is_dir() else Path.cwd()) / "runs").absolute()
+
+
+def lesson_files(folder: Path = LESSONS) -> list[Path]:
+    """The lessons in a folder, in order: two digits, "_" and a name in small letters.
+
+    Any other notebook there is the learner's, such as JupyterLab's duplicate 04_swiglu-Copy1.ipynb.
+    """
+    return sorted(path for path in folder.glob("*.ipynb") if re.fullmatch(r"\d\d_[a-z_]+", path.stem))

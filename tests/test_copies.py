@@ -15,6 +15,7 @@ from foundry_lib import files
 from foundry_lib.errors import CheckpointError, ConfigError
 from foundry_lib.lessons import copies, lesson_map, prepare_work, progress
 from foundry_lib.lessons.start_page import StartPage
+from foundry_lib.paths import lesson_files
 
 KERNEL = {"name": "python3", "display_name": "Python 3"}
 
@@ -397,3 +398,13 @@ def test_the_start_page_follows_the_learner(course, monkeypatch):
             thread.join()
     after = (course.work / "start.ipynb").read_text(encoding="utf-8")
     assert "Yours: norm" not in before and "Yours: norm" in after
+
+
+@pytest.mark.parametrize("stem", ["00_setup_check-Copy1", "01_rms_norm mine", "01_rms_norm.2026-12-01", "notes"])
+def test_a_notebook_of_the_learner_beside_the_lessons_is_no_lesson(course, stem):
+    """JupyterLab's duplicate, a copy under another name, notes: no link, no line of the path and no copy has them."""
+    lessons = [path.stem for path in lesson_files(course.lessons)]
+    shutil.copy(course.lessons / f"{lessons[0]}.ipynb", course.lessons / f"{stem}.ipynb")
+    assert [path.stem for path in lesson_files(course.lessons)] == lessons
+    assert copies.find_lesson(lessons[0], course.lessons) == lessons[0]
+    assert stem not in {path.stem for path in copies.update(course.lessons, course.work).paths}

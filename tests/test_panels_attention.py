@@ -108,6 +108,7 @@ def test_one_sentence_at_a_time_with_the_keys_that_matter(parts):
         names = [label.get_text() for label in picture.left.get_yticklabels()]
         assert names == [read.names[row] for row in rows]
     assert rows[0] == 0, "beyond the first sentence it is the first"
+    assert "sentences; this is the first." in panel.reading
 
 
 @pytest.mark.parametrize("length", [4, 16, 64])

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from ..files import write_whole
-from ..paths import LESSONS
+from ..paths import LESSONS, lesson_files
 from .report import difference, indent
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -35,7 +35,7 @@ def find_lessons(names: list[str], folder: Path = LESSONS) -> list[Path]:
 
     No names: every lesson. Raises ValueError for a name of no lesson, and for the beginning of several.
     """
-    every = sorted(folder.glob("*.ipynb"))
+    every = lesson_files(folder)
     if not names:
         return every
     paths = []

@@ -4,13 +4,13 @@ import json
 import re
 
 from ..lessons import progress
-from ..paths import LESSONS
+from ..paths import lesson_files
 
 
 def solutions() -> dict[str, str]:
     """Check → the source of its solution, as it stands folded in a lesson, for every part in `progress.PARTS`."""
     found = {}
-    for path in sorted(LESSONS.glob("*.ipynb")):
+    for path in lesson_files():
         cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
         checked = dict(re.findall(r"^checks\.(\w+)\(([Mm]y\w+)\)", "\n".join(cells), re.M))
         texts = [

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files import write_whole, writing
-from ..paths import LESSONS, WORK
+from ..paths import LESSONS, WORK, lesson_files
 
 RECORD = ".copies.json"  # name of a lesson → the digest of the cells that were written into its copy
 PATIENCE = 20  # seconds that a second start waits for the first
@@ -89,7 +89,7 @@ def update(lessons: Path = LESSONS, work: Path = WORK) -> Update:
     with writing(work, ADVICE, wait=PATIENCE):
         record = read_record(work)
         before = dict(record)
-        for path in sorted(lessons.glob("*.ipynb")):
+        for path in lesson_files(lessons):
             try:
                 record[path.stem] = update_one(path, work / path.name, record.get(path.stem), done)
             except UNREADABLE as error:
@@ -124,7 +124,7 @@ def kept_sentence(name: str) -> str:
 def kept_back(lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
     """The sentence of each copy that stays although its lesson is newer. Writes nothing."""
     record, sentences = read_record(work), []
-    for path in sorted(lessons.glob("*.ipynb")):
+    for path in lesson_files(lessons):
         with suppress(*UNREADABLE):
             if state(work / path.name, digest(fresh(path)), record.get(path.stem)) == "behind":
                 sentences.append(kept_sentence(path.stem))
@@ -133,7 +133,7 @@ def kept_back(lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
 
 def find_lesson(name: str, lessons: Path = LESSONS) -> str:
     """The whole name of a lesson from its beginning, "06" → "06_tokens". Raises ConfigError unless it is one."""
-    stems = sorted(path.stem for path in lessons.glob("*.ipynb"))
+    stems = [path.stem for path in lesson_files(lessons)]
     matching = [stem for stem in stems if name and stem.startswith(Path(name).name.removesuffix(".ipynb"))]
     if len(matching) != 1:
         raise ConfigError(f"{name!r} names {len(matching)} lessons; the lessons are {', '.join(stems)}.")

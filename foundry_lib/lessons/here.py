@@ -7,7 +7,7 @@ import torch
 from IPython.display import display
 
 from ..console import say
-from ..paths import LESSONS
+from ..paths import lesson_files
 from . import prepare_work
 from .lesson_map import LIT, OWN, Map, own_boxes, own_names, whose
 
@@ -29,7 +29,7 @@ class Links:
     """The way to the lesson before, to the start page, and to the next lesson."""
 
     def __init__(self, lesson: str):
-        names = sorted(path.stem for path in LESSONS.glob("[0-9][0-9]_*.ipynb"))
+        names = [path.stem for path in lesson_files()]
         at = next(number for number, name in enumerate(names) if name.startswith(lesson))
         self.before, self.after = names[max(0, at - 1) : at], names[at + 1 : at + 2]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from IPython.display import display
 
-from ..paths import LESSONS, WORK
+from ..paths import LESSONS, WORK, lesson_files
 from ..plots.model_map import map_text
 from . import checklist, copies, own_parts
 from . import lesson_map as here_map
@@ -99,17 +99,15 @@ class Lesson:
 def folder_of_lessons(here: Path) -> Path | None:
     """Where the lessons to open are: this folder, work/, notebooks/, or a course that was cloned into this folder."""
     for folder in (here, WORK, LESSONS, here / "notebooks", here / "llm-foundry" / "notebooks"):
-        if list(folder.glob("00_*.ipynb")):
+        if lesson_files(folder):
             return folder
     return None
 
 
 def read_lessons(folder: Path, here: Path, shown: set[str]) -> list[Lesson]:
-    """The lessons in `folder` that a course has: two digits and a name. A damaged file has only its name as a title."""
+    """The lessons in `folder`. A damaged file has only its name as a title."""
     lessons = []
-    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
-        if "." in path.stem:  # a copy that `--fresh` kept
-            continue
+    for path in lesson_files(folder):
         cells = cells_of(path)
         card = "".join(cells[0]["source"]) if cells else ""
         title = re.match(r"# \d\d · (.+)", card)

@@ -49,6 +49,7 @@ def added() -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(vector + row for vector, row in zip(query_and_key(), table, strict=True))
 
 
+@cache
 def score_grid(kind: str = "rope", positions: int = POSITIONS) -> torch.Tensor:
     """score[m, n] of the query at position m with the key at position n, (positions, positions).
 

@@ -127,12 +127,12 @@ class Explorer(Picture):
         self.model, self.tokenizer, self.looks, self.title, self.read = model, tokenizer, looks, title, None
 
     def key(self, text: str, sentence: int, silent: bool, **values):
-        return text, sentence, silent
-
-    def build(self, figure: Figure, text: str, sentence: int, silent: bool, **values):
         if self.read is None or self.read.text != text:
             self.read = Text(text, self.model, self.tokenizer)
-        self.rows = self.read.rows(sentence)
+        return text, self.read.rows(sentence), silent
+
+    def build(self, figure: Figure, text: str, sentence: int, silent: bool, **values):
+        _, self.rows, _ = self.key(text, sentence, silent)
         self.keys = self.read.keys(self.rows)
         self.past = np.array(self.keys) <= np.array(self.rows)[:, None]
         # margins by hand: with so many labels, automatic ones would double the time of drawing
@@ -173,7 +173,7 @@ class Explorer(Picture):
         right.spines.left.set_visible(False)  # the bars would lie on it
         return [*self.bars, *(self.words if silent else [])]  # for the whole model the words are the same for all heads
 
-    def move(self, head: tuple[int, int], silent: bool, **values) -> str:
+    def move(self, head: tuple[int, int], silent: bool, sentence: int, **values) -> str:
         weights, before, (layer, number) = self.read.weights[head], self.read.before, head
         after = self.read.after(head) if silent else before
         plots.move_weights(self.left, self.shown(head), self.past)
@@ -193,7 +193,9 @@ class Explorer(Picture):
         reading = f"Head {layer}·{number}{measured}. "
         reading += f"Here ‘{names[last]}’ attends most to ‘{names[position]}’ ({share:.2f}). "
         reading += f"The model predicts {most_probable(self.tokenizer, before)}"
-        return reading + (f"; without the head {most_probable(self.tokenizer, after)}." if silent else ".")
+        reading += f"; without the head {most_probable(self.tokenizer, after)}." if silent else "."
+        number = len(self.read.sentences)
+        return reading + (f" The text has {number} sentences; this is the first." if sentence >= number > 1 else "")
 
 
 def most_probable(tokenizer, probabilities: torch.Tensor) -> str:

@@ -54,6 +54,7 @@ def use_course_style():
             # font.family, not font.sans-serif: only this list falls back glyph by glyph. It names installed fonts
             # only, because matplotlib warns about a missing font at every draw.
             "font.family": ["DejaVu Sans", *cjk_fonts()],
+            "text.hinting": "none",  # a third faster; a panel draws up to ten texts at each move
             "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PINK]),
             "axes.spines.top": False,
             "axes.spines.right": False,
