@@ -44,7 +44,6 @@ def test_few_names_at_any_level():
 
 
 LATE_IMPORTS = {  # an import inside a function, and the reason for it
-    "lessons/checks/ladder.py: from .. import own_parts": "own_parts imports the checks; only kept work is tried there",
     "lessons/prepare_work.py: import nbformat": "it takes 2 s, and most starts of JupyterLab have nothing to sign",
     "lessons/prepare_work.py: from nbformat.sign import NotebookNotary": "the same",
     "runtime.py: import torch": "it sets environment variables that torch reads when it is imported",

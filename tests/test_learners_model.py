@@ -1,14 +1,18 @@
 """With the lessons' own solutions, the model, its training and the experiments run the learner's code."""
 
+import math
+
 import pytest
 import torch
 from helpers import OWL_TEXT, functions_that_ran
 
 from foundry_lib import MiniLLM, ModelConfig, Notice, generate
+from foundry_lib.errors import DivergedError
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.instructor.solutions import solutions
-from foundry_lib.lessons import progress
-from foundry_lib.lessons.own_parts import model_parts, own_parts, training_parts, whose
+from foundry_lib.lessons import as_parts, progress
+from foundry_lib.lessons.as_parts import own_parts
+from foundry_lib.lessons.own_parts import model_parts, training_parts, whose
 from foundry_lib.training.checkpoint import Checkpoint, load_checkpoint
 from foundry_lib.training.recipes import new_trainer
 from foundry_lib.training.trainer import Trainer
@@ -62,7 +66,8 @@ def test_the_whole_training_runs_the_learners_code_and_gives_our_losses(solved, 
     assert type(trainer.model).__mro__[1].__module__ == "__main__", "the class is the learner's"
     assert {function.__module__ for function in trainer.own.values()} == {"__main__"}
     assert losses(trainer) == pytest.approx(expected, abs=1e-4)
-    assert whose("07") == "yours: mean_loss, learning_rate, train_step"
+    learners = "loss (mean_loss), learning rate (learning_rate), training step (train_step)"
+    assert whose("07") == f"yours: {learners}"
 
 
 def test_checkpoints_name_the_parts_and_load_with_them_or_without(solved, text, tmp_path):
@@ -138,6 +143,20 @@ def test_a_part_that_breaks_in_a_training_is_replaced_and_nothing_is_lost(name, 
     (said,) = {str(notice.message) for notice in notices}
     assert f"Your {name} failed" in said and 'raise IndexError("out of luck")' in said
     assert f"progress.switch_off('{name}')" in said
+
+
+def test_a_part_that_gives_nan_after_a_while_is_named_among_the_suspects(solved, text):
+    turns = []
+
+    def my_swiglu(x, w_gate, w_up, w_down):
+        turns.append(1)
+        return as_parts.swiglu(x, w_gate, w_up, w_down) * (math.nan if len(turns) > 8 else 1)
+
+    with pytest.raises(DivergedError, match=r"Parts of your own run in it: feed_forward \(my_swiglu\)\."):
+        losses(new_trainer(text, parts=own_parts(swiglu=my_swiglu), **SMALL))
+    with pytest.raises(DivergedError) as plain:
+        losses(new_trainer(text, learning_rate=1e9, **SMALL))
+    assert "own" not in str(plain.value)
 
 
 def my_gqa_on_the_processor(q, k, v):

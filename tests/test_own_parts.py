@@ -22,7 +22,8 @@ from foundry_lib import (
     generate,
 )
 from foundry_lib.lessons import checks, progress
-from foundry_lib.lessons.own_parts import LIBRARY, model_parts, own_parts, status, training_parts
+from foundry_lib.lessons.as_parts import LIBRARY, own_parts
+from foundry_lib.lessons.own_parts import model_parts, status, training_parts
 from foundry_lib.training.recipes import new_trainer
 
 CONFIG = ModelConfig(vocab_size=60, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=40, tie_embeddings=True)

@@ -100,7 +100,7 @@ def test_without_a_front_end_the_cell_shows_picture_and_reading():
 def test_controls_can_be_reached_and_typed():
     one = panel()
     grid, reading, _ = one.children
-    assert grid.children == tuple(one.controls.values()) and reading is one.words and one.controls["size"].readout
+    assert grid.children[:-1] == tuple(one.controls.values()) and reading is one.words and one.controls["size"].readout
     assert all(child.description for child in one.controls.values())
     assert volume_knob().controls["gain"].readout_format == ".3g"
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from foundry_lib import MiniLLM, ModelConfig, Notice
 from foundry_lib.instructor.solutions import solutions
-from foundry_lib.lessons import checks, own_parts, progress
-from foundry_lib.lessons.own_parts import LIBRARY, model_parts, status, training_parts
+from foundry_lib.lessons import as_parts, checks, progress
+from foundry_lib.lessons.as_parts import LIBRARY
+from foundry_lib.lessons.own_parts import model_parts, status, training_parts
 from foundry_lib.lessons.own_sampling import sampling_parts
 from foundry_lib.training.pieces import in_two_parameters
 
@@ -141,7 +142,7 @@ def test_work_that_cannot_be_trained_is_told_so_and_the_librarys_runs(says, chec
 def test_the_lessons_own_solutions_are_trained(name, text, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
     progress.keep("work", name, text)
-    assert own_parts.trouble_in_words(name, text) is None
+    assert as_parts.trouble_in_words(name, text) is None
 
 
 NOT_KEPT = {
@@ -164,13 +165,13 @@ def test_a_schedule_may_name_its_arguments_as_it_likes(arguments, tmp_path, monk
     passed = arguments.replace(", told=False", "")
     text = SOLUTIONS["learning_rate"] + f"\n\ndef mine({arguments}):\n    return my_learning_rate({passed})\n"
     progress.keep("work", "learning_rate", text)
-    own, theirs = training_parts()["schedule"], own_parts.learning_rate
-    config = own_parts.TrainConfig()
+    own, theirs = training_parts()["schedule"], as_parts.learning_rate
+    config = as_parts.TrainConfig()
     assert in_two_parameters(own)(7, config) == pytest.approx(theirs(7, config))
 
 
 def test_a_part_that_gives_another_dtype_later_is_named():
-    parts = own_parts.own_parts(swiglu=lambda x, a, b, c: own_parts.swiglu(x, a, b, c).float())
+    parts = as_parts.own_parts(swiglu=lambda x, a, b, c: as_parts.swiglu(x, a, b, c).float())
     model = MiniLLM(CONFIG, **parts)
     model(torch.arange(5)[None])
     with pytest.warns(Notice, match=r"Your swiglu failed.*gave .* in float32 on cpu, expected .* in bfloat16 on"):

@@ -7,7 +7,7 @@ from helpers import ROOT
 from foundry_lib import MLP, Block, CausalSelfAttention, ConfigError, MiniLLM, ModelConfig, RMSNorm
 from foundry_lib.analysis import walk
 from foundry_lib.instructor.solutions import solutions
-from foundry_lib.lessons.own_parts import own_parts
+from foundry_lib.lessons.as_parts import own_parts
 from foundry_lib.models.attention import causal_attention
 from foundry_lib.models.norm import rms_norm
 from foundry_lib.models.rope import apply_rotary_emb

@@ -8,8 +8,8 @@ from IPython.display import display
 
 from ..console import say
 from ..paths import lesson_files
-from . import prepare_work
-from .lesson_map import LIT, OWN, Map, own_boxes, own_names, whose
+from . import prepare_work, progress
+from .lesson_map import LIT, Map, own_boxes, own_names, whose
 
 
 def you_are_here(lesson: str, device: str):
@@ -21,7 +21,7 @@ def you_are_here(lesson: str, device: str):
     display(Links(lesson))
     gpu = f" ({torch.cuda.get_device_name(device)})" if str(device).startswith("cuda") else ""
     print(f"This lesson runs on: {device}{gpu}")
-    say(whose([OWN[name][0] for name in own_names()]))
+    say(whose([progress.WORDS[name] for name in own_names()]))
     prepare_work.keep_start_page_current()
 
 

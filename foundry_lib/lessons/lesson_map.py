@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..config import ModelConfig
 from ..plots import model_map
-from . import own_parts
+from . import own_parts, progress
 
 TALES = ModelConfig.preset("tiny", vocab_size=1536, tie_embeddings=True)  # the model that lesson 07 trains on the tales
 LIT = {  # lesson → the parts of the map that it is about
@@ -26,23 +26,17 @@ LIT = {  # lesson → the parts of the map that it is about
     "08": ("cache", "softmax", "next"),
     "09": tuple(model_map.PARTS),
 }
-OWN = {  # a part of the learner's → its name in a sentence, and its boxes on the map
-    "rms_norm": ("norm", ("norm",)),
-    "rope_table": ("the table of RoPE", ()),
-    "rotary": ("RoPE", ("rope",)),
-    "gqa": ("attention", ("attention",)),
-    "swiglu": ("SwiGLU", ("swiglu",)),
-    "block": ("block", ("sum",)),
-    "model": ("whole model", ("embedding", "head")),
-    "mean_loss": ("loss", ("loss",)),
-    "learning_rate": ("learning rate", ()),
-    "train_step": ("training step", ()),
-    "temperature": ("temperature", ("softmax",)),
-    "top_k": ("top-k", ()),
-    "top_p": ("top-p", ()),
-    "min_p": ("min-p", ()),
-    "generate": ("generation loop", ("next",)),
-    "kv_cache": ("KV cache", ("cache",)),
+BOXES = {  # a part of the learner's → its boxes on the map
+    "rms_norm": ("norm",),
+    "rotary": ("rope",),
+    "gqa": ("attention",),
+    "swiglu": ("swiglu",),
+    "block": ("sum",),
+    "model": ("embedding", "head"),
+    "mean_loss": ("loss",),
+    "temperature": ("softmax",),
+    "generate": ("next",),
+    "kv_cache": ("cache",),
 }
 
 
@@ -77,7 +71,7 @@ def own_names() -> list[str]:
 
 def own_boxes() -> tuple[str, ...]:
     """The boxes of the map that the learner built."""
-    return tuple(box for name in own_names() for box in OWN[name][1])
+    return tuple(box for name in own_names() for box in BOXES.get(name, ()))
 
 
 def whose(names: list[str]) -> str:
@@ -91,7 +85,7 @@ def whose(names: list[str]) -> str:
             "Your model: so far every part comes from the library, foundry_lib. A part that you build takes its place "
             "when it passes its check."
         )
-    if len(names) == len(OWN):
+    if len(names) == len(progress.PARTS):
         return "Your model: every part is yours."
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"Your model: {listed} {'are' if len(names) > 1 else 'is'} yours; the other parts are the library's."

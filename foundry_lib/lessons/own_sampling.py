@@ -20,6 +20,7 @@ from ..inference.sampling import FILTERS
 from . import checks
 from .own_parts import stored
 from .part_speed import slowest_line
+from .traceback_in_words import error_in_words
 
 TRIAL = dict(temperature=0.8, top_k=20, top_p=0.9, min_p=0.05)  # the settings with which the filters are timed
 SLOW = 0.002  # seconds: about what the course's model takes for one token on a CPU
@@ -111,7 +112,7 @@ def in_one_sentence(name: str) -> Iterator[None]:
     except (FoundryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise FoundryError(f"{name}: {checks.ladder.error_in_words(error)}. {way_back(name)}") from error
+        raise FoundryError(f"{name}: {error_in_words(error)}. {way_back(name)}") from error
 
 
 def require_scores(name: str, result, logits: Tensor):

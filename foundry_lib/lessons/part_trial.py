@@ -15,6 +15,7 @@ from ..errors import FoundryError, Notice
 from ..models.model import MiniLLM
 from ..training.optimizer import make_optimizer
 from ..training.pieces import ModelInStep, built_optimizer, checked_loss, checked_rate, checked_step, in_two_parameters
+from .traceback_in_words import error_in_words
 
 CONFIG = ModelConfig(vocab_size=40, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=16, tie_embeddings=True)
 NO_GRADIENT = (
@@ -89,7 +90,7 @@ def trouble_in_training(piece: str, own: Callable, library: Callable, device: st
     return None
 
 
-def in_words(run: Callable[[], str | None], error_in_words: Callable[[Exception], str]) -> str | None:
+def in_words(run: Callable[[], str | None]) -> str | None:
     """What `run` says. An error in it, and the Notice that a part has failed, become a sentence."""
     with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # wherever it was called
         warnings.simplefilter("error", Notice)

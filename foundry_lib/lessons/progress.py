@@ -47,6 +47,24 @@ PARTS = {  # name of a check → its lesson; from their stored source these run 
     "generate": "08",
     "kv_cache": "08",
 }
+WORDS = {  # name of a check → what its part is called in a sentence, on every page
+    "rms_norm": "norm",
+    "rope_table": "the table of RoPE",
+    "rotary": "RoPE",
+    "gqa": "attention",
+    "swiglu": "SwiGLU",
+    "block": "block",
+    "model": "whole model",
+    "mean_loss": "loss",
+    "learning_rate": "learning rate",
+    "train_step": "training step",
+    "temperature": "temperature",
+    "top_k": "top-k",
+    "top_p": "top-p",
+    "min_p": "min-p",
+    "generate": "generation loop",
+    "kv_cache": "KV cache",
+}
 
 
 def read() -> dict[str, dict]:
@@ -61,11 +79,15 @@ def read() -> dict[str, dict]:
         return kinds
     except FileNotFoundError:
         pass
-    except (ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError):  # OSError: a folder of that name, or no permission to read
         earlier = len(list(FILE.parent.glob("progress.damaged*.json")))
         renamed = FILE.with_suffix(f".damaged{earlier or ''}.json")
-        os.replace(FILE, renamed)
-        warnings.warn(f"{FILE.name} could not be read. It is now {renamed.name}, and a new file begins.", Notice, 2)
+        try:
+            os.replace(FILE, renamed)
+            then = f"It is now {renamed.name}, and a new file begins."
+        except OSError as error:
+            then = f"It cannot be renamed either ({error.strerror or error})."
+        warnings.warn(f"{FILE.name} could not be read. {then}", Notice, 2)
     return {kind: {} for kind in KINDS}
 
 
@@ -108,7 +130,7 @@ def switch_on(name: str):
 
 
 def require_part(name: str):
-    if name not in PARTS:
+    if not isinstance(name, str) or name not in PARTS:
         raise ConfigError(f"There is no part {name!r}; the parts are {', '.join(PARTS)}.")
 
 

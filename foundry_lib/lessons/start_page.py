@@ -17,7 +17,7 @@ from IPython.display import display
 
 from ..paths import LESSONS, WORK, lesson_files
 from ..plots.model_map import map_text
-from . import checklist, copies, own_parts
+from . import checklist, copies, own_parts, progress
 from . import lesson_map as here_map
 
 CALL = "from foundry_lib.lessons.start_page import start_page\nstart_page()"
@@ -174,7 +174,7 @@ class StartPage:
 
     def parts(self, lesson: str, whose: str) -> str:
         """The parts of the model that a learner builds in `lesson` and that are now "yours" or "the library's"."""
-        return ", ".join(here_map.OWN[name][0] for name, of, now in self.status if (of, now) == (lesson, whose))
+        return ", ".join(progress.WORDS[name] for name, of, now in self.status if (of, now) == (lesson, whose))
 
     def item(self, item: checklist.Item) -> tuple[str, str]:
         """An item of the checklist as its box and the words after it."""

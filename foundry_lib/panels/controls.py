@@ -19,6 +19,11 @@ WHOLE_LINE = ipywidgets.Layout(width="auto", margin="0", grid_area="auto / 1 / a
 LONG = 40  # characters of a text that takes a whole line
 LONG_NAME = 12  # and of the name of a choice
 LOOK = {"description_width": "min(140px, 45%)"}
+# the room for a slider's number: ipywidgets takes 72 pixels, which leaves a narrow slider a track of 25
+STYLE = """<style>
+.foundry-controls {--jp-widgets-inline-width-tiny: 44px}
+.foundry-controls .widget-readout {flex-shrink: 0}
+</style>"""
 
 
 class ByHand:
@@ -69,11 +74,14 @@ def named(label: str) -> dict:
 def in_columns(widgets: list) -> ipywidgets.GridBox:
     """Controls in two columns, so that a picture below them stays in a low window.
 
-    In a narrow page, FEW of them take one column: there is room, and a slider of 225 pixels has a track of only 25.
+    In a narrow page, FEW of them take one column: there is room, and a slider of 225 pixels has a short track.
     """
     columns = COLUMNS.format(BROAD if len(widgets) <= FEW else NARROW)
     layout = ipywidgets.Layout(grid_template_columns=columns, grid_gap="0 12px", max_width="900px", overflow="visible")
-    return ipywidgets.GridBox(widgets, layout=layout)
+    style = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(display="none"))
+    grid = ipywidgets.GridBox([*widgets, style], layout=layout)
+    grid.add_class("foundry-controls")
+    return grid
 
 
 def rows(widgets) -> int:

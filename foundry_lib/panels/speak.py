@@ -96,7 +96,7 @@ class Speak(Stored, ipywidgets.VBox):
             "prompt": Words(prompt).widget("prompt"),
             **self.knobs,
             "seed": Slider(seed, 0, 99).widget("seed"),
-            "pace": Slider(pace, 0, 60, label="tokens/s (0 max)").widget("pace"),
+            "pace": Slider(pace, 0, 60, label="tok/s (0 max)").widget("pace"),
         }
         self.go, self.halt = ipywidgets.Button(description="Speak"), ipywidgets.Button(description="Stop")
         self.page, self.words = ipywidgets.HTML(), ipywidgets.HTML()

@@ -104,7 +104,9 @@ class WalkPicture(Picture):
         self.left.grid(visible=False, axis="x")
         beside = dict(ha="right", va="center", fontsize=8, transform=self.left.get_yaxis_transform())
         self.largest = self.left.text(-0.03, 1, "", **beside)  # one text moves ten times as fast as an axis
-        return [*self.bars, self.largest]
+        middle = dict(ha="center", va="center", fontsize=9, transform=self.left.transAxes)
+        self.nothing = self.left.text(0.5, 0.5, "", **middle)
+        return [*self.bars, self.largest, self.nothing]
 
     def build_weights(self, walk: Walk) -> list:
         """Left: a row for each token, with what it attends to. Returns the artists that move."""
@@ -177,7 +179,8 @@ class WalkPicture(Picture):
         boxes = [(x - 0.4, 0, 0.8, height / (largest or 1.0)) for x, height in enumerate(heights)]
         self.bars[0].put(boxes[:position] + boxes[position + 1 :])
         self.bars[1].put(boxes[position : position + 1])
-        self.largest.set_text(f"{largest:.2g}" if heights else "none")
+        self.largest.set_text(f"{largest:.2g}" if heights else "")
+        self.nothing.set_text("" if heights else "no vectors at this stop")
 
     def move_predictions(self, model: torch.Tensor, truth: torch.Tensor | None):
         shown = (model if truth is None else torch.maximum(model, truth)).topk(NEXT).indices

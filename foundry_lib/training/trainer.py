@@ -16,7 +16,15 @@ from .evaluate import Evaluation, evaluate, mixed_precision
 from .interrupt import stop_request
 from .memory import out_of_memory
 from .optimizer import learning_rate, make_optimizer
-from .pieces import ModelInStep, built_optimizer, checked_loss, checked_rate, checked_step, in_two_parameters
+from .pieces import (
+    ModelInStep,
+    built_optimizer,
+    checked_loss,
+    checked_rate,
+    checked_step,
+    in_two_parameters,
+    name_of,
+)
 from .record import Record
 
 
@@ -127,9 +135,13 @@ class Trainer:
             raise self._diverged(f"The gradient's norm is {self.grad_norm}")
 
     def _diverged(self, what: str) -> DivergedError:
+        own = self.model.parts | self.own
+        names = ", ".join(f"{name} ({name_of(part)})" for name, part in own.items())
         return DivergedError(
             f"{what} in step {self.step + 1}: the training has diverged. Load an earlier checkpoint, or start "
             f"again with a lower learning_rate than {self.config.learning_rate:g}."
+            + f" Parts of your own run in it: {names}. See whether one of them gives a NaN."
+            * bool(own)
         )
 
     def _step_that_fits(self) -> tuple[float, float]:

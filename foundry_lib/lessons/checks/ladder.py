@@ -2,16 +2,13 @@
 
     interface → shape → dtype → properties → known mistakes → closeness to the reference
 
-Nothing here imports the parts of the model. Each exercise has its own reference in another form, so that a check can
-judge the library's code too.
+Each exercise has its own reference, in another form than the library's code, so that a check can judge that code too.
 """
 
 import dis
 import inspect
-import linecache
 import re
 import sys
-import sysconfig
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -23,11 +20,11 @@ import torch
 from torch import Tensor
 
 from ...console import folded_lines
-from ...paths import PACKAGE
 from ...shape import Shape
 from .. import progress
+from ..as_parts import trouble_in_words
+from ..traceback_in_words import error_in_words, name_of
 
-NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # the library's files and Python's
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
 
@@ -112,8 +109,6 @@ class Exercise:
 
     def _why_it_does_not_run(self) -> str | None:
         """Why the work that was just stored does not run in later lessons; None if it does."""
-        from .. import own_parts  # it imports the checks
-
         source = progress.read()["work"].get(self.name)
         if not source:
             return (
@@ -126,7 +121,7 @@ class Exercise:
         verdict = self.judge(again)
         if not verdict.passed:
             return f"  Later lessons run it from its stored text, and there it fails:\n{verdict.message}"
-        trouble = own_parts.trouble_in_words(self.name, source)
+        trouble = trouble_in_words(self.name, source)
         return trouble and f"  In a model or a training it does not run yet. {trouble}"
 
     def judge(self, work) -> Verdict:
@@ -313,24 +308,6 @@ def leaves(result) -> list[Tensor] | None:
     return None
 
 
-def error_in_words(error: Exception) -> str:
-    """An exception in words, with the last line of the learner's code that ran."""
-    frames = []
-    trace = error.__traceback__
-    while trace:
-        file = trace.tb_frame.f_code.co_filename
-        ours = file.startswith(NOT_THE_LEARNERS) or "site-packages" in file or "dist-packages" in file
-        if not ours and trace.tb_frame.f_code.co_name != "<lambda>":
-            frames.append((file, trace.tb_lineno, trace.tb_frame.f_code.co_name))
-        trace = trace.tb_next
-    where = ""
-    if frames:
-        file, line, name = frames[-1]
-        code = linecache.getline(file, line).strip()
-        where = f" in {name}, line {line}{': ' if code else ''}{code}"
-    return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
-
-
 def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable, wrong_shape: Callable) -> str | None:
     """A message where the number of results, a shape or a dtype differs; else None."""
     if answer.wrapped and not expected.wrapped and len(expected.values) == 1:
@@ -414,7 +391,3 @@ def describe(case: dict) -> str:
         else:
             words.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(words)
-
-
-def name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
