@@ -1,0 +1,103 @@
+"""The two pages beside the lessons: every term once, plain sentences, links that lead somewhere, cells that run."""
+
+import re
+from statistics import fmean
+
+import pytest
+
+from foundry_lib.paths import LESSONS, lesson_files
+
+GLOSSARY, TROUBLE = (LESSONS / name for name in ("glossary.md", "troubleshooting.md"))
+ENTRY = re.compile(r"^- \*\*(.+?)\*\* \(\[(\d\d)\]\(([^)]+)\)\): (.+?)\\?$", re.MULTILINE)
+FIELD_TERMS = (  # of the field, whatever the lessons say
+    "residual stream, cross-entropy, entropy, perplexity, logit, softmax, gradient, epoch, hyperparameter, decoder, "
+    "attention sink, induction head, RMSNorm, RoPE, GQA, MHA, MQA, KV cache, SwiGLU, embedding, weight tying, token, "
+    "vocabulary, BPE, byte fallback, floor, no-memory baseline, learning rate, warmup, AdamW, weight decay, "
+    "gradient clipping, batch, sequence, context length, temperature, top-k, top-p, min-p, repetition penalty, "
+    "prefill, decode, bits per byte, overfitting, checkpoint, seed, ablation, confidence interval"
+).split(", ")
+PRIVATE_WORDS = (  # our own words for what the field has a word for
+    r"places?|pieces?|says?|said|speaks?|owes?|owed|pays?|paid|costs?|prices?|forgetful|forgets|looks?|looked|looking|"
+    r"likeliest|draws?|drawn|anew|mends?|mended|parts? from|stands?|holds?|rows?|(?<!residual )streams?"
+)
+
+
+def prose(page: str) -> str:
+    """The sentences of a page, a paragraph per line: no code, no headings, no formulas, no addresses of links."""
+    page = re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
+    page = re.sub(r"```.*?```", "\n", page, flags=re.DOTALL)
+    page = re.sub(r"^(#|\| ---).*$|\\$\n", "", page, flags=re.MULTILINE)
+    page = re.sub(r"\$[^$\n]*\$", "x", page)
+    page = re.sub(r"`[^`\n]*`", "x", page)
+    return re.sub(r"\]\([^)]*\)", "]", page)
+
+
+def sentences(page: str) -> list[str]:
+    """The sentences of a page: they end with a full stop, a question mark or a colon, or with their line."""
+    parts = re.split(r"(?<=[.?!:])\s+|\n| \| ", prose(page))
+    return [part for part in parts if len(re.findall(r"[^\W\d_]{2,}", part)) > 2]
+
+
+def words(sentence: str) -> list[str]:
+    return re.findall(r"[\w’'-]+", sentence)
+
+
+@pytest.fixture(params=[GLOSSARY, TROUBLE], ids=["glossary", "troubleshooting"])
+def page(request) -> str:
+    return request.param.read_text(encoding="utf-8")
+
+
+def test_sentences_are_short(page):
+    lengths = {sentence: len(words(sentence)) for sentence in sentences(page)}
+    assert max(lengths.values()) <= 30, max(lengths, key=lengths.get)
+    assert fmean(lengths.values()) <= 15
+
+
+def test_words_are_the_field_s(page):
+    found = re.findall(rf"[^\n]*\b(?:{PRIVATE_WORDS})\b[^\n]*", prose(page), re.IGNORECASE)
+    assert not found, found
+
+
+def test_links_lead_to_files_and_headings(page):
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert links
+    for link in links:
+        file, _, heading = link.partition("#")
+        assert not file or (LESSONS / file).is_file(), link
+        if heading:
+            text = (LESSONS / file).read_text(encoding="utf-8") if file else page
+            assert heading in re.sub(r"\s", "-", text), link
+
+
+# ---- The glossary
+
+
+def entries() -> list[tuple[str, str, str, str]]:
+    """(term, number of the lesson, file of the lesson, sentence)."""
+    return ENTRY.findall(GLOSSARY.read_text(encoding="utf-8"))
+
+
+def test_each_term_has_one_entry_in_order():
+    terms = [term.casefold() for term, *_ in entries()]
+    assert len(terms) == GLOSSARY.read_text(encoding="utf-8").count("\n- ") > 90, "an entry of another form"
+    assert len(set(terms)) == len(terms) and terms == sorted(terms, key=lambda term: term.replace(" ", "-"))
+
+
+def test_each_entry_is_below_its_letter():
+    for part in GLOSSARY.read_text(encoding="utf-8").split("\n## ")[1:]:
+        assert {term[0].upper() for term, *_ in ENTRY.findall(part)} == {part[0]}
+
+
+def test_each_entry_has_one_short_sentence_and_the_file_of_its_lesson():
+    files = {path.name[:2]: path.name for path in lesson_files()}
+    lengths = {}
+    for term, number, file, sentence in entries():
+        assert files[number] == file, term
+        assert sentence.endswith((".", "`.")) and sentence.count(". ") == 0, term
+        lengths[term] = len(words(sentence))
+    assert max(lengths.values()) <= 25, max(lengths, key=lengths.get)
+    assert fmean(lengths.values()) <= 15
+
+
+def test_the_field_s_terms_have_an_entry():
+    assert not set(FIELD_TERMS) - {term for term, *_ in entries()}
