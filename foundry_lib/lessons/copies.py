@@ -132,8 +132,8 @@ def kept_sentence(path: Path) -> str:
     name = path.stem
     if path.suffix == ".md":
         return (
-            f"The page {path.name} has changed since you wrote into it. Your copy stays. For the new page, give your copy "
-            f"another name and start the course again."
+            f"The page {path.name} has changed since you wrote into it. Your copy stays. For the new page, give "
+            f"your copy another name and start the course again."
         )
     return (
         f"Lesson {name} has changed since you began it. Your copy stays, because your work is in it. To begin the new "
