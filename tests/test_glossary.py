@@ -5,6 +5,8 @@ from statistics import fmean
 
 import pytest
 
+from foundry_lib import CorpusError, DataLoader
+from foundry_lib.lessons import progress
 from foundry_lib.paths import LESSONS, lesson_files
 
 GLOSSARY, TROUBLE = (LESSONS / name for name in ("glossary.md", "troubleshooting.md"))
@@ -101,3 +103,61 @@ def test_each_entry_has_one_short_sentence_and_the_file_of_its_lesson():
 
 def test_the_field_s_terms_have_an_entry():
     assert not set(FIELD_TERMS) - {term for term, *_ in entries()}
+
+
+# ---- The troubleshooting page
+
+CELLS = r"(?<!<!-- long -->\n)```python\n(.*?)```(?:\n\n```text\n(.*?)```)?"  # not below this comment; what it prints
+
+
+def cells_by_question() -> dict[str, list[tuple[str, str]]]:
+    """question → its Python cells, each with lines that it prints. A later cell continues the earlier ones."""
+    questions = re.split(r"^#+ (.+)$", TROUBLE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    cells = {
+        question: re.findall(CELLS, answer, re.DOTALL)
+        for question, answer in zip(questions[::2], questions[1::2], strict=True)
+    }
+    return {question: found for question, found in cells.items() if found}
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    """A learner with a text of their own in the working folder, and nothing else."""
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    for module in ("paths", "lessons.own_model"):
+        monkeypatch.setattr(f"foundry_lib.{module}.RUNS", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_text.txt").write_text("The cat sat on the mat, and the dog did not.\n" * 300, encoding="utf-8")
+
+
+@pytest.mark.parametrize("question", cells_by_question())
+def test_the_cells_run_and_print_what_the_page_shows(question, newcomer, capsys):
+    names = {"__name__": "__main__"}
+    for code, shown in cells_by_question()[question]:
+        exec(compile(code, question, "exec"), names)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert printed, code
+        for line in shown.splitlines():
+            assert line in printed, line
+
+
+FILES = {  # what a message contains → a file that gets it
+    "There is no file": None,
+    "is empty (0 bytes)": b"",
+    "is too short": b"To be, or not to be.",
+    "is not UTF-8; it looks like": "第一行中文的文字。\n".encode("gb18030") * 100,
+    "is a PDF, not plain text": b"%PDF-1.4\n" + b"x" * 5000,
+    "NUL character": b"Some text\n" * 500 + b"\0",
+    "is an address": None,
+    "is a folder": None,
+}
+NAMES = {"is an address": "https://example.org/text.txt", "is a folder": "."}
+
+
+def test_the_table_has_the_library_s_messages(tmp_path):
+    assert re.findall(r"^\| `([^`]+)` \|", TROUBLE.read_text(encoding="utf-8"), re.MULTILINE) == list(FILES)
+    for sentence, content in FILES.items():
+        if content is not None:
+            (tmp_path / "text.txt").write_bytes(content)
+        with pytest.raises(CorpusError, match=re.escape(sentence)):
+            DataLoader(NAMES.get(sentence, tmp_path / "text.txt"), block_size=64)
