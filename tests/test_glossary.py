@@ -1,5 +1,6 @@
 """The two pages beside the lessons: every term once, plain sentences, links that lead somewhere, cells that run."""
 
+import json
 import re
 from statistics import fmean
 
@@ -31,12 +32,12 @@ def prose(page: str) -> str:
     page = re.sub(r"^(#|\| ---).*$|\\$\n", "", page, flags=re.MULTILINE)
     page = re.sub(r"\$[^$\n]*\$", "x", page)
     page = re.sub(r"`[^`\n]*`", "x", page)
-    return re.sub(r"\]\([^)]*\)", "]", page)
+    return re.sub(r"\]\([^)]*\)", "]", page).replace("**", "")
 
 
 def sentences(page: str) -> list[str]:
-    """The sentences of a page: they end with a full stop, a question mark or a colon, or with their line."""
-    parts = re.split(r"(?<=[.?!:])\s+|\n| \| ", prose(page))
+    """The sentences of a page: they end with a full stop or a question mark, or with their line or table cell."""
+    parts = re.split(r"(?<=[.?!])\s+|\n| \| |\]\): ", prose(page))
     return [part for part in parts if len(re.findall(r"[^\W\d_]{2,}", part)) > 2]
 
 
@@ -118,6 +119,35 @@ def cells_by_question() -> dict[str, list[tuple[str, str]]]:
         for question, answer in zip(questions[::2], questions[1::2], strict=True)
     }
     return {question: found for question, found in cells.items() if found}
+
+
+SECTIONS = {  # (lesson, section) → what the section has, by which the page names it
+    ("07", "8"): "watch(trainer",
+    ("07", "13"): "my_accumulate",
+    ("08", "6"): "compare_settings",
+    ("08", "7"): "quality_curves",
+    ("07", "7"): "reference_lines(loader)",
+    ("07", "3"): "ln V",
+    ("05", "7"): "after 25 steps on one batch",
+    ("07", "4"): "zero_grad()",
+    ("09", "6"): "learning_rate",
+    ("07", "14"): "five_curves.json",
+    ("07", "11"): "watch(own",
+    ("09", "8"): "too short",
+}
+
+
+def test_the_sections_that_the_page_names_are_about_that():
+    page, named = TROUBLE.read_text(encoding="utf-8"), set()
+    for lesson, rest in re.findall(r"\]\((\d\d)_\w+\.ipynb\)([^\[\n]*)", page):
+        named |= {(lesson, section) for section in re.findall(r"section (\d+)", rest)}
+    assert named == set(SECTIONS)
+    for (lesson, section), words in SECTIONS.items():
+        (path,) = LESSONS.glob(f"{lesson}_*.ipynb")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+        (found,) = re.findall(rf"^## {section} · .*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert words in found, (lesson, section)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ AGAIN = (
     '"Error displaying widget". To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. '
     "Your old copy gets another name, and what you have passed stays."
 )
-PAGES = {"glossary": "Every term in a sentence", "troubleshooting": "If something does not work"}
+PAGES = {"glossary": "All terms", "troubleshooting": "Help"}  # the pages of text, and what they are for
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
 HOSTED_LINES = (
     "!git clone ADDRESS llm-foundry     # ADDRESS: where you found this course",
@@ -47,7 +47,7 @@ STYLE = """<style>
 .foundry-start p {margin: 0 0 6px !important}
 .foundry-start a.foundry-next {display: inline-block; padding: 6px 16px; margin-right: 8px; border-radius: 6px;
   background: #1559b0; color: #fff !important; font-weight: 600; text-decoration: none}
-.foundry-start p > span {margin-left: 2em}
+.foundry-start p > span {margin-left: 2em; white-space: nowrap}
 .foundry-start a:focus-visible {outline: 3px solid #e69f00; outline-offset: 2px}
 .foundry-start table {margin: 0 0 6px !important; border-collapse: collapse; font-size: 13px !important}
 .foundry-start th, .foundry-start td {text-align: left !important; padding: 1px 14px 1px 0 !important;
