@@ -64,12 +64,14 @@ def main():
         print(f"{row:<15}{statistics.median(found):6.2f}   ({min(found):.2f} to {max(found):.2f})")
 
 
-def whole(dtype: torch.dtype, steps: int, turn: int = 100):
+def whole(dtype: torch.dtype, steps: int, left_out: str = "", turn: int = 100):
     """The first steps of lesson 07's training, with the library's parts and with all solutions, in turns.
 
     In 32 bits the two round differently, and a training lets such a difference grow; in 64 bits it begins smaller.
+    left_out: a part that stays the library's. The solution's RoPE table is computed in 32 bits, as in the lesson.
     """
-    trainers = [training(names, "tales-en") for names in ([], [*MODEL_PARTS, *TRAINING_PARTS])]
+    solved = [name for name in (*MODEL_PARTS, *TRAINING_PARTS) if name != left_out]
+    trainers = [training(names, "tales-en") for names in ([], solved)]
     seconds = [[], []]
     for trainer in trainers:
         trainer.model.to(dtype)
@@ -91,6 +93,6 @@ def whole(dtype: torch.dtype, steps: int, turn: int = 100):
 
 if WHOLE:
     whole(torch.float32, 500)
-    whole(torch.float64, 300)
+    whole(torch.float64, 300, left_out="rope_table")
 else:
     main()

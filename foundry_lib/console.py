@@ -41,13 +41,16 @@ def moving(steps: Iterable, doing: str, total: int) -> Iterator:
     """The steps, one after the other, with a line that moves: what is done, how much of it, and the time left.
 
     The line goes to the error output, which the regression check does not compare, and `course.py refresh` does not
-    store it. Work that ends within half a second shows none.
+    store it. Work that ends within half a second shows none. A sentence says when the work was stopped before its end.
 
     >>> list(moving(range(3), "counting", 3))
     [0, 1, 2]
     """
     form = "{desc} {percentage:3.0f} %|{bar:20}| {n} of {total}, {elapsed} < {remaining}"
-    return iter(tqdm(steps, desc=doing, total=total, bar_format=form, delay=0.5))
+    line = tqdm(steps, desc=doing, total=total, bar_format=form, delay=0.5)
+    yield from line
+    if line.n < total:
+        say(f"Stopped after {line.n} of {total}. Run this cell again.")
 
 
 def interpreter() -> str:

@@ -318,6 +318,15 @@ def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
         assert page.locator(".foundry-start li").count() == 16
         foot = page.locator(".foundry-start small").last.bounding_box()
         assert foot["y"] + foot["height"] < 768, "the page fits one look"
+        page.get_by_text(READY).wait_for(timeout=60_000)
+        page.wait_for_timeout(500)
+        assert page.locator(".jp-mod-dirty").count() == 0, "an open page that counts as changed is saved over a newer one"
+        start = course / "work" / "start.ipynb"
+        newer = start.read_text("utf-8").replace("10 minutes.", "10 minutes, as it is now.")
+        start.write_text(newer, encoding="utf-8")
+        page.get_by_role("menuitem", name="File", exact=True).click()
+        page.get_by_role("menuitem", name="Reload Notebook from Disk").click()
+        page.get_by_text("as it is now.").first.wait_for(timeout=10_000)
         page.get_by_role("link", name="glossary", exact=True).click()
         page.locator(".jp-MarkdownViewer mjx-container").first.wait_for(timeout=60_000)  # rendered, with its formulas
         page.locator(".lm-TabBar-tabLabel", has_text="start.ipynb").click()

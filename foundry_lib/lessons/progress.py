@@ -51,7 +51,7 @@ WORDS = {  # name of a check → what its part is called in a sentence, on every
     "rms_norm": "norm",
     "rope_table": "the table of RoPE",
     "rotary": "RoPE",
-    "gqa": "attention",
+    "gqa": "grouped attention",
     "swiglu": "SwiGLU",
     "block": "block",
     "model": "whole model",

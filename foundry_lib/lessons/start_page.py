@@ -23,18 +23,17 @@ from . import lesson_map as here_map
 
 CALL = "from foundry_lib.lessons.start_page import start_page\nstart_page()"
 FOOT = (
-    "Done: the exercises that passed their check and the exit questions answered right; before the first of these, the "
-    "cells that have run. The button leads to the last lesson that you worked in. Reload this page (F5) to see it as "
-    "it is now."
+    "To see this page as it is now, choose File > Reload Notebook from Disk. “Done” counts the exercises that passed "
+    "their check and the exit questions answered right. Before the first of these it counts the cells that have run."
 )
 ABOUT = (
-    "You build, train and question a small language model of your own. Each part comes from the course's library, "
-    "foundry_lib, until yours passes its check: then yours runs in its place."
+    "you build, train and question a small language model of your own. Each part comes from the course's library, "
+    "foundry_lib, until yours passes its check. Then yours runs in its place."
 )
 AGAIN = (
-    "After a new start, run the cells of a lesson from its top: your answers come back, also where the page says "
-    '"Error displaying widget". To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. '
-    "Your old copy gets another name, and what you have passed stays."
+    "After you restart JupyterLab or a kernel, choose Run > Run All Cells in your lesson: your answers and the panels "
+    'come back, also where the page says "Error displaying widget". To begin lesson 06 again, close its tab and type: '
+    "python3 course.py lab --fresh 06. Your old copy gets another name, and what you have passed stays."
 )
 PAGES = {"glossary": "All terms", "troubleshooting": "Help"}  # the pages of text, and what they are for
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
@@ -179,7 +178,15 @@ class StartPage:
         if lesson is None:
             return "You have done every lesson.", "", ""
         verb = "Go on with" if lesson.begun else "Next:" if any(one.begun for one in self.lessons) else "Begin with"
-        return f"{lesson.minutes} minutes.", f"{verb} {lesson.number} · {lesson.title}", lesson.link
+        earlier = [one.number for one in self.lessons if one.number < lesson.number and not one.done]
+        unfinished = f" Not finished before it: {', '.join(earlier)}." if earlier else ""
+        return f"{lesson.minutes} minutes.{unfinished}", f"{verb} {lesson.number} · {lesson.title}", lesson.link
+
+    @property
+    def about(self) -> str:
+        """What the course is, and how long it takes."""
+        hours = round(sum(lesson.minutes for lesson in self.lessons) / 60)
+        return f"{len(self.lessons)} lessons, about {hours} hours: {ABOUT}"
 
     def parts(self, lesson: str, whose: str) -> str:
         """The parts of the model that a learner builds in `lesson` and that are now "yours" or "the library's"."""
@@ -204,7 +211,7 @@ class StartPage:
         picture = base64.b64encode(self.map.png()).decode()
         head = "<tr><th></th><th>lesson</th><th>time</th><th>done</th><th>the part of your model</th></tr>"
         return (
-            f'{STYLE}<div class="foundry-start"><p>{ABOUT}</p><p>{button}{after}{pages}</p>'
+            f'{STYLE}<div class="foundry-start"><p><b>LLM Foundry.</b> {self.about}</p><p>{button}{after}{pages}</p>'
             + "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.sentences)
             + f"<table>{head}{''.join(map(self.row, self.lessons))}</table>{self.groups_html()}"
             + f"<p><small>{FOOT} {AGAIN}</small></p>"
@@ -236,7 +243,7 @@ class StartPage:
         after, words, link = self.next
         first = f"{words}. {after}" + (f" File: {link}" if link else "")
         pages = [f"{PAGES[name]}: {name}. File: {file}" for name, file in self.pages.items()]
-        lines = [first, *pages, ABOUT, *self.sentences, "", "The lessons"]
+        lines = [first, *pages, f"LLM Foundry. {self.about}", *self.sentences, "", "The lessons"]
         for lesson in self.lessons:
             notes = [f"{lesson.minutes} min", f"done: {lesson.status}" if lesson.status else ""]
             for whose in ("yours", "the library's"):

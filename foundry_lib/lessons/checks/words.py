@@ -7,6 +7,8 @@ compares these lines without the number before "(expected" (tests/sanitize.cfg),
 import math
 import re
 
+from ...errors import ConfigError
+
 
 def decimals(tolerance: float) -> int:
     """As many as show where a number stands within its tolerance.
@@ -25,6 +27,7 @@ def within(name: str, value: float, expected: float, tolerance: float, unit: str
 
     A training cell that runs twice continues with the trained model, so the error names the cell to run again.
     """
+    require_measured(name, value)
     unit = f" {unit}" if unit else ""
     if not (math.isfinite(value) and abs(value - expected) <= tolerance):
         raise AssertionError(
@@ -40,7 +43,15 @@ def below(name: str, value: float, bound: float, what: str):
     >>> below("validation loss", 1.31, 2.24, "the bigram's")
     validation loss 1.31 (expected below the bigram's, 2.24) ✓
     """
+    require_measured(name, value)
+    require_measured(what, bound)
     if not (math.isfinite(value) and value < bound):
         raise AssertionError(f"{name}: found {value:.6g}, which is not below {what}, {bound:.6g}")
     limit = what if re.search(r"\d", what) else f"{what}, {bound:.3g}"  # "0.1 nats" says its number itself
     print(f"{name} {value:.3g} (expected below {limit}) ✓")
+
+
+def require_measured(name: str, value):
+    """Raise ConfigError for None: a training that was stopped has not measured all of its numbers."""
+    if value is None:
+        raise ConfigError(f"{name}: no number was measured. Run the training's cell again, and let it end.")
