@@ -8,6 +8,7 @@
 import base64
 import json
 import os
+import platform
 import re
 from dataclasses import dataclass
 from html import escape
@@ -259,7 +260,11 @@ def start_page():
 
 
 def as_notebook(page: StartPage) -> dict:
-    """work/start.ipynb: the one cell that shows the page, with `page` as its output; JupyterLab folds its source."""
+    """work/start.ipynb: the one cell that shows the page, with `page` as its output; JupyterLab folds its source.
+
+    The metadata is what JupyterLab would add when the kernel starts. Without it JupyterLab counts the open page as
+    changed, saves its old state over a newer page, and asks about a conflict.
+    """
     output = {"output_type": "display_data", "metadata": {}, "data": page._repr_mimebundle_()}
     cell = {
         "cell_type": "code",
@@ -269,5 +274,16 @@ def as_notebook(page: StartPage) -> dict:
         "source": CALL,
         "outputs": [output],
     }
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
+        "language_info": {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": platform.python_version(),
+        },
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]}
