@@ -24,9 +24,9 @@ def test_the_facts_are_those_of_the_grammars():
 def test_the_world_is_as_large_as_promised():
     for language in ("en", "zh"):
         found = facts(language)
-        assert 80 <= int(found["words a tale"]) <= 120 and 300 <= int(found["different words"]) <= 600
+        assert 80 <= int(found["words per tale"]) <= 120 and 300 <= int(found["different words"]) <= 600
         # e to the floor is about how many tales there are, were all equally likely; there are more
-        assert float(found["floor, nats a tale"]) > 12 * 2.303
+        assert float(found["floor, nats per tale"]) > 12 * 2.303
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -105,7 +105,7 @@ def test_relations_by_hand():
     assert found["the token before it"] == [[t, t - 1] for t in range(1, 5)]
     assert found["the token two places back"] == [[t, t - 2] for t in range(2, 5)]
     assert found["the start of the text"] == [[t, 0] for t in range(5)]
-    assert found["an earlier copy of the word to be said"] == [[2, 1], [4, 2]]
+    assert found["an earlier copy of the next word"] == [[2, 1], [4, 2]]
     assert found["the place after an earlier copy of itself"] == [[3, 2]]
 
 

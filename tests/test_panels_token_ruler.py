@@ -23,7 +23,7 @@ def test_the_pieces_are_the_text():
 def test_moving_the_controls_changes_the_reading(capsys):
     panel = ruler.token_ruler(SENTENCE)
     before = panel.reading
-    panel.set(vocabulary="8,192 pieces")
+    panel.set(vocabulary="8,192 entries")
     assert panel.reading != before and "8,192" in capsys.readouterr().out
     panel.set(text="猫")
     assert "tokens for 1 characters" in panel.reading

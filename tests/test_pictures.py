@@ -43,7 +43,7 @@ PANELS = {  # a panel, and a state that a later cell sets
     "kv heads": (cache_quality, dict(kv_heads=1, tokens=8192)),
     "gate landscape": (landscape, dict(kind="names", rank=3)),
     "budget": (budget, dict(preset="tiny", vocab_size=512, n_kv_heads=1)),
-    "token ruler": (lambda: token_ruler.token_ruler("naïve 小猫 names"), dict(vocabulary="2,048 pieces")),
+    "token ruler": (lambda: token_ruler.token_ruler("naïve 小猫 names"), dict(vocabulary="2,048 entries")),
     "playground": (lambda: playground(*starter(), "By the sea lived Clever", "en"), dict(temperature=2.0, top_k=5)),
     "ablation matrix": (ablation_matrix, dict(row="no norm", column="gift")),
 }

@@ -86,7 +86,7 @@ def relations(ids: Tensor) -> dict[str, Tensor]:
     back = position[:, None] - position  # the distance from each query back to each position
     previous = torch.cat((read.new_tensor([-1]), read[:-1]))  # the token before each position
     related = {
-        "an earlier copy of the word to be said": read == target[:, None],
+        "an earlier copy of the next word": read == target[:, None],
         "the place after an earlier copy of itself": previous == read[:, None],
         "the token before it": back == 1,
         "the token two places back": back == 2,

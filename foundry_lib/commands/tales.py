@@ -27,13 +27,13 @@ def facts(language: str) -> dict[str, str]:
     floor = token_floor(tales, tokenizer)
     characters = sum(len(tale.text) for tale in tales)
     return {
-        "words a tale": f"{len(words) / len(tales):.0f}",
+        "words per tale": f"{len(words) / len(tales):.0f}",
         "different words": f"{len(set(words)):,}",
         "words that a rule fixes": f"{ruled / len(words):.0%}",
-        "floor, nats a tale": f"{nats / len(tales):.1f}",
-        "floor, bits a character": f"{nats / math.log(2) / characters:.3f}",
-        "floor, nats a token": f"{floor.nats:.3f}",
-        "forgets the story, nats a token": f"{floor.forgetful:.3f}",
+        "floor, nats per tale": f"{nats / len(tales):.1f}",
+        "floor, bits per character": f"{nats / math.log(2) / characters:.3f}",
+        "floor, nats per token": f"{floor.nats:.3f}",
+        "no memory, nats per token": f"{floor.forgetful:.3f}",
         "vocabulary of the tokenizer": f"{tokenizer.vocab_size:,}",
         f"sha256 of the {MANY_TALES:,} tales": read_corpus(f"tales-{language}").sha256[:16] + "…",
     }

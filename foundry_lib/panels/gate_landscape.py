@@ -56,7 +56,7 @@ def draw_contours(ax: Axes, width: float, height: float, activation: str = "SiLU
             looks.append((plots.BLUE, "-") if level > 0 else (plots.RED, "--"))
     colours, styles = zip(*looks, strict=True)
     ax.add_collection(LineCollection(branches, colors=colours, linestyles=styles, linewidths=1), autolim=False)
-    ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="value")
+    ax.set(xlim=(-width, width), ylim=(-height, height), xlabel="gate", ylabel="up projection")
     for level, gate, up, slope in labels(width, height, activation):
         look = dict(color=plots.BLUE if level > 0 else plots.RED, fontsize=8, ha="center", va="center_baseline")
         along = dict(rotation=math.degrees(math.atan(slope)), rotation_mode="anchor", transform_rotates_text=True)
@@ -108,7 +108,7 @@ class Landscape(Picture):
             look = dict(color=colour, marker=marker, ms=size, mew=0, ls="", alpha=0.75, label=label, clip_on=False)
             self.points += left.plot([], [], animated=True, **look)
         above = dict(fontsize=9, transform=left.transAxes)
-        title = f"{activation}(gate) · value, layer {self.neurons.layer}, neuron "
+        title = f"{activation}(gate) · up, layer {self.neurons.layer}, neuron "
         left.text(0.7, 1.02, title, ha="right", **above)
         self.number = left.text(0.7, 1.02, "", animated=True, **above)
         left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2, handletextpad=0.2)

@@ -136,7 +136,7 @@ def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float])
         color=plots.ROLES["no memory"],
         ms=12,
         mew=2,
-        label="forgets the story",
+        label="no memory",
     )
     for row, height in zip(y, heights, strict=True):
         if height > right:  # before any training the excess is larger than the no-memory baseline's

@@ -30,7 +30,7 @@ def rulers() -> dict[str, Tokenizer]:
     corpus = ruler_corpus()
     characters = SMALLEST_VOCAB + len(set("".join(corpus.documents)) - set(" \n\u2581"))
     smallest = {"characters": Tokenizer.train(corpus, characters)}
-    return smallest | {f"{size:,} pieces": Tokenizer.train(corpus, size) for size in SIZES}
+    return smallest | {f"{size:,} entries": Tokenizer.train(corpus, size) for size in SIZES}
 
 
 PER_LINE = 48  # Latin letters
@@ -102,7 +102,7 @@ class Ruler(Picture):
         right.set(xlim=(0, 1.2 * max(self.counts.values())), xlabel="tokens for this sentence")
         right.invert_yaxis()
 
-    def move(self, text: str = "", vocabulary: str = "1,024 pieces") -> str:
+    def move(self, text: str = "", vocabulary: str = "1,024 entries") -> str:
         text = text[:CHARACTERS]
         by_token = boxes(text, rulers()[vocabulary])
         for kind, pieces in enumerate(self.pieces):
@@ -111,7 +111,7 @@ class Ruler(Picture):
             chosen = name == vocabulary
             bar.set(hatch="///" if chosen else "", facecolor=plots.BLUE if chosen else plots.SKY)
         some = f"{'the first ' if len(text) == CHARACTERS else ''}{len(text)} characters"
-        return f"With {vocabulary}: {len(by_token)} tokens for {some}, {len(by_token) / len(text):.2f} a character."
+        return f"With {vocabulary}: {len(by_token)} tokens for {some}, {len(by_token) / len(text):.2f} per character."
 
 
 def token_ruler(text: str) -> Panel:

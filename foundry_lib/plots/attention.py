@@ -67,5 +67,5 @@ def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: 
         if free and (weight > 0.3 or cost > 0.8):
             ax.annotate(rule, (weight, cost), xytext=(6, 4), textcoords="offset points", fontsize=8)
             named.append((weight, cost))
-    ax.set(xlabel="weight on the word to be said", ylabel="nats lost when silent", xlim=(-0.03, 1.1))
+    ax.set(xlabel="weight on the next word", ylabel="nats lost when silent", xlim=(-0.03, 1.1))
     ax.legend(fontsize=8, loc="upper center")

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from .style import BLUE, GREEN, GREY, ORANGE, PINK, RED, ROLES, SKY
 
-LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--", "forgets": (0, (5, 1)), "floor": "-"}
+LINE_STYLES = {"ln V": ":", "unigram": "-.", "bigram": "--", "no memory": (0, (5, 1)), "floor": "-"}
 
 
 def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float], total: int | None = None):

@@ -83,17 +83,15 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None, title: str
 
 
 def draw_costs(ax: Axes, words: list[str], best, forgetful):
-    """The loss of two readers at each word, in nats: bars for one who remembers, an outline for one who forgets.
+    """The loss of two models at each word, in nats: bars for one that remembers, an outline for one without memory.
 
     words: n words of a text. best, forgetful: n numbers each.
     """
     ax.clear()
     x = np.arange(len(words))
-    ax.bar(
-        x, forgetful, 0.8, color="none", edgecolor=ROLES["no memory"], hatch="///", lw=1.2, label="forgets the story"
-    )
-    ax.bar(x, best, 0.5, color=ROLES["floor"], label="best possible reader")
+    ax.bar(x, forgetful, 0.8, color="none", edgecolor=ROLES["no memory"], hatch="///", lw=1.2, label="no memory")
+    ax.bar(x, best, 0.5, color=ROLES["floor"], label="best possible model")
     ax.set_xticks(x, words, rotation=40, ha="right")
-    ax.set(ylabel="cost (nats)", ylim=(0, 1.2 * max(*best, *forgetful)))
+    ax.set(ylabel="loss (nats)", ylim=(0, 1.2 * max(*best, *forgetful)))
     ax.grid(visible=False, axis="x")
     ax.legend(fontsize=8, ncols=2, loc="upper right")

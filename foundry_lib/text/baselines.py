@@ -63,7 +63,7 @@ def bigram_loss(train: np.ndarray, before: np.ndarray, targets: np.ndarray, voca
 def reference_lines(loader: DataLoader) -> dict[str, float]:
     """ln V, unigram and bigram in nats per token over the loader's validation targets, the highest first.
 
-    For tales two more: "forgets the story", the no-memory baseline, which knows the grammar and remembers nothing of
+    For tales two more: "no memory", the no-memory baseline, which knows the grammar and remembers nothing of
     the story, and "floor", the lowest expected loss.
     """
     (before, targets), train, V = loader.val_pairs(), loader.train_tokens, loader.vocab_size
@@ -73,7 +73,7 @@ def reference_lines(loader: DataLoader) -> dict[str, float]:
         "bigram": bigram_loss(train, before, targets, V),
     }
     if loader.floor is not None:
-        lines |= {"forgets the story": loader.floor.forgetful, "floor": loader.floor.nats}
+        lines |= {"no memory": loader.floor.forgetful, "floor": loader.floor.nats}
     return lines
 
 
