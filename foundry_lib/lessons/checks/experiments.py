@@ -262,6 +262,13 @@ def batch_and_block_added(seconds, tokens_per_s, batch, block):
 
 
 @equal_time_steps.mistake
+def multiplied_by_the_block(seconds, tokens_per_s, batch, block):
+    """It was divided by `batch` and then multiplied by `block`: Python reads / and * from left to right. How many
+    tokens does one step read?"""
+    return int(seconds * tokens_per_s / batch * block)
+
+
+@equal_time_steps.mistake
 def fraction_of_a_step(seconds, tokens_per_s, batch, block):
     """Nobody can take a part of a step."""
     return seconds * tokens_per_s / (batch * block)

@@ -59,6 +59,18 @@ def gelu_instead_of_silu(x):
 
 
 @silu.mistake
+def sigmoid_of_a_multiple(x):
+    """Near, but the sigmoid is that of 1.702 · x, which imitates GELU. What goes into the sigmoid of SiLU?"""
+    return x * sigmoid(1.702 * x)
+
+
+@silu.mistake
+def gelu_by_tanh(x):
+    """Near, but this is GELU in its form with tanh. Which curve does SiLU multiply x by?"""
+    return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+@silu.mistake
 def exponential_overflows(x):
     """Small numbers are right and 1000 gives NaN: infinity was divided by infinity. How large is exp(1000)?"""
     return x * torch.exp(x) / (1 + torch.exp(x))
@@ -204,6 +216,21 @@ def w_gate_not_used(gate, up):
 def w_up_not_used(gate, up):
     """w_up changes nothing: the gate opens, but on what?"""
     return silu_reference(gate)
+
+
+@swiglu.mistake
+@with_hidden
+def gate_times_itself(gate, up):
+    """w_up changes nothing: the gate meets its own projection twice. Which matrix makes what the gate multiplies?"""
+    return silu_reference(gate) * gate
+
+
+@swiglu.mistake
+def matrices_reshaped(x, w_gate, w_up, w_down):
+    """The matrices have the right shapes but not the right numbers: they were reshaped. Does `reshape` or `view`
+    exchange rows and columns?"""
+    gate, up, down = (w.reshape(w.shape[::-1]) for w in (w_gate, w_up, w_down))
+    return (silu_reference(x @ gate) * (x @ up)) @ down
 
 
 @swiglu.mistake
@@ -442,3 +469,17 @@ def ties_counted_as_won(gate, chosen):
 def ties_counted_as_half_won(gate, chosen):
     """Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?"""
     return (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2
+
+
+@selectivity.mistake
+def pairs_in_per_cent(gate, chosen):
+    """It counts per cent. Between which two numbers lies a share?"""
+    return 100 * higher(gate[chosen], gate[~chosen])
+
+
+@selectivity.mistake
+def paired_in_order(gate, chosen):
+    """Each chosen word met only one other word, the one of the same rank in the list. How many pairs are there of
+    n chosen words and m others?"""
+    pairs = list(zip(gate[chosen].tolist(), gate[~chosen].tolist(), strict=False))
+    return sum(a > b for a, b in pairs) / len(pairs)

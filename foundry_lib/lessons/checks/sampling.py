@@ -78,6 +78,22 @@ def multiplied_by_t(row, t):
 
 @temperature.mistake
 @row_by_row
+def a_constant_subtracted(row, t):
+    """The softmax of these scores would be right, but they are not logits / t: all scores of a row were moved by one
+    number, as log_softmax does. The task asks for the quotients: which step is left over?"""
+    return (row / t).log_softmax(-1) if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def the_largest_subtracted(row, t):
+    """The softmax of these scores would be right, but the largest score was subtracted first. The task asks for
+    logits / t: which step is left over?"""
+    return (row - row.max()) / t if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
 def probabilities_divided_by_t(row, t):
     """These are probabilities. On which side of the softmax does the temperature act?"""
     return row.softmax(-1) / t if t > 0 else heated(row, 0)
@@ -349,6 +365,32 @@ def crossing_token_removed(row, p):
     """The token that crosses p is missing; where the best one alone holds more than p, none is left. What must
     stay?"""
     return nucleus(row, p, cross=False)
+
+
+@top_p.mistake
+def crossing_token_removed_but_the_first_kept(logits, p):
+    """The token that crosses p is missing, where it is not the first. The set should hold at least p: how much do the
+    tokens hold that you keep?"""
+    ordered, order, _ = in_order(logits, p)
+    remove = ordered.softmax(-1).cumsum(-1) > p
+    remove[..., 0] = False
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
+
+
+@top_p.mistake
+def scores_added_up(logits, p):
+    """Scores were added up until p, and not probabilities. Which of the two add up to 1?"""
+    ordered, order = logits.sort(dim=-1, descending=True)
+    remove = ordered.cumsum(-1) - ordered >= p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
+
+
+@top_p.mistake
+def added_up_along_the_batch(logits, p):
+    """Tokens of different rows were sorted and added up together. Along which axis lies the vocabulary?"""
+    ordered, order = logits.sort(dim=0, descending=True)
+    remove = ordered.softmax(0).cumsum(0) - ordered.softmax(0) >= p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(0, order, remove), -INF)
 
 
 @top_p.mistake

@@ -108,6 +108,41 @@ def loss_in_bits(logits, y):
 
 
 @mean_loss.mistake
+def loss_to_base_ten(logits, y):
+    """It is too small by the factor ln 10: the logarithm has the base 10. Which base has the logarithm of a nat?"""
+    return mean_price(logits, y) / math.log(10)
+
+
+@mean_loss.mistake
+def targets_moved_once_more(logits, y):
+    """Each position was compared with the target of the next one. The loader has moved y already: what does y[b, t]
+    hold?"""
+    return mean_price(logits[:, :-1], y[:, 1:])
+
+
+@mean_loss.mistake
+def exponentials_overflow(logits, y):
+    """Large scores give NaN or infinity: their exponentials do not fit into 32 bits. What does log_softmax subtract
+    first?"""
+    return mean_of((logits.exp() / logits.exp().sum(-1, keepdim=True)).log(), y)
+
+
+@mean_loss.mistake
+def probabilities_underflow(logits, y):
+    """A wrong guess that was sure costs infinity: its probability is 0 in 32 bits, and the logarithm of 0 is −∞. Which
+    function takes softmax and logarithm in one step?"""
+    kept = y != IGNORED
+    return -logits[kept].softmax(-1).log().gather(-1, y[kept][:, None]).mean()
+
+
+@mean_loss.mistake
+def rows_and_positions_flattened_apart(logits, y):
+    """Scores and targets were flattened in different orders, so that scores met the targets of other positions. In
+    which order does `flatten` read (B, T)?"""
+    return mean_price(logits.transpose(0, 1).reshape(logits.shape), y)
+
+
+@mean_loss.mistake
 def last_row_only(logits, y):
     """The targets of the last row alone were priced. How many rows has the batch?"""
     return mean_price(logits[-1:], y[-1:])
@@ -321,6 +356,13 @@ def summed(model, x, y):
 ALL = ("rate", "empty", "backward", "clip", "step")
 
 
+def scaled_rate(optimizer, lr):
+    """Multiply the rate of each group by lr, and return it."""
+    for group in optimizer.param_groups:
+        group["lr"] *= lr
+    return optimizer.param_groups[0]["lr"]
+
+
 train_step = Exercise(
     "train_step",
     "my_train_step(model, optimizer, x, y, lr, grad_clip) → the batch's loss, a number",
@@ -362,6 +404,45 @@ def learning_rate_not_set(*given):
 def learning_rate_set_after_the_step(*given):
     """Each step used the learning rate of the step before it. When does an optimizer read its lr?"""
     return steps_in_order(given, "empty", "backward", "clip", "step", "rate")
+
+
+@train_step.mistake
+def learning_rate_multiplied(model, optimizer, x, y, lr, grad_clip):
+    """lr was multiplied with the learning rate that the group had. Which rate should the group have in this step?"""
+    return plain_step(model, optimizer, x, y, scaled_rate(optimizer, lr), grad_clip)
+
+
+@train_step.mistake
+def inputs_taken_as_targets(*given):
+    """The model was asked to repeat x. Which tokens are the right answers?"""
+    return steps_in_order(given, *ALL, price=lambda model, x, y: model(x, x)[1])
+
+
+@train_step.mistake
+def mean_of_the_logits_as_the_loss(*given):
+    """The loss has nothing to do with y: it is the mean of the logits. Which of the two results of the model is the
+    loss?"""
+    return steps_in_order(given, *ALL, price=lambda model, x, y: model(x, y)[0].mean())
+
+
+@train_step.mistake
+def neither_emptied_nor_clipped(*given):
+    """Two lines are missing: gradients of earlier steps are still in .grad, and nothing shortens a long gradient."""
+    return steps_in_order(given, "rate", "backward", "step")
+
+
+@train_step.mistake
+def neither_rate_nor_clip(*given):
+    """Two arguments change nothing: `lr` and `grad_clip`. Which lines should use them?"""
+    return steps_in_order(given, "empty", "backward", "step")
+
+
+@train_step.mistake
+def new_optimizer_each_time(model, optimizer, x, y, lr, grad_clip):
+    """The weights were moved by another optimizer, so the weight decay of the one that was given is lost, and its
+    memory too. Who should move them?"""
+    fresh = torch.optim.AdamW(model.parameters(), lr=lr)
+    return steps_in_order((model, fresh, x, y, lr, grad_clip), *ALL)
 
 
 @train_step.mistake
