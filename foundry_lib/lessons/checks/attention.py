@@ -309,6 +309,21 @@ def scaled_after_the_softmax(q, k, v):
 
 
 @attention.mistake
+def mixed_values_scaled(q, k, v):
+    """The mixed values were divided by √d, and the scores were not. Which numbers should the division make smaller?"""
+    mixed, weights = attend(q, k, v, scores=lambda q, k: q @ k.mT)
+    return mixed / q.shape[-1] ** 0.5, weights
+
+
+@attention.mistake
+def mixed_values_scaled_too(q, k, v):
+    """The weights are right, but the mixed values were divided by √d once more. What did the division make smaller
+    already?"""
+    mixed, weights = attend(q, k, v)
+    return mixed / q.shape[-1] ** 0.5, weights
+
+
+@attention.mistake
 def heads_attend_to_each_other(q, k, v):
     """The heads look at each other and the tokens do not. Which two axes should be the last ones?"""
     mixed, weights = attend(*(t.transpose(1, 2) for t in (q, k, v)))
@@ -428,6 +443,13 @@ def mask_starts_at_key_zero(q, k, v):
     """With more keys than queries each query sees too little: your mask begins at key 0. At which position does the
     first query stand?"""
     return grouped(q, k, v, mask=lambda n, m: torch.ones(n, m, dtype=torch.bool).tril())
+
+
+@gqa.mistake
+def mask_moved_to_the_left(q, k, v):
+    """The border of the mask moved to the left, by T − S: the first queries may attend nowhere, and are NaN. At which
+    position does the first query stand?"""
+    return grouped(q, k, v, mask=lambda n, m: torch.ones(n, m, dtype=torch.bool).tril(n - m))
 
 
 @gqa.mistake

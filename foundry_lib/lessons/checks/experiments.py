@@ -214,6 +214,12 @@ def perplexity_per_byte(nats_per_token, bytes_per_token):
 
 
 @bits_per_byte.mistake
+def perplexity_in_place_of_the_loss(nats_per_token, bytes_per_token):
+    """The exponential of the loss was taken, which is the perplexity. What is a loss in nats already?"""
+    return math.exp(nats_per_token) / math.log(2) / bytes_per_token
+
+
+@bits_per_byte.mistake
 def logarithm_of_the_loss(nats_per_token, bytes_per_token):
     """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
     return math.log2(nats_per_token) / bytes_per_token

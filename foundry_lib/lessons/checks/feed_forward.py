@@ -361,6 +361,18 @@ def multiple_of_256(dim):
 
 
 @matched_width.mistake
+def multiple_of_64(dim):
+    """Each width is a multiple of 64. By how much do the models of this course round?"""
+    return math.ceil(8 * dim / 3 / 64) * 64
+
+
+@matched_width.mistake
+def classic_width_rounded(dim):
+    """That is the classic width, rounded up. With three matrices instead of two, are the parameters still the same?"""
+    return math.ceil(4 * dim / 32) * 32
+
+
+@matched_width.mistake
 def fraction_upside_down(dim):
     """The fraction is upside down: should there be more hidden channels than dim, or fewer?"""
     return math.ceil(3 * dim / 8 / 32) * 32
@@ -439,6 +451,12 @@ def compared_with_the_mean_of_the_others(gate, chosen):
 def difference_of_means(gate, chosen):
     """This is a distance between two means, and no share. What is counted, and divided by what?"""
     return (gate[chosen].mean() - gate[~chosen].mean()).item()
+
+
+@selectivity.mistake
+def means_compared(gate, chosen):
+    """It says only which mean is larger, 0 or 1. How many pairs does the question ask about?"""
+    return float(gate[chosen].mean() > gate[~chosen].mean())
 
 
 @selectivity.mistake

@@ -248,14 +248,16 @@ class Exercise:
         if len(best) != 1:
             return None
         _, equal, shown = explained[best[0]]
-        return f"On {equal} of {shown} inputs it gives what this mistake gives, and there is another one: {best[0]}"
+        return f"On {equal} of {shown} inputs it gives what this mistake gives: {best[0]}"
 
 
 def common(answers, right) -> str | None:
-    """What all wrong numbers have in common, where each result is one tensor or one number."""
-    if any(outcome.values is None or len(outcome.values) != 1 for outcome in (*answers, *right)):
+    """What all wrong numbers have in common, of those of several results that are wrong."""
+    if any(outcome.values is None for outcome in (*answers, *right)) or len({len(o.values) for o in right}) > 1:
         return None
-    return pattern([(a.values[0], b.values[0]) for a, b in zip(answers, right, strict=True)])
+    results = zip(*(zip(a.values, b.values, strict=True) for a, b in zip(answers, right, strict=True)), strict=True)
+    wrong = [pairs for pairs in results if not all(near(a, b).all() for a, b in pairs)]
+    return pattern(wrong[0]) if len(wrong) == 1 else None
 
 
 @dataclass
@@ -421,7 +423,7 @@ def same(some: list[Outcome], others: list[Outcome]) -> bool:
 def not_a_number(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str | None:
     """A message where NaN, or infinity where the reference has none, stands in a result; else None."""
     for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
-        infinite = a.isinf() & (not b.isinf().any())
+        infinite = (a == torch.inf) & (not b.isinf().any())  # a filter removes tokens by −∞
         bad, name = (a.isnan() & ~b.isnan(), "NaN") if a.isnan().any() else (infinite, "infinity")
         if bad.any():
             position = tuple(bad.nonzero()[0].tolist())
@@ -458,6 +460,7 @@ def only_at(bad: Tensor, axes: list[str]) -> str:
     """The indices at which wrong numbers stand, on the first axis that is right elsewhere: ", only at T = 1, 2"."""
     named = [letter for letter in axes if letter != "..."]
     for axis, letter in enumerate(named, bad.dim() - len(named)):
+        letter = f"index {axis}" if letter.isdecimal() else letter
         wrong = [index for index in range(bad.shape[axis]) if bad.select(axis, index).any()]
         if 0 < len(wrong) < bad.shape[axis]:
             return f", only at {letter} = {', '.join(map(str, wrong[:6]))}{', …' * (len(wrong) > 6)}"

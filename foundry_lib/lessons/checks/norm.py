@@ -17,7 +17,7 @@ CASES = [
     case(2, 3, 8),
     case(5, 4, offset=2.0),
     case(3, 2, 5, 6, scale=30.0),
-    case(7, 3, scale=0.01, eps=1e-3),
+    case(7, 3, scale=0.01, eps=2e-3),
     case(4, 5, 12, dtype=torch.float64),
     case(3, 300, scale=150.0, dtype=torch.float16),
 ]
@@ -160,6 +160,19 @@ def eps_of_its_own(x, weight, eps):
 def fixed_eps(x, weight, eps):
     """The result does not depend on `eps`: a fixed 1e-5 stands in its place. Which argument should stand there?"""
     return reference(x, weight, 1e-5)
+
+
+@rms_norm.mistake
+def eps_squared(x, weight, eps):
+    """eps was squared before it was added. Which of the numbers under the root are squares?"""
+    return reference(x, weight, eps**2)
+
+
+@rms_norm.mistake
+def square_of_the_mean(x, weight, eps):
+    """The mean was taken first and then squared, so positive and negative channels cancel. What comes first in "root
+    mean square", read from the right?"""
+    return scaled(x, weight, (wide(x).mean(-1, keepdim=True).pow(2) + eps).sqrt())
 
 
 @rms_norm.mistake

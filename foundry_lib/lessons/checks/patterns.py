@@ -15,7 +15,7 @@ def pattern(pairs: list[tuple[Tensor, Tensor]]) -> str | None:
     pairs = [(found.double().flatten(), expected.double().flatten()) for found, expected in pairs]
     if not all(found.isfinite().all() and expected.isfinite().all() for found, expected in pairs):
         return None
-    return one_factor(pairs) or other_positions(pairs) or nearly(pairs)
+    return one_factor(pairs) or a_factor_per_input(pairs) or other_positions(pairs) or nearly(pairs)
 
 
 def one_factor(pairs) -> str | None:
@@ -23,14 +23,30 @@ def one_factor(pairs) -> str | None:
     found, expected = (torch.cat(side) for side in zip(*pairs, strict=True))
     if len(found) < 3 or not expected.any():
         return None
-    factor = ((found @ expected) / (expected @ expected)).item()
-    if not factor or not torch.allclose(found, factor * expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item()):
+    factor = factor_of(found, expected)
+    if not factor:
         return None
     if abs(factor + 1) < 1e-4:
         return "Every number has the opposite sign."
     if abs(factor) > 1:
         return f"Every number is {factor:,.6g} times the expected one."
     return f"Every expected number is {1 / factor:,.6g} times the one found."
+
+
+def a_factor_per_input(pairs) -> str | None:
+    """The factor on the first wrong input, where each input has a factor of its own."""
+    factors = [factor_of(found, expected) for found, expected in pairs if len(found) >= 3]
+    wrong = [factor for factor in factors if factor and abs(factor - 1) > 1e-3]
+    if len(factors) < len(pairs) or None in factors or not wrong:
+        return None
+    return f"On each input all numbers are off by one factor; on the first wrong one it is {wrong[0]:,.4g}."
+
+
+def factor_of(found: Tensor, expected: Tensor) -> float | None:
+    """c, where found = c · expected; None if there is no such number."""
+    c = ((found @ expected) / (expected @ expected).clamp(min=1e-30)).item()
+    alike = torch.allclose(found, c * expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item())
+    return c if alike else None
 
 
 def other_positions(pairs) -> str | None:

@@ -323,6 +323,13 @@ def one_row_of_the_table_for_all(xq, xk, freqs_cis):
 
 
 @rotary.mistake
+def halves_of_both_exchanged(xq, xk, freqs_cis):
+    """The two halves have changed places: at the angle 0 a vector should stay as it is. Which half is a, and which
+    is b?"""
+    return turn_both(*(torch.cat(x.chunk(2, -1)[::-1], -1) for x in (xq, xk)), freqs_cis)
+
+
+@rotary.mistake
 def keys_one_position_late(xq, xk, freqs_cis):
     """The keys were rotated by the rows of the positions before theirs. Which row belongs to the first key?"""
     return turn(xq, freqs_cis), turn(xk, freqs_cis.roll(1, 1))
@@ -451,6 +458,18 @@ def angles_turned_into_degrees(i, head_dim, theta):
 def sines_first(head_dim, max_seq_len, theta):
     """Sines come first. Which of the two does `cos, sin = table` unpack into cos?"""
     return reference_table(head_dim, max_seq_len, theta).flip(0)
+
+
+@rope_table.mistake
+def sines_twice(head_dim, max_seq_len, theta):
+    """The first half holds sines too. What is unpacked by `cos, sin = table`?"""
+    return reference_table(head_dim, max_seq_len, theta)[[1, 1]]
+
+
+@rope_table.mistake
+def cosines_twice(head_dim, max_seq_len, theta):
+    """The second half holds cosines too. What is unpacked by `cos, sin = table`?"""
+    return reference_table(head_dim, max_seq_len, theta)[[0, 0]]
 
 
 @rope_table.mistake

@@ -242,6 +242,13 @@ def top_k_scores_the_others_zero(row, k):
 
 @top_k.mistake
 @row_by_row
+def a_large_negative_score_for_the_others(row, k):
+    """Removed tokens have a low score, but a finite one. Which score does softmax turn into exactly 0?"""
+    return best(row, k).nan_to_num(neginf=-100.0)
+
+
+@top_k.mistake
+@row_by_row
 def one_of_two_tied_kept(row, k):
     """Of two that are equally probable at the border one was kept. What tells them apart?"""
     return keep(row, set(row.argsort(descending=True, stable=True)[:k].tolist()))
@@ -555,6 +562,13 @@ min_p = Exercise(
 def compared_with_p_itself(row, p):
     """Each token had to be as probable as p itself. Of which token's probability should p be a share?"""
     return keep(row, set((row.softmax(-1) >= p).nonzero().flatten().tolist()))
+
+
+@min_p.mistake
+def share_of_the_mean(logits, p):
+    """The border is a share of the mean probability. Of which probability in the row should p be a share?"""
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.mean(-1, keepdim=True), -INF)
 
 
 @min_p.mistake

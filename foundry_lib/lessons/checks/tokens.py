@@ -464,6 +464,12 @@ next_token_batch = Exercise(
 
 
 @next_token_batch.mistake
+def targets_of_the_next_block(tokens, starts, block_size):
+    """y is the block after x: each target is block_size positions ahead. Which token comes next after x[b, t]?"""
+    return rows(tokens, starts, block_size), rows(tokens, starts, block_size, block_size)
+
+
+@next_token_batch.mistake
 def starts_not_used(tokens, starts, block_size):
     """`starts` changes nothing: the rows are cut from the beginning of the text. Where should row b begin?"""
     whole = torch.arange(len(starts)) * block_size

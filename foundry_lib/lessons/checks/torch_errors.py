@@ -24,8 +24,17 @@ SENTENCES = {  # a pattern of PyTorch's text → a sentence; {0} is the first nu
         "There is no axis {1}: this tensor has {0} axes, and the last one is −1. Which axis is meant, for a tensor "
         "with any number of axes?"
     ),
-    r"index (\d+) is out of bounds for dimension (\d+) with size (\d+)": (
-        "The index {0} does not exist on axis {1}, which has {2} positions. On which axis should the index count?"
+    r"(?:index |^)(-?\d+) is out of bounds for dimension (\d+) with size (\d+)": (
+        "The index {0} does not exist on axis {1}, which has {2} positions. Which indices does this line use?"
+    ),
+    r"index out of range in self": "An embedding was asked for a row that it does not have.",
+    r"Expected target size": (
+        "`cross_entropy` looks for the V choices on axis 1: scores (B·T, V) with targets (B·T), or (B, V, T) with "
+        "(B, T). Which shapes have yours?"
+    ),
+    r"only one element tensors can be converted|only integer tensors of a single element|only length-1 arrays": (
+        "A function of Python's `math` takes one number, and this is a tensor of several. Which function of torch does "
+        "the same for each number?"
     ),
     r"selected index k out of range": "`topk` was asked for more numbers than a row has.",
     r"shape '\[([^\]]*)\]' is invalid for input of size (\d+)": (

@@ -460,6 +460,12 @@ def gradients_clipped_by_value(*given):
 
 
 @train_step.mistake
+def clipped_to_length_one(model, optimizer, x, y, lr, grad_clip):
+    """The gradient was shortened to the length 1, whatever `grad_clip` is. What is the argument for?"""
+    return steps_in_order((model, optimizer, x, y, lr, 1.0), *ALL)
+
+
+@train_step.mistake
 def each_matrix_clipped_alone(*given):
     """Each matrix was clipped for itself, so that the long ones were shortened against the short ones."""
     return steps_in_order(given, "rate", "empty", "backward", "each", "step")
@@ -723,6 +729,23 @@ def whole_turn(done, lowest):
 def quarter_turn(done, lowest):
     """Only a quarter of a turn: the fall is steepest at its very end."""
     return lowest + (1 - lowest) * math.cos(math.pi / 2 * done)
+
+
+@learning_rate.mistake
+@fall
+def angle_without_pi(done, lowest):
+    """It falls by less than a quarter of the way: the angle ends at 1 and not at half a turn. How many radians are
+    half a turn?"""
+    return lowest + (1 - lowest) * (1 + math.cos(done)) / 2
+
+
+@learning_rate.mistake
+def straight_line_to_a_rate(step, peak, warmup, total, lowest):
+    """It falls along a straight line, and down to `lowest` itself instead of a share of the peak. Which curve does the
+    formula have?"""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak - (peak - lowest) * (step - warmup) / (total - warmup)
 
 
 @learning_rate.mistake
