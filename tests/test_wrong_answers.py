@@ -37,7 +37,7 @@ def test_an_unusual_right_answer_passes(exercise, work):
 
 def test_how_many_are_told_their_cause():
     told = sum(CAUSES[work.__name__] is not None for _, work in WRONG)
-    assert len(WRONG) >= 180 and len(RIGHT) >= 40 and set(CAUSES) == {work.__name__ for _, work in WRONG}
+    assert len(WRONG) >= 240 and len(RIGHT) >= 40 and set(CAUSES) == {work.__name__ for _, work in WRONG}
     assert told >= 0.85 * len(WRONG)
 
 

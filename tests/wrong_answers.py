@@ -1,9 +1,9 @@
 """Wrong answers that a student would write, and right answers in an unusual form, for the checks of the exercises.
 
-The first set helped to make the checks what they are. The second was written after that, and its first run measured
-them: 80 % were told their cause, 2 of 94 a wrong one, and none passed. CAUSES says what each wrong answer is told: the
-name of a known mistake, words of another message that tells the cause, or None where it gets only the first wrong
-index.
+The first set helped to make the checks what they are. The second and the third were written after that; on their first
+run 80 and 72 in 100 were told their cause, 2 of 154 a wrong one, and none passed.
+CAUSES says what each wrong answer is told: the name of a known mistake, words of another message that tells the cause,
+or None where it gets only the first wrong index.
 """
 
 import math
@@ -1751,6 +1751,432 @@ def steps_by_divmod(seconds, tokens_per_s, batch, block):
     return int(divmod(seconds * tokens_per_s, batch * block)[0])
 
 
+# ==== The third set
+
+
+@wrong("rms_norm")
+def norm_half_root(x, weight, eps):
+    w = widened(x)
+    return (w / (w.pow(2).mean(-1, keepdim=True) + eps) ** 2).to(x.dtype) * weight
+
+
+@wrong("rms_norm")
+def norm_sum_over_sqrt(x, weight, eps):
+    w = widened(x)
+    return (w / (w.abs().mean(-1, keepdim=True) ** 2 + eps).sqrt()).to(x.dtype) * weight
+
+
+@wrong("rms_norm")
+def norm_weight_divides(x, weight, eps):
+    w = widened(x)
+    return (w / (w.pow(2).mean(-1, keepdim=True) + eps).sqrt()).to(x.dtype) / weight
+
+
+@wrong("rms_norm")
+def norm_mean_over_feature_without_square(x, weight, eps):
+    w = widened(x)
+    return (w / (w.mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
+
+
+@wrong("rope_table")
+def table_theta_to_the_plus(head_dim, max_seq_len, theta):
+    a = torch.outer(torch.arange(max_seq_len).float(), theta ** (torch.arange(head_dim // 2) * 2 / head_dim))
+    return torch.stack((a.cos(), a.sin()))
+
+
+@wrong("rope_table")
+def table_stack_last(head_dim, max_seq_len, theta):
+    a = torch.outer(torch.arange(max_seq_len).float(), theta ** (-torch.arange(head_dim // 2) * 2 / head_dim))
+    return torch.stack((a.cos(), a.sin()), -1)
+
+
+@wrong("rotate")
+def rotate_adds_in_first(x, table):
+    c, s = table
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * c + b * s, b * c - a * s), -1)
+
+
+@wrong("rotate")
+def rotate_ignores_b(x, table):
+    c, s = table
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * c, b * s), -1)
+
+
+@wrong("rotary")
+def rotary_only_q(xq, xk, t):
+    c, s = t
+    a, b = xq.chunk(2, -1)
+    return torch.cat((a * c - b * s, a * s + b * c), -1), xk
+
+
+@wrong("attention")
+def att_no_mask_no_scale(q, k, v):
+    w = (q @ k.mT).softmax(-1)
+    return w @ v, w
+
+
+@wrong("attention")
+def att_mask_columns(q, k, v):
+    T = q.shape[2]
+    w = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(torch.ones(T, T).tril(-1) == 1, -torch.inf).softmax(-1)
+    return w @ v, w
+
+
+@wrong("attention")
+def att_kt(q, k, v):
+    w = (q @ k / q.shape[-1] ** 0.5).softmax(-1)
+    return w @ v, w
+
+
+@wrong("gqa")
+def gqa_forgets_v(q, k, v):
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    T, S = q.shape[2], k.shape[2]
+    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(
+        ~torch.ones(T, S, dtype=torch.bool).tril(S - T), -torch.inf
+    ).softmax(-1) @ v
+
+
+@wrong("gqa")
+def gqa_no_mask(q, k, v):
+    g = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(g, 1), v.repeat_interleave(g, 1)
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+@wrong("gqa")
+def gqa_scale_by_model_width(q, k, v):
+    g = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(g, 1), v.repeat_interleave(g, 1)
+    T, S = q.shape[2], k.shape[2]
+    return (q @ k.mT / (q.shape[1] * q.shape[-1]) ** 0.5).masked_fill(
+        ~torch.ones(T, S, dtype=torch.bool).tril(S - T), -torch.inf
+    ).softmax(-1) @ v
+
+
+@wrong("cache_bytes")
+def cache_no_heads(n_layers, n_kv_heads, head_dim, n_tokens, b):
+    return 2 * n_layers * head_dim * n_tokens * b
+
+
+@wrong("silu")
+def silu_is_relu(x):
+    return torch.maximum(x, torch.zeros_like(x))
+
+
+@wrong("silu")
+def silu_log(x):
+    return torch.log(1 + torch.exp(x))
+
+
+@wrong("swiglu")
+def swiglu_silu_of_x(x, g, u, d):
+    return (F.silu(x @ g.T) + (x @ u.T)) @ d.T
+
+
+@wrong("swiglu")
+def swiglu_tanh(x, g, u, d):
+    return (torch.tanh(x @ g.T) * (x @ u.T)) @ d.T
+
+
+@wrong("matched_width")
+def width_floor(dim):
+    return int(8 * dim / 3 / 32) * 32
+
+
+@wrong("selectivity")
+def sel_less(gate, chosen):
+    return (gate[chosen][:, None] < gate[~chosen]).float().mean().item()
+
+
+@wrong("selectivity")
+def sel_wrong_group(gate, chosen):
+    return (gate[chosen] > gate[~chosen].max()).float().mean().item()
+
+
+@wrong("block")
+class NoResidual(Parts):
+    def forward(self, x, f, cache=None):
+        x = self.attention(self.attention_norm(x), f, cache)
+        return self.feed_forward(self.ffn_norm(x))
+
+
+@wrong("block")
+class FeedForwardFirst(Parts):
+    def forward(self, x, f, cache=None):
+        x = x + self.feed_forward(self.ffn_norm(x))
+        return x + self.attention(self.attention_norm(x), f, cache)
+
+
+@wrong("block")
+class SecondNormTwice(Parts):
+    def forward(self, x, f, cache=None):
+        x = x + self.attention(self.attention_norm(x), f, cache)
+        return x + self.feed_forward(self.ffn_norm(self.ffn_norm(x)))
+
+
+@wrong("count_parameters")
+def count_two_mats(V, D, L, H, K, Fh, tied):
+    d = D // H
+    return V * D * (1 if tied else 2) + L * (2 * D * D + 2 * D * K * d + 2 * D * Fh + 2 * D) + D
+
+
+@wrong("count_parameters")
+def count_final_norm(V, D, L, H, K, Fh, tied):
+    d = D // H
+    return V * D * (1 if tied else 2) + L * (2 * D * D + 2 * D * K * d + 3 * D * Fh + 2 * D)
+
+
+@wrong("logit_lens")
+def lens_reversed(model, idx):
+    x = model.tok_embeddings(idx)
+    g = [model.output(model.norm(x))]
+    for layer in model.layers:
+        x = layer(x, model.freqs_cis[:, : idx.shape[1]])
+        g.append(model.output(model.norm(x)))
+    return torch.stack(g[::-1])
+
+
+@wrong("merge")
+def merge_never(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids):
+        if ids[i : i + 2] == pair:
+            out.append(new)
+            i += 2
+        else:
+            out.append(ids[i])
+            i += 1
+    return out
+
+
+@wrong("merge")
+def merge_any_order(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids):
+        if set(ids[i : i + 2]) == set(pair) and i + 1 < len(ids):
+            out.append(new)
+            i += 2
+        else:
+            out.append(ids[i])
+            i += 1
+    return out
+
+
+@wrong("bits_per_character")
+def bits_no_tokens(n, t, c):
+    return n / math.log(2) / c
+
+
+@wrong("next_token_batch")
+def batch_starts_plus(tokens, starts, B):
+    i = starts[:, None] + torch.arange(1, B + 1)
+    return tokens[i], tokens[(i + 1) % len(tokens)]
+
+
+@wrong("mean_loss")
+def loss_first_target(logits, y):
+    return -logits.log_softmax(-1)[..., 0].mean()
+
+
+@wrong("mean_loss")
+def loss_nll(logits, y):
+    return F.nll_loss(logits.flatten(0, 1), y.flatten())
+
+
+@wrong("learning_rate")
+def rate_sin(step, peak, warmup, total, lowest):
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    d = (step - warmup) / (total - warmup)
+    return peak * (lowest + (1 - lowest) * (1 - math.sin(math.pi * d / 2)))
+
+
+@wrong("learning_rate")
+def rate_no_lowest_factor(step, peak, warmup, total, lowest):
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    d = (step - warmup) / (total - warmup)
+    return peak * lowest + peak * (1 + math.cos(math.pi * d)) / 2
+
+
+@wrong("train_step")
+def step_sum(model, opt, x, y, lr, clip):
+    for g in opt.param_groups:
+        g["lr"] = lr
+    opt.zero_grad()
+    loss = model(x, y)[1]
+    (loss * x.numel()).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    opt.step()
+    return loss.item()
+
+
+@wrong("train_step")
+def step_two_steps(model, opt, x, y, lr, clip):
+    for g in opt.param_groups:
+        g["lr"] = lr
+    opt.zero_grad()
+    loss = model(x, y)[1]
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    opt.step()
+    opt.step()
+    return loss.item()
+
+
+@wrong("train_step")
+def step_lr_divided(model, opt, x, y, lr, clip):
+    for g in opt.param_groups:
+        g["lr"] = lr / len(x)
+    opt.zero_grad()
+    loss = model(x, y)[1]
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    opt.step()
+    return loss.item()
+
+
+@wrong("accumulation")
+def acc_no_step(model, opt, x, y, parts):
+    opt.zero_grad()
+    t = 0.0
+    for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        loss = model(a, b)[1] * len(a) / len(x)
+        loss.backward()
+        t += loss.item()
+    return t
+
+
+@wrong("temperature")
+def temp_ones(logits, t):
+    if t == 0:
+        return logits
+    return logits / t
+
+
+@wrong("temperature")
+def temp_power(logits, t):
+    if t == 0:
+        return logits.masked_fill(logits < logits.amax(-1, keepdim=True), -torch.inf)
+    return logits * (1 / t) ** 2
+
+
+@wrong("top_k")
+def topk_keep_indices(logits, k):
+    return logits.topk(min(k, logits.shape[-1]), -1).indices
+
+
+@wrong("top_k")
+def topk_smallest(logits, k):
+    b = logits.topk(min(k, logits.shape[-1]), -1, largest=False).values[..., -1:]
+    return logits.masked_fill(logits > b, -torch.inf)
+
+
+@wrong("top_p")
+def topp_le(logits, p):
+    s, o = logits.sort(-1, descending=True)
+    drop = s.softmax(-1).cumsum(-1) < p
+    return logits.masked_fill(torch.zeros_like(drop).scatter(-1, o, drop), -torch.inf)
+
+
+@wrong("top_p")
+def topp_not_sorted(logits, p):
+    pr = logits.softmax(-1)
+    return logits.masked_fill(pr.cumsum(-1) > p, -torch.inf)
+
+
+@wrong("min_p")
+def minp_log(logits, p):
+    return logits.masked_fill(logits < p * logits.amax(-1, keepdim=True), -torch.inf)
+
+
+@wrong("min_p")
+def minp_one_minus(logits, p):
+    pr = logits.softmax(-1)
+    return logits.masked_fill(pr.amax(-1, keepdim=True) - pr > p, -torch.inf)
+
+
+@wrong("generate")
+def gen_argmax(model, idx, n, next_token, cache):
+    for _ in range(n):
+        idx = model(idx, cache=cache)[0][:, -1].argmax(-1, keepdim=True)
+        yield idx
+
+
+@wrong("generate")
+def gen_off(model, idx, n, next_token, cache):
+    for _ in range(n - 1):
+        idx = next_token(model(idx, cache=cache)[0][:, -1])
+        yield idx
+
+
+@wrong("kv_cache")
+class AlwaysStoresAtZero(Cache):
+    def store(self, layer, k, v):
+        n = k.shape[2]
+        self.k[layer][:, :, :n] = k
+        self.v[layer][:, :, :n] = v
+        e = self.length + n
+        return self.k[layer][:, :, :e], self.v[layer][:, :, :e]
+
+
+@wrong("kv_cache")
+class AdvanceSetsTheLength(Cache):
+    def advance(self, n):
+        self.length = n
+
+
+@wrong("verdict")
+def verdict_border(base, other):
+    a = abs(sum(other) / len(other) - sum(base) / len(base)) / (max(base) - min(base))
+    return a, a > 2
+
+
+@wrong("verdict")
+def verdict_var(base, other):
+    m = sum(base) / len(base)
+    a = abs(sum(other) / len(other) - m) / (sum((b - m) ** 2 for b in base) / len(base))
+    return a, a > 3
+
+
+@wrong("equal_time_steps")
+def steps_nobatch(s, t, b, k):
+    return int(s * t / k)
+
+
+@wrong("bits_per_byte")
+def bits_log(n, b):
+    return math.log2(n / b)
+
+
+@wrong("floor_per_character")
+def floor_words(w, n):
+    return (-w.sum() / math.log(2) / (n * len(w))).item()
+
+
+@wrong("smallest_base")
+def base_first_hand(head_dim, context):
+    b = 10
+    while context / b >= 2 * math.pi:
+        b *= 10
+    return b
+
+
+@wrong("complex_rotary")
+def complex_abs(xq, xk, f):
+    def t(x):
+        return (
+            torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * f)
+            .reshape(*x.shape[:-1], 2, -1)
+            .flatten(3)
+        )
+
+    return t(xq), torch.view_as_real(torch.view_as_complex(xk.reshape(*xk.shape[:-1], -1, 2)) / f).flatten(3)
+
+
 CAUSES = {
     "norm_without_keepdim": "axis_of_the_mean_dropped",
     "norm_over_axis_one": "mean_over_axis_one",
@@ -1940,4 +2366,64 @@ CAUSES = {
     "verdict_from_three_on": "exactly_three_spreads_pass",
     "steps_as_float": "fraction_of_a_step",
     "bits_of_the_exponential": "perplexity_in_place_of_the_loss",
+    "norm_half_root": "Ten times the input",
+    "norm_sum_over_sqrt": "mean_of_absolute_values",
+    "norm_weight_divides": "divided_by_the_weight",
+    "norm_mean_over_feature_without_square": "Ten times the input",
+    "table_theta_to_the_plus": "exponent_without_its_minus",
+    "table_stack_last": "cosine_and_sine_on_the_last_axis",
+    "rotate_adds_in_first": "turned_backwards",
+    "rotate_ignores_b": "another length",
+    "rotary_only_q": "keys_not_turned",
+    "att_no_mask_no_scale": "Changing the last token",
+    "att_mask_columns": "past_hidden",
+    "att_kt": "`a @ b` needs",
+    "gqa_forgets_v": "kv_heads_not_shared",
+    "gqa_no_mask": "no_mask",
+    "gqa_scale_by_model_width": "scores_divided_by_the_width_of_all_heads",
+    "cache_no_heads": "kv_heads_not_counted",
+    "silu_is_relu": "relu_instead_of_silu",
+    "silu_log": "softplus_instead_of_silu",
+    "swiglu_silu_of_x": "gate_and_up_added",
+    "swiglu_tanh": "tanh_gate",
+    "width_floor": "rounded_down",
+    "sel_less": "pairs_won_by_the_other_word",
+    "sel_wrong_group": "compared_with_the_largest_of_the_others",
+    "NoResidual": "no_residual",
+    "FeedForwardFirst": "feed_forward_before_attention",
+    "SecondNormTwice": None,
+    "count_two_mats": "gate_not_counted",
+    "count_final_norm": "final_norm_not_counted",
+    "lens_reversed": "last_layer_first",
+    "merge_never": "nothing_merged",
+    "merge_any_order": "merged_in_any_order",
+    "bits_no_tokens": "token_count_not_used",
+    "batch_starts_plus": "both_one_position_late",
+    "loss_first_target": "always_token_zero",
+    "loss_nll": "scores_averaged_without_softmax",
+    "rate_sin": "quarter_of_a_sine",
+    "rate_no_lowest_factor": "lowest_added_to_the_full_curve",
+    "step_sum": "gradient_of_the_summed_loss",
+    "step_two_steps": "two_steps_per_batch",
+    "step_lr_divided": "learning_rate_per_sequence",
+    "acc_no_step": "no_step",
+    "temp_ones": "greedy_removes_nothing",
+    "temp_power": "divided_by_t_squared",
+    "topk_keep_indices": "Shape of",
+    "topk_smallest": "least_probable_kept",
+    "topp_le": "the_most_probable_removed",
+    "topp_not_sorted": "crossing_token_removed_in_id_order",
+    "minp_log": "share_of_the_best_score",
+    "minp_one_minus": "share_that_may_be_lost",
+    "gen_argmax": "takes_the_most_probable",
+    "gen_off": "one_too_few",
+    "AlwaysStoresAtZero": "AlwaysAtZero",
+    "AdvanceSetsTheLength": "AdvanceForgetsTheOld",
+    "verdict_border": "two_spreads_are_enough",
+    "verdict_var": "variance",
+    "steps_nobatch": "one_row_per_step",
+    "bits_log": "logarithm_of_the_quotient",
+    "floor_words": "mean_of_the_words",
+    "base_first_hand": "last_exponent_is_one",
+    "complex_abs": "xk_divided_by_freqs",
 }

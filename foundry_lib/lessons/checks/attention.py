@@ -479,6 +479,13 @@ def mask_hides_the_own_key(q, k, v):
 
 
 @gqa.mistake
+def scores_divided_by_the_width_of_all_heads(q, k, v):
+    """The scores were divided by the root of H · d, the width of all query heads. How many channels does one score of
+    one head add up?"""
+    return grouped(q, k, v, scale=lambda q, k: (q.shape[1] * q.shape[-1]) ** 0.5)
+
+
+@gqa.mistake
 def gqa_exponentials_of_large_scores(q, k, v):
     """Large scores give NaN: their exponentials are infinite, and ∞ · 0 or ∞/∞ is NaN. What does softmax subtract
     first?"""

@@ -89,6 +89,12 @@ def population_standard_deviation(base, other):
 
 
 @verdict.mistake
+def variance(base, other):
+    """That is the variance, a square. In which unit is the difference of two means?"""
+    return judged(of_means(base, other), statistics.pvariance(base))
+
+
+@verdict.mistake
 def sample_standard_deviation(base, other):
     """That is the standard deviation with n − 1 below the line. Is it what this rule calls spread?"""
     return judged(of_means(base, other), statistics.stdev(base))
@@ -134,6 +140,12 @@ def difference_relative_to_the_mean(base, other):
 def one_spread_is_enough(base, other):
     """The number is right, but one spread is taken for enough. How many are asked for?"""
     return spreads_apart(base, other), spreads_apart(base, other) > 1
+
+
+@verdict.mistake
+def two_spreads_are_enough(base, other):
+    """The number is right, but two spreads are taken for enough. How many are asked for?"""
+    return spreads_apart(base, other), spreads_apart(base, other) > 2
 
 
 @verdict.mistake
@@ -223,6 +235,12 @@ def perplexity_in_place_of_the_loss(nats_per_token, bytes_per_token):
 def logarithm_of_the_loss(nats_per_token, bytes_per_token):
     """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
     return math.log2(nats_per_token) / bytes_per_token
+
+
+@bits_per_byte.mistake
+def logarithm_of_the_quotient(nats_per_token, bytes_per_token):
+    """The logarithm of nats per byte was taken. What is a loss in nats already?"""
+    return math.log2(nats_per_token / bytes_per_token)
 
 
 @bits_per_byte.mistake

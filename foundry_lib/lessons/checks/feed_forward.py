@@ -206,6 +206,13 @@ def gelu_gate(gate, up):
 
 @swiglu.mistake
 @with_hidden
+def tanh_gate(gate, up):
+    """The gate lies between −1 and 1: a tanh. Which curve is the Swi of SwiGLU?"""
+    return torch.tanh(gate) * up
+
+
+@swiglu.mistake
+@with_hidden
 def w_gate_not_used(gate, up):
     """w_gate changes nothing: the value opens its own way. Where does the third matrix come in?"""
     return silu_reference(up)
@@ -445,6 +452,12 @@ def compared_with_all_words(gate, chosen):
 def compared_with_the_mean_of_the_others(gate, chosen):
     """Pairs are missing: each chosen word met only the mean of the others. How many pairs are there?"""
     return (gate[chosen] > gate[~chosen].mean()).double().mean().item()
+
+
+@selectivity.mistake
+def compared_with_the_largest_of_the_others(gate, chosen):
+    """Pairs are missing: each chosen word met only the largest of the others. How many pairs are there?"""
+    return (gate[chosen] > gate[~chosen].max()).double().mean().item()
 
 
 @selectivity.mistake

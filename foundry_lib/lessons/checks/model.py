@@ -558,6 +558,12 @@ def log_probabilities_instead_of_logits(model, stream):
 
 
 @logit_lens.mistake
+def last_layer_first(model, idx):
+    """The guesses are right and stand in the reverse order. Which guess is at index 0?"""
+    return read_with(head)(model, idx).flip(0)
+
+
+@logit_lens.mistake
 @read_with
 def embedding_used_as_the_head(model, stream):
     """The embedding was used as the head. That is right only where the two are tied: which part of the model makes

@@ -151,6 +151,12 @@ def weight_added(x, weight, eps):
 
 
 @rms_norm.mistake
+def divided_by_the_weight(x, weight, eps):
+    """The normed token was divided by the weight. What does the formula do with it?"""
+    return scaled(x, 1.0, (mean_square(x) + eps).sqrt()) / weight
+
+
+@rms_norm.mistake
 def eps_of_its_own(x, weight, eps):
     """The result does not depend on `eps`: a fixed 1e-6 stands in its place. Which argument should stand there?"""
     return reference(x, weight, 1e-6)

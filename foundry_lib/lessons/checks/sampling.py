@@ -78,6 +78,13 @@ def multiplied_by_t(row, t):
 
 @temperature.mistake
 @row_by_row
+def divided_by_t_squared(row, t):
+    """The scores were divided by t twice. How often does the formula divide?"""
+    return row / t**2 if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
 def a_constant_subtracted(row, t):
     """The softmax of these scores would be right, but they are not logits / t: all scores of a row were moved by one
     number, as log_softmax does. The task asks for the quotients: which step is left over?"""
@@ -406,6 +413,21 @@ def added_up_in_id_order(row, p):
     """It added up from the left, in the order of the ids. In which order must it be?"""
     probs = row.softmax(-1)
     return keep(row, set(((probs.cumsum(-1) - probs) < p).nonzero().flatten().tolist()))
+
+
+@top_p.mistake
+def crossing_token_removed_in_id_order(logits, p):
+    """It added up from the left, in the order of the ids, and the token that crosses p is missing. In which order is
+    the set the smallest?"""
+    return logits.masked_fill(logits.softmax(-1).cumsum(-1) > p, -INF)
+
+
+@top_p.mistake
+def the_most_probable_removed(logits, p):
+    """The tokens that make up the first p were removed, and the rest kept. On which side of p is the set?"""
+    ordered, order, _ = in_order(logits, p)
+    remove = ordered.softmax(-1).cumsum(-1) < p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
 
 
 @top_p.mistake

@@ -133,6 +133,17 @@ merge = Exercise(
 
 
 @merge.mistake
+def merged_in_any_order(ids, pair, new):
+    """The two tokens were merged in the other order too. Is *ba* the pair *ab*?"""
+    result, i = [], 0
+    while i < len(ids):
+        hit = i + 1 < len(ids) and set(ids[i : i + 2]) == set(pair)
+        result.append(new if hit else ids[i])
+        i += 2 if hit else 1
+    return result
+
+
+@merge.mistake
 def merged_from_the_right(ids, pair, new):
     """Where pairs overlap, the right one was merged. From which end is a text read?"""
     return merged(ids[::-1], pair[::-1], new)[::-1]
@@ -461,6 +472,12 @@ next_token_batch = Exercise(
     batch_by_loops,
     shapes="N, B -> B T, B T",
 )
+
+
+@next_token_batch.mistake
+def both_one_position_late(tokens, starts, block_size):
+    """x and y fit each other, but both begin one position after their start. Which token does x[b, 0] hold?"""
+    return rows(tokens, starts, block_size, 1), rows(tokens, starts, block_size, 2)
 
 
 @next_token_batch.mistake

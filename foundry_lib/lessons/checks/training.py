@@ -121,6 +121,12 @@ def targets_moved_once_more(logits, y):
 
 
 @mean_loss.mistake
+def always_token_zero(logits, y):
+    """y changes nothing: each position was asked for token 0. Which token is the right answer at [b, t]?"""
+    return -logits.log_softmax(-1)[..., 0].mean()
+
+
+@mean_loss.mistake
 def exponentials_overflow(logits, y):
     """Large scores give NaN or infinity: their exponentials do not fit into 32 bits. What does log_softmax subtract
     first?"""
@@ -320,6 +326,7 @@ def steps_in_order(given, *order, price=None):
             nn.utils.clip_grad_norm_(model.parameters(), grad_clip).div(grad_clip).clamp(max=1)
             and scale_up(model, grad_clip)
         ),
+        "times size": lambda: [p.grad.mul_(x.numel()) for p in model.parameters()],
         "step": optimizer.step,
     }
     for name in order:
@@ -463,6 +470,21 @@ def gradients_clipped_by_value(*given):
 def clipped_to_length_one(model, optimizer, x, y, lr, grad_clip):
     """The gradient was shortened to the length 1, whatever `grad_clip` is. What is the argument for?"""
     return steps_in_order((model, optimizer, x, y, lr, 1.0), *ALL)
+
+
+@train_step.mistake
+def gradient_of_the_summed_loss(model, optimizer, x, y, lr, grad_clip):
+    """The gradient is that of the sum over all positions, so it is longer than that of the mean. Which of the two does
+    the model return as its loss?"""
+    return steps_in_order(
+        (model, optimizer, x, y, lr, grad_clip / x.numel()), "rate", "empty", "backward", "clip", "times size", "step"
+    )
+
+
+@train_step.mistake
+def learning_rate_per_sequence(model, optimizer, x, y, lr, grad_clip):
+    """The learning rate was divided by the number of sequences. The loss is a mean already: what is lr meant for?"""
+    return steps_in_order((model, optimizer, x, y, lr / len(x), grad_clip), *ALL)
 
 
 @train_step.mistake
@@ -737,6 +759,13 @@ def angle_without_pi(done, lowest):
     """It falls by less than a quarter of the way: the angle ends at 1 and not at half a turn. How many radians are
     half a turn?"""
     return lowest + (1 - lowest) * (1 + math.cos(done)) / 2
+
+
+@learning_rate.mistake
+@fall
+def quarter_of_a_sine(done, lowest):
+    """It falls fastest at once and is flat only at the end: a quarter of a sine. Which curve is flat at both ends?"""
+    return lowest + (1 - lowest) * (1 - math.sin(math.pi * done / 2))
 
 
 @learning_rate.mistake
