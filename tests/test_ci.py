@@ -28,10 +28,7 @@ def test_a_failure_of_the_lessons_or_of_the_tests_is_a_failure(lessons, tests, c
     done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     ran = done.stdout.splitlines()
-    assert ran[0] == "ran test --browser --version" and set(ran[1:]) == {
-        f"ran test tests --ignore={BROWSER}",
-        f"ran test notebooks {BROWSER}",
-    }
+    assert ran[0] == "ran test --browser --version" and set(ran[1:]) == {f"ran test tests --ignore={BROWSER}", f"ran test notebooks {BROWSER}"}
 
 
 def test_both_halves_are_all_that_pytest_finds():
