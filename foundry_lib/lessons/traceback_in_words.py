@@ -12,6 +12,12 @@ NOT_THE_LEARNERS = (str(PACKAGE), sysconfig.get_path("stdlib"))  # the library's
 
 def error_in_words(error: Exception) -> str:
     """An exception in words, with the last line of the learner's code that ran."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"Your code raised {type(error).__name__}: {text}{line_of(error)}"
+
+
+def line_of(error: Exception) -> str:
+    """The last line of the learner's code that ran: " in my_norm, line 3: return x * weight"; "" if there is none."""
     frames = []
     trace = error.__traceback__
     while trace:
@@ -20,12 +26,11 @@ def error_in_words(error: Exception) -> str:
         if not ours and trace.tb_frame.f_code.co_name != "<lambda>":
             frames.append((file, trace.tb_lineno, trace.tb_frame.f_code.co_name))
         trace = trace.tb_next
-    where = ""
-    if frames:
-        file, line, name = frames[-1]
-        code = linecache.getline(file, line).strip()
-        where = f" in {name}, line {line}{': ' if code else ''}{code}"
-    return f"Your code raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{where}"
+    if not frames:
+        return ""
+    file, line, name = frames[-1]
+    code = linecache.getline(file, line).strip()
+    return f" in {name}, line {line}{': ' if code else ''}{code}"
 
 
 def name_of(dtype: torch.dtype) -> str:

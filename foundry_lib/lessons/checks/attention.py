@@ -118,6 +118,12 @@ def scores_scaled_by_the_text_length(q, k, v):
 
 
 @attention.mistake
+def scores_scaled_by_the_number_of_heads(q, k, v):
+    """The scores were divided by √H, the root of the number of heads. How many channels does one score add up?"""
+    return attend(q, k, v, scores=lambda q, k: q @ k.mT / q.shape[1] ** 0.5)
+
+
+@attention.mistake
 def scores_multiplied_by_root_d(q, k, v):
     """The scores were multiplied by √d and became larger. Which way should it go?"""
     return attend(q, k, v, scores=lambda q, k: q @ k.mT * q.shape[-1] ** 0.5)
@@ -147,6 +153,44 @@ def masked_after_the_softmax(q, k, v):
 def own_key_hidden(q, k, v):
     """The first row is NaN, because it may look nowhere. May a token look at itself?"""
     return attend(q, k, v, shift=-1)
+
+
+@attention.mistake
+def own_key_hidden_by_a_large_number(q, k, v):
+    """The first query attends to all positions alike: all its keys were hidden, its own too. May a token attend to
+    itself?"""
+    return attend(q, k, v, hide=lambda scores, may: scores.masked_fill(~may, -1e9), shift=-1)
+
+
+@attention.mistake
+def mask_multiplied_by_infinity(q, k, v):
+    """Everything is NaN: the mask holds 0 at the visible positions, and 0 · ∞ is NaN. Which number should be added to
+    a visible score?"""
+    return attend(q, k, v, hide=lambda scores, may: scores + ~may * -torch.inf)
+
+
+@attention.mistake
+def exponentials_of_large_scores(q, k, v):
+    """Large scores give NaN: their exponentials are infinite. Which number can be subtracted from all scores of a row
+    without a change of its softmax?"""
+
+    def shares(scores, may):
+        exponentials = scores.exp()
+        return exponentials / exponentials.sum(-1, keepdim=True)
+
+    return attend(q, k, v, share=shares)
+
+
+@attention.mistake
+def exponentials_of_large_scores_masked_after(q, k, v):
+    """Large scores give NaN: their exponentials are infinite, and ∞ · 0 is NaN. What does a softmax subtract from the
+    scores first?"""
+
+    def shares(scores, may):
+        exponentials = scores.exp() * may
+        return exponentials / exponentials.sum(-1, keepdim=True)
+
+    return attend(q, k, v, hide=lambda scores, may: scores, share=shares)
 
 
 @attention.mistake
@@ -262,6 +306,21 @@ def scaled_after_the_softmax(q, k, v):
     """The rows add up to 1/√d: the division came too late. Is the softmax of x/2 half of the softmax of x?"""
     mixed, weights = attend(q, k, v, scores=lambda q, k: q @ k.mT)
     return mixed / q.shape[-1] ** 0.5, weights / q.shape[-1] ** 0.5
+
+
+@attention.mistake
+def mixed_values_scaled(q, k, v):
+    """The mixed values were divided by √d, and the scores were not. Which numbers should the division make smaller?"""
+    mixed, weights = attend(q, k, v, scores=lambda q, k: q @ k.mT)
+    return mixed / q.shape[-1] ** 0.5, weights
+
+
+@attention.mistake
+def mixed_values_scaled_too(q, k, v):
+    """The weights are right, but the mixed values were divided by √d once more. What did the division make smaller
+    already?"""
+    mixed, weights = attend(q, k, v)
+    return mixed / q.shape[-1] ** 0.5, weights
 
 
 @attention.mistake
@@ -387,6 +446,13 @@ def mask_starts_at_key_zero(q, k, v):
 
 
 @gqa.mistake
+def mask_moved_to_the_left(q, k, v):
+    """The border of the mask moved to the left, by T − S: the first queries may attend nowhere, and are NaN. At which
+    position does the first query stand?"""
+    return grouped(q, k, v, mask=lambda n, m: torch.ones(n, m, dtype=torch.bool).tril(n - m))
+
+
+@gqa.mistake
 def mask_for_square_scores_only(q, k, v):
     """With more keys than queries everything is visible. Do several new tokens, read at once, see each other's
     future?"""
@@ -410,6 +476,36 @@ def mask_one_key_too_far(q, k, v):
 def mask_hides_the_own_key(q, k, v):
     """A query does not see its own key. Is a token allowed to attend to itself?"""
     return grouped(q, k, v, mask=lambda n, m: visible(n, m, -1))
+
+
+@gqa.mistake
+def scores_divided_by_the_width_of_all_heads(q, k, v):
+    """The scores were divided by the root of H · d, the width of all query heads. How many channels does one score of
+    one head add up?"""
+    return grouped(q, k, v, scale=lambda q, k: (q.shape[1] * q.shape[-1]) ** 0.5)
+
+
+@gqa.mistake
+def gqa_exponentials_of_large_scores(q, k, v):
+    """Large scores give NaN: their exponentials are infinite, and ∞ · 0 or ∞/∞ is NaN. What does softmax subtract
+    first?"""
+    k, v = share_out(k, q), share_out(v, q)
+    may = visible(q.shape[2], k.shape[2])
+    exponentials = (q @ k.mT / q.shape[-1] ** 0.5).exp() * may
+    return exponentials / exponentials.sum(-1, keepdim=True) @ v
+
+
+@gqa.mistake
+def square_mask(q, k, v):
+    """The mask is (T, T), and the scores are (T, S), with S keys. How many positions can a query attend to?"""
+    return grouped(q, k, v, mask=lambda n, m: torch.ones(n, n, dtype=torch.bool).tril())
+
+
+@gqa.mistake
+def positions_repeated_instead_of_heads(q, k, v):
+    """The keys and values were repeated along their positions, S, and they still have K heads. Along which axis do
+    the heads lie?"""
+    return grouped(q, k, v, lambda x, q: x.repeat_interleave(group_of(q, x), dim=2))
 
 
 @gqa.mistake

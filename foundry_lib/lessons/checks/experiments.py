@@ -89,6 +89,12 @@ def population_standard_deviation(base, other):
 
 
 @verdict.mistake
+def variance(base, other):
+    """That is the variance, a square. In which unit is the difference of two means?"""
+    return judged(of_means(base, other), statistics.pvariance(base))
+
+
+@verdict.mistake
 def sample_standard_deviation(base, other):
     """That is the standard deviation with n − 1 below the line. Is it what this rule calls spread?"""
     return judged(of_means(base, other), statistics.stdev(base))
@@ -134,6 +140,12 @@ def difference_relative_to_the_mean(base, other):
 def one_spread_is_enough(base, other):
     """The number is right, but one spread is taken for enough. How many are asked for?"""
     return spreads_apart(base, other), spreads_apart(base, other) > 1
+
+
+@verdict.mistake
+def two_spreads_are_enough(base, other):
+    """The number is right, but two spreads are taken for enough. How many are asked for?"""
+    return spreads_apart(base, other), spreads_apart(base, other) > 2
 
 
 @verdict.mistake
@@ -214,9 +226,21 @@ def perplexity_per_byte(nats_per_token, bytes_per_token):
 
 
 @bits_per_byte.mistake
+def perplexity_in_place_of_the_loss(nats_per_token, bytes_per_token):
+    """The exponential of the loss was taken, which is the perplexity. What is a loss in nats already?"""
+    return math.exp(nats_per_token) / math.log(2) / bytes_per_token
+
+
+@bits_per_byte.mistake
 def logarithm_of_the_loss(nats_per_token, bytes_per_token):
     """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
     return math.log2(nats_per_token) / bytes_per_token
+
+
+@bits_per_byte.mistake
+def logarithm_of_the_quotient(nats_per_token, bytes_per_token):
+    """The logarithm of nats per byte was taken. What is a loss in nats already?"""
+    return math.log2(nats_per_token / bytes_per_token)
 
 
 @bits_per_byte.mistake
@@ -259,6 +283,13 @@ def one_token_per_row(seconds, tokens_per_s, batch, block):
 def batch_and_block_added(seconds, tokens_per_s, batch, block):
     """As if a step read `batch + block` tokens. Draw the batch as a table: how many cells has it?"""
     return int(seconds * tokens_per_s // (batch + block))
+
+
+@equal_time_steps.mistake
+def multiplied_by_the_block(seconds, tokens_per_s, batch, block):
+    """It was divided by `batch` and then multiplied by `block`: Python reads / and * from left to right. How many
+    tokens does one step read?"""
+    return int(seconds * tokens_per_s / batch * block)
 
 
 @equal_time_steps.mistake

@@ -59,6 +59,18 @@ def gelu_instead_of_silu(x):
 
 
 @silu.mistake
+def sigmoid_of_a_multiple(x):
+    """Near, but the sigmoid is that of 1.702 · x, which imitates GELU. What goes into the sigmoid of SiLU?"""
+    return x * sigmoid(1.702 * x)
+
+
+@silu.mistake
+def gelu_by_tanh(x):
+    """Near, but this is GELU in its form with tanh. Which curve does SiLU multiply x by?"""
+    return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+@silu.mistake
 def exponential_overflows(x):
     """Small numbers are right and 1000 gives NaN: infinity was divided by infinity. How large is exp(1000)?"""
     return x * torch.exp(x) / (1 + torch.exp(x))
@@ -194,6 +206,13 @@ def gelu_gate(gate, up):
 
 @swiglu.mistake
 @with_hidden
+def tanh_gate(gate, up):
+    """The gate lies between −1 and 1: a tanh. Which curve is the Swi of SwiGLU?"""
+    return torch.tanh(gate) * up
+
+
+@swiglu.mistake
+@with_hidden
 def w_gate_not_used(gate, up):
     """w_gate changes nothing: the value opens its own way. Where does the third matrix come in?"""
     return silu_reference(up)
@@ -204,6 +223,21 @@ def w_gate_not_used(gate, up):
 def w_up_not_used(gate, up):
     """w_up changes nothing: the gate opens, but on what?"""
     return silu_reference(gate)
+
+
+@swiglu.mistake
+@with_hidden
+def gate_times_itself(gate, up):
+    """w_up changes nothing: the gate meets its own projection twice. Which matrix makes what the gate multiplies?"""
+    return silu_reference(gate) * gate
+
+
+@swiglu.mistake
+def matrices_reshaped(x, w_gate, w_up, w_down):
+    """The matrices have the right shapes but not the right numbers: they were reshaped. Does `reshape` or `view`
+    exchange rows and columns?"""
+    gate, up, down = (w.reshape(w.shape[::-1]) for w in (w_gate, w_up, w_down))
+    return (silu_reference(x @ gate) * (x @ up)) @ down
 
 
 @swiglu.mistake
@@ -334,6 +368,18 @@ def multiple_of_256(dim):
 
 
 @matched_width.mistake
+def multiple_of_64(dim):
+    """Each width is a multiple of 64. By how much do the models of this course round?"""
+    return math.ceil(8 * dim / 3 / 64) * 64
+
+
+@matched_width.mistake
+def classic_width_rounded(dim):
+    """That is the classic width, rounded up. With three matrices instead of two, are the parameters still the same?"""
+    return math.ceil(4 * dim / 32) * 32
+
+
+@matched_width.mistake
 def fraction_upside_down(dim):
     """The fraction is upside down: should there be more hidden channels than dim, or fewer?"""
     return math.ceil(3 * dim / 8 / 32) * 32
@@ -409,9 +455,21 @@ def compared_with_the_mean_of_the_others(gate, chosen):
 
 
 @selectivity.mistake
+def compared_with_the_largest_of_the_others(gate, chosen):
+    """Pairs are missing: each chosen word met only the largest of the others. How many pairs are there?"""
+    return (gate[chosen] > gate[~chosen].max()).double().mean().item()
+
+
+@selectivity.mistake
 def difference_of_means(gate, chosen):
     """This is a distance between two means, and no share. What is counted, and divided by what?"""
     return (gate[chosen].mean() - gate[~chosen].mean()).item()
+
+
+@selectivity.mistake
+def means_compared(gate, chosen):
+    """It says only which mean is larger, 0 or 1. How many pairs does the question ask about?"""
+    return float(gate[chosen].mean() > gate[~chosen].mean())
 
 
 @selectivity.mistake
@@ -442,3 +500,17 @@ def ties_counted_as_won(gate, chosen):
 def ties_counted_as_half_won(gate, chosen):
     """Pairs whose two gates are equal were counted as half won. Is a draw a larger gate?"""
     return (higher(gate[chosen], gate[~chosen]) + 1 - higher(gate[~chosen], gate[chosen])) / 2
+
+
+@selectivity.mistake
+def pairs_in_per_cent(gate, chosen):
+    """It counts per cent. Between which two numbers lies a share?"""
+    return 100 * higher(gate[chosen], gate[~chosen])
+
+
+@selectivity.mistake
+def paired_in_order(gate, chosen):
+    """Each chosen word met only one other word, the one of the same rank in the list. How many pairs are there of
+    n chosen words and m others?"""
+    pairs = list(zip(gate[chosen].tolist(), gate[~chosen].tolist(), strict=False))
+    return sum(a > b for a, b in pairs) / len(pairs)

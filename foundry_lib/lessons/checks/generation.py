@@ -73,7 +73,7 @@ def written(loop, case):
         torch.manual_seed(3)  # a loop that samples by itself does it the same way each time
         result = loop(Reader(), case["idx"], case["n"], Choice(), Read())
         if not isinstance(result, Iterator):
-            return result
+            return list(result.unbind(1)) if isinstance(result, Tensor) and result.dim() == 2 else result
         columns = list(islice(result, case["n"] + 2))
     odd = [c for c in columns if not isinstance(c, Tensor) or c.shape != (len(case["idx"]), 1)]
     return odd[0] if odd else torch.cat([case["idx"][:, :0], *columns], 1)
@@ -247,6 +247,12 @@ def returns_the_text(model, idx, n, next_token, cache):
 def returns_the_new_tokens(model, idx, n, next_token, cache):
     """A list came back at the end. Which word hands over one token and goes on after it?"""
     return list(right_loop(model, idx, n, next_token, cache))
+
+
+@generate.mistake
+def returns_the_new_tokens_as_a_tensor(model, idx, n, next_token, cache):
+    """One tensor with all new tokens came back at the end. Which word hands over one token and goes on after it?"""
+    return torch.cat(list(right_loop(model, idx, n, next_token, cache)), 1)
 
 
 @generate.mistake

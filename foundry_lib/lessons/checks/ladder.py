@@ -1,6 +1,8 @@
 """How a learner's work is judged: the first rung of a ladder that fails gives the message, and names a known mistake.
 
-    interface → shape → dtype → properties → known mistakes → closeness to the reference
+    interface → shape → dtype → NaN → properties → closeness to the reference
+
+To each message a known mistake is added, where the learner's results are those of this mistake and of no other.
 
 Each exercise has its own reference, in another form than the library's code, so that a check can judge that code too.
 """
@@ -23,7 +25,9 @@ from ...console import folded_lines
 from ...shape import Shape
 from .. import progress
 from ..as_parts import trouble_in_words
-from ..traceback_in_words import error_in_words, name_of
+from ..traceback_in_words import error_in_words, line_of, name_of
+from .patterns import pattern
+from .torch_errors import torch_error_in_words
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -149,6 +153,10 @@ class Exercise:
         for case, answer in zip(self.cases, answers, strict=True):
             if answer.changed:
                 return self._wrong(f"It changed its input {answer.changed} in place.", case, answers, right)
+        for case, answer, expected in zip(self.cases, answers, right, strict=True):
+            message = not_a_number(answer, expected, partial(self.value_name, case=case))
+            if message:
+                return self._wrong(message, case, answers, right)
         for message, holds in self.properties.items():
             for case in self.cases:
                 try:
@@ -159,47 +167,101 @@ class Exercise:
                     return self._wrong(message, case, answers, right)
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             if not close(answer, expected):
-                message = first_difference(answer, expected, partial(self.value_name, case=case))
+                message = first_difference(
+                    answer, expected, partial(self.value_name, case=case), self.letters_out(case)
+                )
                 return self._wrong(message, case, answers, right)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
+
+    def sizes(self, case: dict) -> dict:
+        """The size of each letter of `shapes` in the tensors of a case."""
+        sizes: dict = {}
+        going_in = [Shape(letters) for letters in self.shapes.split("->")[0].split(",")]
+        tensors = [value for value in case.values() if isinstance(value, Tensor)]
+        for shape, tensor in zip(going_in, tensors, strict=False):
+            shape.bind(tensor.shape, sizes)
+        return sizes
+
+    def with_letters(self, case: dict) -> Callable[[int], str]:
+        """A function that puts the letters beside a size: 8 → "8 (D)"."""
+        sizes = self.sizes(case) if self.shapes else {}
+        letters = {n: [x for x, size in sizes.items() if size == n] for n in sizes.values() if isinstance(n, int)}
+        return lambda n: f"{n} ({' or '.join(letters[n])})" if n in letters else str(n)
+
+    def letters_out(self, case: dict) -> list[str]:
+        """The letters of each returned tensor's axes: "B H T d"; empty where the exercise has none."""
+        return [letters.strip() for letters in self.shapes.split("->")[1].split(",")] if self.shapes else []
 
     def wrong_shape(self, case: dict, number: int, found: tuple, expected: tuple) -> str:
         """What is wrong with the shape of a returned tensor, in letters where the exercise has them."""
         if not self.shapes:
             return f"expected {expected}, found {found}"
-        sizes: dict = {}
-        going_in, coming_out = ([Shape(letters) for letters in side.split(",")] for side in self.shapes.split("->"))
-        tensors = [value for value in case.values() if isinstance(value, Tensor)]
-        for shape, tensor in zip(going_in, tensors, strict=False):
-            shape.bind(tensor.shape, sizes)
-        coming_out[number - 1].bind(expected, sizes)
-        return coming_out[number - 1].difference(found, sizes)
+        sizes = self.sizes(case)
+        coming_out = Shape(self.letters_out(case)[number - 1])
+        coming_out.bind(expected, sizes)
+        return coming_out.difference(found, sizes)
 
     def _wrong(self, message: str, case: dict | None = None, answers=(), right=()) -> Verdict:
         lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
-        mistake = self._matching_mistake(answers, right)
-        if mistake:
-            lines.append(f"  {mistake}")
+        reason = self._matching_mistake(answers, right, case) or (
+            message.startswith("Found") and common(answers, right)
+        )
+        if reason:
+            lines.append(f"  {reason}")
         return Verdict("wrong", "\n".join(lines))
 
-    def _matching_mistake(self, answers, right) -> str | None:
-        """The message of a mistake whose results equal the learner's on every case; None if there is none.
+    def _matching_mistake(self, answers, right, case: dict | None) -> str | None:
+        """The message of the one mistake whose results equal the learner's on every case.
 
-        If there is none, the cases in 16 bits are left out, and then those in 64 bits too: there, two pieces of work
-        with the same mistake may differ in precision.
+        None if there is no such mistake, or more than one. If there is none, the cases in 16 bits are left out, and
+        then those in 64 bits too: there, two pieces of work with the same mistake may differ in precision. The last
+        attempt is `_on_most_cases`.
         """
         if not answers:
             return None
+        theirs = {m: [outcome(self, mistaken, case) for case in self.cases] for m, mistaken in self.mistakes.items()}
         all_cases = tuple(range(len(self.cases)))
         wide = tuple(index for index in all_cases if not has_dtype(self.cases[index], *IN_16_BITS))
         in_32_bits = tuple(index for index in wide if not has_dtype(self.cases[index], torch.float64))
         for indices in dict.fromkeys((all_cases, wide, in_32_bits)):
             some_answers, some_right = ([outcomes[index] for index in indices] for outcomes in (answers, right))
-            for message, mistaken in self.mistakes.items():
-                theirs = [outcome(self, mistaken, self.cases[index]) for index in indices]
-                if same(theirs, some_answers) and not same(theirs, some_right):
-                    return message
+            fitting = []
+            for message, outcomes in theirs.items():
+                some = [outcomes[index] for index in indices]
+                if same(some, some_answers) and not same(some, some_right):
+                    fitting.append(message)
+            if fitting:
+                return fitting[0] if len(fitting) == 1 else None
+        return self._on_most_cases(theirs, answers, right, next(i for i in all_cases if self.cases[i] is case))
+
+    def _on_most_cases(self, theirs: dict, answers, right, first: int) -> str | None:
+        """The one mistake that the learner made together with another: it explains most of the wrong results.
+
+        theirs: the results of each mistake. first: the number of the case that the message shows; a mistake that
+        explains its result goes before others.
+        """
+        explained = {}
+        for message, outcomes in theirs.items():
+            shown = [i for i, (a, b) in enumerate(zip(outcomes, right, strict=True)) if a.values and not close(a, b)]
+            equal = [i for i in shown if answers[i].values and close(answers[i], outcomes[i])]
+            numbers = [value for i in equal for value in answers[i].values]
+            whole = all(value.dim() == 0 and value.item().is_integer() for value in numbers)  # they meet by chance
+            if len(equal) >= 2 and 2 * len(equal) >= len(shown) and (not whole or len(equal) >= len(shown) - 1 >= 3):
+                explained[message] = first in equal, len(equal), len(shown)
+        best = [message for message, counts in explained.items() if counts[:2] == max(explained.values())[:2]]
+        if len(best) != 1:
+            return None
+        _, equal, shown = explained[best[0]]
+        return f"On {equal} of {shown} inputs it gives what this mistake gives: {best[0]}"
+
+
+def common(answers, right) -> str | None:
+    """What all wrong numbers have in common, of those of several results that are wrong."""
+    if any(outcome.values is None for outcome in (*answers, *right)) or len({len(o.values) for o in right}) > 1:
         return None
+    results = zip(*(zip(a.values, b.values, strict=True) for a, b in zip(answers, right, strict=True)), strict=True)
+    wrong = [pairs for pairs in results if not all(near(a, b).all() for a, b in pairs)]
+    return pattern(wrong[0]) if len(wrong) == 1 else None
 
 
 @dataclass
@@ -211,6 +273,7 @@ class Outcome:
     error: str | None = None
     kind: str | None = None
     words: str | None = None  # the beginning of the error's text, up to a part that differs between cases
+    numbers: tuple[str, ...] = ()  # all numbers in the error's text, sorted
     unanswered: bool = False
     changed: str | None = None
 
@@ -222,8 +285,11 @@ def outcome(exercise: Exercise, work, case: dict) -> Outcome:
         result = exercise.run(work, given)
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
         empty = isinstance(error, NotImplementedError)
-        words = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0]
-        return Outcome(unanswered=empty, error=error_in_words(error), kind=type(error).__name__, words=words)
+        words, numbers = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0], tuple(sorted(re.findall(r"\d+", str(error))))
+        sentence = torch_error_in_words(str(error), exercise.with_letters(case))
+        told = f"Your code raised {type(error).__name__}{line_of(error)}\n  {sentence}" if sentence else None
+        told = told or error_in_words(error)
+        return Outcome(unanswered=empty, error=told, kind=type(error).__name__, words=words, numbers=numbers)
     values = leaves(result)
     if values is None:
         empty = result is None or result is Ellipsis
@@ -355,23 +421,54 @@ def same(some: list[Outcome], others: list[Outcome]) -> bool:
     """Whether two lists of outcomes are equal on all cases. If all are errors, their words must be equal too."""
     pairs = list(zip(some, others, strict=True))
     always_raises = all(outcome.values is None for outcome in some)
-    return all(close(a, b) and (not always_raises or a.words == b.words) for a, b in pairs)
+    return all(close(a, b) and (not always_raises or (a.words, a.numbers) == (b.words, b.numbers)) for a, b in pairs)
 
 
-def first_difference(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str:
+def not_a_number(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str | None:
+    """A message where NaN, or infinity where the reference has none, stands in a result; else None."""
+    for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
+        infinite = (a == torch.inf) & (not b.isinf().any())  # a filter removes tokens by −∞
+        bad, name = (a.isnan() & ~b.isnan(), "NaN") if a.isnan().any() else (infinite, "infinity")
+        if bad.any():
+            position = tuple(bad.nonzero()[0].tolist())
+            where = f" at {list(position)}, and in {bad.sum().item()} of {bad.numel()} positions" if position else ""
+            which = f" in {value_name(number)}" if len(expected.values) > 1 else ""
+            source = (
+                "0/0, 0 · ∞, ∞ − ∞ and ∞/∞" if name == "NaN" else "A division by 0 and a number too large for its dtype"
+            )
+            return f"Found {name}{where}{which}, where a number is expected. {source} give {name}. Which line has one?"
+    return None
+
+
+def first_difference(answer: Outcome, expected: Outcome, value_name: Callable[[int], str], letters=()) -> str:
+    """The first wrong number and its index. letters: those of each result's axes, "B H T d"."""
     for number, (a, b) in enumerate(zip(answer.values, expected.values, strict=True), 1):
         bad = ~near(a, b)
         if bad.any():
             position = tuple(bad.nonzero()[0].tolist())
             which = value_name(number) if len(expected.values) > 1 else ""
+            axes = letters[number - 1].split() if len(letters) >= number else []
             at = f" at {list(position)}" if position else ""
+            at += f" of ({', '.join(axes)})" if position and axes and axes != ["..."] else ""
             at += f" {'in' if position else 'as'} {which}" if which else ""
-            share = f", and wrong in {bad.sum().item()} of {bad.numel()} places" if position else ""
+            share = f", and wrong in {bad.sum().item()} of {bad.numel()} positions" if position else ""
+            share += only_at(bad, axes)
             answer_text, expected_text = spelled(a[position].item()), spelled(b[position].item())
             if answer_text == expected_text:  # they differ in a later digit
                 answer_text, expected_text = f"{a[position].item():.12g}", f"{b[position].item():.12g}"
             return f"Found {answer_text}{at}, expected {expected_text}{share}."
     return "It differs."
+
+
+def only_at(bad: Tensor, axes: list[str]) -> str:
+    """The indices at which wrong numbers stand, on the first axis that is right elsewhere: ", only at T = 1, 2"."""
+    named = [letter for letter in axes if letter != "..."]
+    for axis, letter in enumerate(named, bad.dim() - len(named)):
+        letter = f"index {axis}" if letter.isdecimal() else letter
+        wrong = [index for index in range(bad.shape[axis]) if bad.select(axis, index).any()]
+        if 0 < len(wrong) < bad.shape[axis]:
+            return f", only at {letter} = {', '.join(map(str, wrong[:6]))}{', …' * (len(wrong) > 6)}"
+    return ""
 
 
 def spelled(value: float) -> str:

@@ -543,6 +543,35 @@ def head_without_norm(model, stream):
 
 
 @logit_lens.mistake
+def norm_before_the_last_guess_only(model, idx):
+    """Only the last guess is right: the other streams went to the head without the norm. Which streams does the lens
+    compare with the last one?"""
+    hidden = streams(model, idx)
+    return torch.stack([*(s @ model.output.weight.T for s in hidden[:-1]), head(model, hidden[-1])])
+
+
+@logit_lens.mistake
+@read_with
+def log_probabilities_instead_of_logits(model, stream):
+    """These are log-probabilities: the exponentials of each row add up to 1. What comes before the softmax?"""
+    return head(model, stream).log_softmax(-1)
+
+
+@logit_lens.mistake
+def last_layer_first(model, idx):
+    """The guesses are right and stand in the reverse order. Which guess is at index 0?"""
+    return read_with(head)(model, idx).flip(0)
+
+
+@logit_lens.mistake
+@read_with
+def embedding_used_as_the_head(model, stream):
+    """The embedding was used as the head. That is right only where the two are tied: which part of the model makes
+    logits?"""
+    return model.norm(stream) @ model.tok_embeddings.weight.T
+
+
+@logit_lens.mistake
 def guess_before_the_first_layer_missing(model, idx):
     """The first row is missing: what does the model guess before any layer has run?"""
     return read_with(head, slice(1, None))(model, idx)

@@ -17,7 +17,7 @@ CASES = [
     case(2, 3, 8),
     case(5, 4, offset=2.0),
     case(3, 2, 5, 6, scale=30.0),
-    case(7, 3, scale=0.01, eps=1e-3),
+    case(7, 3, scale=0.01, eps=2e-3),
     case(4, 5, 12, dtype=torch.float64),
     case(3, 300, scale=150.0, dtype=torch.float16),
 ]
@@ -71,6 +71,26 @@ def louder(work, case):
     return torch.allclose(work(x, weight, eps), work(10 * x, weight, eps), rtol=1e-3, atol=1e-3)
 
 
+WEIGHT_TOO_EARLY = (
+    "In 16 bits the weight was multiplied while x was still in 32 bits, and the product went back to x's dtype. The "
+    "task names another order: which step comes just before the weight?"
+)
+
+
+def weight_comes_last(work, case):
+    """False where 16-bit results are those of a weight multiplied in 32 bits, rounded once.
+
+    The two orders differ by one unit of the last bit, in every fourth number or so.
+    """
+    x, weight, eps = case.values()
+    if x.dtype != torch.float16:
+        return True
+    normed = wide(x) * torch.rsqrt(mean_square(x) + eps)
+    twice, once = normed.to(x.dtype) * weight, (normed * weight).to(x.dtype)
+    found = work(x, weight, eps)
+    return (found == twice).sum() >= (found == once).sum() or not near(found, twice).all()
+
+
 rms_norm = Exercise(
     "rms_norm",
     "my_rms_norm(x, weight, eps) → x's shape",
@@ -79,6 +99,7 @@ rms_norm = Exercise(
     {
         "Ten times the input gives another output, and it should not: a norm takes the volume away.": louder,
         SQUEEZED: keeps_64_bits(reference),
+        WEIGHT_TOO_EARLY: weight_comes_last,
     },
     shapes="... D, D -> ... D",
 )
@@ -94,6 +115,70 @@ def one_scale_for_all_tokens(x, weight, eps):
 def mean_over_tokens(x, weight, eps):
     """The mean runs down the tokens, not along the channels of one token. Which axis is the last?"""
     return scaled(x, weight, (mean_square(x, -2) + eps).sqrt())
+
+
+@rms_norm.mistake
+def mean_over_axis_one(x, weight, eps):
+    """The mean runs along axis 1, counted from the front: for x of shape (B, T, D) these are the tokens. Which number
+    has the last axis, for any number of axes?"""
+    return scaled(x, weight, (mean_square(x, 1) + eps).sqrt())
+
+
+@rms_norm.mistake
+def mean_over_axis_zero(x, weight, eps):
+    """The mean runs along axis 0, across the sequences of the batch. Along which axis lie the channels of one token?"""
+    return scaled(x, weight, (mean_square(x, 0) + eps).sqrt())
+
+
+@rms_norm.mistake
+def axis_of_the_mean_dropped(x, weight, eps):
+    """The mean over D has removed the axis D, so x of shape (..., D) is divided by a tensor of shape (...). Which
+    argument of `mean` keeps the axis, with size 1?"""
+    return scaled(x, weight, (wide(x).pow(2).mean(-1) + eps).sqrt())
+
+
+@rms_norm.mistake
+def weight_multiplied_before_the_norm(x, weight, eps):
+    """The weight was multiplied first, so it changes the mean square too. When does the weight come, before or after
+    the division?"""
+    return reference(x * weight, torch.ones_like(weight), eps)
+
+
+@rms_norm.mistake
+def weight_added(x, weight, eps):
+    """The weight was added to the normed token. What does the formula do with it?"""
+    return reference(x, torch.ones_like(weight), eps) + weight
+
+
+@rms_norm.mistake
+def divided_by_the_weight(x, weight, eps):
+    """The normed token was divided by the weight. What does the formula do with it?"""
+    return scaled(x, 1.0, (mean_square(x) + eps).sqrt()) / weight
+
+
+@rms_norm.mistake
+def eps_of_its_own(x, weight, eps):
+    """The result does not depend on `eps`: a fixed 1e-6 stands in its place. Which argument should stand there?"""
+    return reference(x, weight, 1e-6)
+
+
+@rms_norm.mistake
+def fixed_eps(x, weight, eps):
+    """The result does not depend on `eps`: a fixed 1e-5 stands in its place. Which argument should stand there?"""
+    return reference(x, weight, 1e-5)
+
+
+@rms_norm.mistake
+def eps_squared(x, weight, eps):
+    """eps was squared before it was added. Which of the numbers under the root are squares?"""
+    return reference(x, weight, eps**2)
+
+
+@rms_norm.mistake
+def square_of_the_mean(x, weight, eps):
+    """The mean was taken first and then squared, so positive and negative channels cancel. What comes first in "root
+    mean square", read from the right?"""
+    return scaled(x, weight, (wide(x).mean(-1, keepdim=True).pow(2) + eps).sqrt())
 
 
 @rms_norm.mistake
@@ -149,6 +234,12 @@ def mean_square_in_16_bits(x, weight, eps):
 def not_cast_back(x, weight, eps):
     """The result is in 32 bits although the input was in 16. When is the time to go back to x's dtype?"""
     return wide(x) * torch.rsqrt(mean_square(x) + eps) * wide(weight)
+
+
+@rms_norm.mistake
+def weight_multiplied_in_64_bits(x, weight, eps):
+    """x went to 64 bits and never came back. Which dtype should the result have?"""
+    return x.double() * torch.rsqrt(x.double().pow(2).mean(-1, keepdim=True) + eps) * weight.double()
 
 
 @rms_norm.mistake

@@ -317,6 +317,25 @@ def key_positions_reversed(xq, xk, freqs_cis):
 
 
 @rotary.mistake
+def one_row_of_the_table_for_all(xq, xk, freqs_cis):
+    """Every position was rotated by the first row of the table. Which row belongs to position t?"""
+    return turn_both(xq, xk, freqs_cis[:, :1].expand_as(freqs_cis))
+
+
+@rotary.mistake
+def halves_of_both_exchanged(xq, xk, freqs_cis):
+    """The two halves have changed places: at the angle 0 a vector should stay as it is. Which half is a, and which
+    is b?"""
+    return turn_both(*(torch.cat(x.chunk(2, -1)[::-1], -1) for x in (xq, xk)), freqs_cis)
+
+
+@rotary.mistake
+def keys_one_position_late(xq, xk, freqs_cis):
+    """The keys were rotated by the rows of the positions before theirs. Which row belongs to the first key?"""
+    return turn(xq, freqs_cis), turn(xk, freqs_cis.roll(1, 1))
+
+
+@rotary.mistake
 def both_in_32_bits(xq, xk, freqs_cis):
     """Queries and keys came in 64 bits: how many are left after your first line?"""
     return squeezed(xq, freqs_cis), squeezed(xk, freqs_cis)
@@ -394,6 +413,13 @@ def one_speed_for_all_pairs(i, head_dim, theta):
 
 @rope_table.mistake
 @with_speeds
+def theta_fixed_at_ten_thousand(i, head_dim, theta):
+    """The result does not depend on `theta`: 10,000 stands in its place. Which argument should stand there?"""
+    return right_speed(i, head_dim, 10000.0)
+
+
+@rope_table.mistake
+@with_speeds
 def pairs_in_reverse_order(i, head_dim, theta):
     """The first pair is the slowest and the last the fastest. In which order do the exponents run?"""
     return right_speed(head_dim // 2 - 1 - i, head_dim, theta)
@@ -432,6 +458,18 @@ def angles_turned_into_degrees(i, head_dim, theta):
 def sines_first(head_dim, max_seq_len, theta):
     """Sines come first. Which of the two does `cos, sin = table` unpack into cos?"""
     return reference_table(head_dim, max_seq_len, theta).flip(0)
+
+
+@rope_table.mistake
+def sines_twice(head_dim, max_seq_len, theta):
+    """The first half holds sines too. What is unpacked by `cos, sin = table`?"""
+    return reference_table(head_dim, max_seq_len, theta)[[1, 1]]
+
+
+@rope_table.mistake
+def cosines_twice(head_dim, max_seq_len, theta):
+    """The second half holds cosines too. What is unpacked by `cos, sin = table`?"""
+    return reference_table(head_dim, max_seq_len, theta)[[0, 0]]
 
 
 @rope_table.mistake
@@ -557,6 +595,12 @@ def search_starts_at_base_one(head_dim, context):
 
 
 @smallest_base.mistake
+def exponent_not_divided_by_the_pairs(head_dim, context):
+    """The slowest hand was given the speed base^−(d/2 − 1), so it hardly moves. What divides i in the exponent?"""
+    return smallest(goes_round(exponent=lambda head_dim: head_dim / 2 - 1), head_dim, context)
+
+
+@smallest_base.mistake
 def search_ends_too_early(head_dim, context):
     """For a very long context no base was found: the search ended too early. Up to which base did you look?"""
     return smallest(goes_round(), head_dim, context, range(1, 7))
@@ -646,6 +690,18 @@ def imaginary_part_dropped(pair, freqs):
 def halves_paired(xq, xk, table):
     """The halves of x were paired, as our library does. Which channels does the guide's reshape put side by side?"""
     return turn_both(xq, xk, table)
+
+
+@complex_rotary.mistake
+def halves_joined_to_pairs(xq, xk, freqs):
+    """Number i was made of the channels i and i + d/2, and the results stand side by side. Which two channels does
+    `reshape(..., -1, 2)` put into one pair?"""
+
+    def turned(x):
+        pairs = torch.complex(*x.chunk(2, dim=-1)) * freqs
+        return torch.view_as_real(pairs).flatten(-2).type_as(x)
+
+    return turned(xq), turned(xk)
 
 
 @complex_rotary.mistake

@@ -78,6 +78,29 @@ def multiplied_by_t(row, t):
 
 @temperature.mistake
 @row_by_row
+def divided_by_t_squared(row, t):
+    """The scores were divided by t twice. How often does the formula divide?"""
+    return row / t**2 if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def a_constant_subtracted(row, t):
+    """The softmax of these scores would be right, but they are not logits / t: all scores of a row were moved by one
+    number, as log_softmax does. The task asks for the quotients: which step is left over?"""
+    return (row / t).log_softmax(-1) if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
+def the_largest_subtracted(row, t):
+    """The softmax of these scores would be right, but the largest score was subtracted first. The task asks for
+    logits / t: which step is left over?"""
+    return (row - row.max()) / t if t > 0 else heated(row, 0)
+
+
+@temperature.mistake
+@row_by_row
 def probabilities_divided_by_t(row, t):
     """These are probabilities. On which side of the softmax does the temperature act?"""
     return row.softmax(-1) / t if t > 0 else heated(row, 0)
@@ -226,6 +249,13 @@ def top_k_scores_the_others_zero(row, k):
 
 @top_k.mistake
 @row_by_row
+def a_large_negative_score_for_the_others(row, k):
+    """Removed tokens have a low score, but a finite one. Which score does softmax turn into exactly 0?"""
+    return best(row, k).nan_to_num(neginf=-100.0)
+
+
+@top_k.mistake
+@row_by_row
 def one_of_two_tied_kept(row, k):
     """Of two that are equally probable at the border one was kept. What tells them apart?"""
     return keep(row, set(row.argsort(descending=True, stable=True)[:k].tolist()))
@@ -352,11 +382,52 @@ def crossing_token_removed(row, p):
 
 
 @top_p.mistake
+def crossing_token_removed_but_the_first_kept(logits, p):
+    """The token that crosses p is missing, where it is not the first. The set should hold at least p: how much do the
+    tokens hold that you keep?"""
+    ordered, order, _ = in_order(logits, p)
+    remove = ordered.softmax(-1).cumsum(-1) > p
+    remove[..., 0] = False
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
+
+
+@top_p.mistake
+def scores_added_up(logits, p):
+    """Scores were added up until p, and not probabilities. Which of the two add up to 1?"""
+    ordered, order = logits.sort(dim=-1, descending=True)
+    remove = ordered.cumsum(-1) - ordered >= p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
+
+
+@top_p.mistake
+def added_up_along_the_batch(logits, p):
+    """Tokens of different rows were sorted and added up together. Along which axis lies the vocabulary?"""
+    ordered, order = logits.sort(dim=0, descending=True)
+    remove = ordered.softmax(0).cumsum(0) - ordered.softmax(0) >= p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(0, order, remove), -INF)
+
+
+@top_p.mistake
 @row_by_row
 def added_up_in_id_order(row, p):
     """It added up from the left, in the order of the ids. In which order must it be?"""
     probs = row.softmax(-1)
     return keep(row, set(((probs.cumsum(-1) - probs) < p).nonzero().flatten().tolist()))
+
+
+@top_p.mistake
+def crossing_token_removed_in_id_order(logits, p):
+    """It added up from the left, in the order of the ids, and the token that crosses p is missing. In which order is
+    the set the smallest?"""
+    return logits.masked_fill(logits.softmax(-1).cumsum(-1) > p, -INF)
+
+
+@top_p.mistake
+def the_most_probable_removed(logits, p):
+    """The tokens that make up the first p were removed, and the rest kept. On which side of p is the set?"""
+    ordered, order, _ = in_order(logits, p)
+    remove = ordered.softmax(-1).cumsum(-1) < p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -INF)
 
 
 @top_p.mistake
@@ -513,6 +584,13 @@ min_p = Exercise(
 def compared_with_p_itself(row, p):
     """Each token had to be as probable as p itself. Of which token's probability should p be a share?"""
     return keep(row, set((row.softmax(-1) >= p).nonzero().flatten().tolist()))
+
+
+@min_p.mistake
+def share_of_the_mean(logits, p):
+    """The border is a share of the mean probability. Of which probability in the row should p be a share?"""
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < p * probs.mean(-1, keepdim=True), -INF)
 
 
 @min_p.mistake

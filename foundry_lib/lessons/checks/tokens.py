@@ -23,6 +23,10 @@ def commonest_pair(ids):
     return max(dict.fromkeys(pairs), key=pairs.count)
 
 
+def commonest_sorted(ids):
+    return Counter(tuple(sorted(pair)) for pair in zip(ids, ids[1:], strict=False)).most_common(1)[0][0]
+
+
 most_common_pair = Exercise(
     "most_common_pair",
     "my_most_common_pair(ids) → (first, second)",
@@ -53,6 +57,12 @@ def first_pair(ids):
 def last_pair(ids):
     """It is the last pair of the text, whatever comes before. Where are the pairs counted?"""
     return tuple(ids[-2:])
+
+
+@most_common_pair.mistake
+def order_of_the_pair_lost(ids):
+    """(1, 2) and (2, 1) were counted as one pair, and the smaller id came out first. Is *ab* the same as *ba*?"""
+    return commonest_sorted(ids)
 
 
 @most_common_pair.mistake
@@ -120,6 +130,23 @@ merge = Exercise(
     ],
     merged,
 )
+
+
+@merge.mistake
+def merged_in_any_order(ids, pair, new):
+    """The two tokens were merged in the other order too. Is *ba* the pair *ab*?"""
+    result, i = [], 0
+    while i < len(ids):
+        hit = i + 1 < len(ids) and set(ids[i : i + 2]) == set(pair)
+        result.append(new if hit else ids[i])
+        i += 2 if hit else 1
+    return result
+
+
+@merge.mistake
+def merged_from_the_right(ids, pair, new):
+    """Where pairs overlap, the right one was merged. From which end is a text read?"""
+    return merged(ids[::-1], pair[::-1], new)[::-1]
 
 
 @merge.mistake
@@ -355,6 +382,19 @@ floor_per_character = Exercise(
 
 
 @floor_per_character.mistake
+def mean_of_the_words(word_log_probs, n_characters):
+    """The mean of the words was taken, and then shared out over the characters. How many bits do all words take?"""
+    return (-word_log_probs.mean() / math.log(2) / n_characters).item()
+
+
+@floor_per_character.mistake
+def probabilities_summed(word_log_probs, n_characters):
+    """Probabilities were added up. Which of the two adds up when independent choices follow each other, probabilities
+    or their logarithms?"""
+    return (word_log_probs.exp().sum() / math.log(2) / n_characters).item()
+
+
+@floor_per_character.mistake
 def negative_floor(word_log_probs, n_characters):
     """It is negative. Is a cost ever below zero?"""
     return (word_log_probs.sum() / n_characters / LN2).item()
@@ -432,6 +472,32 @@ next_token_batch = Exercise(
     batch_by_loops,
     shapes="N, B -> B T, B T",
 )
+
+
+@next_token_batch.mistake
+def both_one_position_late(tokens, starts, block_size):
+    """x and y fit each other, but both begin one position after their start. Which token does x[b, 0] hold?"""
+    return rows(tokens, starts, block_size, 1), rows(tokens, starts, block_size, 2)
+
+
+@next_token_batch.mistake
+def targets_of_the_next_block(tokens, starts, block_size):
+    """y is the block after x: each target is block_size positions ahead. Which token comes next after x[b, t]?"""
+    return rows(tokens, starts, block_size), rows(tokens, starts, block_size, block_size)
+
+
+@next_token_batch.mistake
+def starts_not_used(tokens, starts, block_size):
+    """`starts` changes nothing: the rows are cut from the beginning of the text. Where should row b begin?"""
+    whole = torch.arange(len(starts)) * block_size
+    return rows(tokens, whole, block_size), rows(tokens, whole, block_size, 1)
+
+
+@next_token_batch.mistake
+def axis_of_the_rows_missing(tokens, starts, block_size):
+    """B starts were added to T steps number by number. Which shapes give a table of B rows and T columns?"""
+    positions = starts + torch.arange(block_size)
+    return tokens[positions], tokens[positions + 1]
 
 
 @next_token_batch.mistake

@@ -108,6 +108,47 @@ def loss_in_bits(logits, y):
 
 
 @mean_loss.mistake
+def loss_to_base_ten(logits, y):
+    """It is too small by the factor ln 10: the logarithm has the base 10. Which base has the logarithm of a nat?"""
+    return mean_price(logits, y) / math.log(10)
+
+
+@mean_loss.mistake
+def targets_moved_once_more(logits, y):
+    """Each position was compared with the target of the next one. The loader has moved y already: what does y[b, t]
+    hold?"""
+    return mean_price(logits[:, :-1], y[:, 1:])
+
+
+@mean_loss.mistake
+def always_token_zero(logits, y):
+    """y changes nothing: each position was asked for token 0. Which token is the right answer at [b, t]?"""
+    return -logits.log_softmax(-1)[..., 0].mean()
+
+
+@mean_loss.mistake
+def exponentials_overflow(logits, y):
+    """Large scores give NaN or infinity: their exponentials do not fit into 32 bits. What does log_softmax subtract
+    first?"""
+    return mean_of((logits.exp() / logits.exp().sum(-1, keepdim=True)).log(), y)
+
+
+@mean_loss.mistake
+def probabilities_underflow(logits, y):
+    """A wrong guess that was sure costs infinity: its probability is 0 in 32 bits, and the logarithm of 0 is −∞. Which
+    function takes softmax and logarithm in one step?"""
+    kept = y != IGNORED
+    return -logits[kept].softmax(-1).log().gather(-1, y[kept][:, None]).mean()
+
+
+@mean_loss.mistake
+def rows_and_positions_flattened_apart(logits, y):
+    """Scores and targets were flattened in different orders, so that scores met the targets of other positions. In
+    which order does `flatten` read (B, T)?"""
+    return mean_price(logits.transpose(0, 1).reshape(logits.shape), y)
+
+
+@mean_loss.mistake
 def last_row_only(logits, y):
     """The targets of the last row alone were priced. How many rows has the batch?"""
     return mean_price(logits[-1:], y[-1:])
@@ -285,6 +326,7 @@ def steps_in_order(given, *order, price=None):
             nn.utils.clip_grad_norm_(model.parameters(), grad_clip).div(grad_clip).clamp(max=1)
             and scale_up(model, grad_clip)
         ),
+        "times size": lambda: [p.grad.mul_(x.numel()) for p in model.parameters()],
         "step": optimizer.step,
     }
     for name in order:
@@ -319,6 +361,13 @@ def summed(model, x, y):
 
 
 ALL = ("rate", "empty", "backward", "clip", "step")
+
+
+def scaled_rate(optimizer, lr):
+    """Multiply the rate of each group by lr, and return it."""
+    for group in optimizer.param_groups:
+        group["lr"] *= lr
+    return optimizer.param_groups[0]["lr"]
 
 
 train_step = Exercise(
@@ -365,6 +414,45 @@ def learning_rate_set_after_the_step(*given):
 
 
 @train_step.mistake
+def learning_rate_multiplied(model, optimizer, x, y, lr, grad_clip):
+    """lr was multiplied with the learning rate that the group had. Which rate should the group have in this step?"""
+    return plain_step(model, optimizer, x, y, scaled_rate(optimizer, lr), grad_clip)
+
+
+@train_step.mistake
+def inputs_taken_as_targets(*given):
+    """The model was asked to repeat x. Which tokens are the right answers?"""
+    return steps_in_order(given, *ALL, price=lambda model, x, y: model(x, x)[1])
+
+
+@train_step.mistake
+def mean_of_the_logits_as_the_loss(*given):
+    """The loss has nothing to do with y: it is the mean of the logits. Which of the two results of the model is the
+    loss?"""
+    return steps_in_order(given, *ALL, price=lambda model, x, y: model(x, y)[0].mean())
+
+
+@train_step.mistake
+def neither_emptied_nor_clipped(*given):
+    """Two lines are missing: gradients of earlier steps are still in .grad, and nothing shortens a long gradient."""
+    return steps_in_order(given, "rate", "backward", "step")
+
+
+@train_step.mistake
+def neither_rate_nor_clip(*given):
+    """Two arguments change nothing: `lr` and `grad_clip`. Which lines should use them?"""
+    return steps_in_order(given, "empty", "backward", "step")
+
+
+@train_step.mistake
+def new_optimizer_each_time(model, optimizer, x, y, lr, grad_clip):
+    """The weights were moved by another optimizer, so the weight decay of the one that was given is lost, and its
+    memory too. Who should move them?"""
+    fresh = torch.optim.AdamW(model.parameters(), lr=lr)
+    return steps_in_order((model, fresh, x, y, lr, grad_clip), *ALL)
+
+
+@train_step.mistake
 def gradients_not_clipped(*given):
     """Where the gradient was longer than grad_clip, the weights moved too far: nothing shortened it before they
     moved."""
@@ -376,6 +464,27 @@ def gradients_clipped_by_value(*given):
     """Each single number of the gradient was cut off, which turns its direction. What has a norm, a number or all of
     them together?"""
     return steps_in_order(given, "rate", "empty", "backward", "value", "step")
+
+
+@train_step.mistake
+def clipped_to_length_one(model, optimizer, x, y, lr, grad_clip):
+    """The gradient was shortened to the length 1, whatever `grad_clip` is. What is the argument for?"""
+    return steps_in_order((model, optimizer, x, y, lr, 1.0), *ALL)
+
+
+@train_step.mistake
+def gradient_of_the_summed_loss(model, optimizer, x, y, lr, grad_clip):
+    """The gradient is that of the sum over all positions, so it is longer than that of the mean. Which of the two does
+    the model return as its loss?"""
+    return steps_in_order(
+        (model, optimizer, x, y, lr, grad_clip / x.numel()), "rate", "empty", "backward", "clip", "times size", "step"
+    )
+
+
+@train_step.mistake
+def learning_rate_per_sequence(model, optimizer, x, y, lr, grad_clip):
+    """The learning rate was divided by the number of sequences. The loss is a mean already: what is lr meant for?"""
+    return steps_in_order((model, optimizer, x, y, lr / len(x), grad_clip), *ALL)
 
 
 @train_step.mistake
@@ -642,6 +751,30 @@ def whole_turn(done, lowest):
 def quarter_turn(done, lowest):
     """Only a quarter of a turn: the fall is steepest at its very end."""
     return lowest + (1 - lowest) * math.cos(math.pi / 2 * done)
+
+
+@learning_rate.mistake
+@fall
+def angle_without_pi(done, lowest):
+    """It falls by less than a quarter of the way: the angle ends at 1 and not at half a turn. How many radians are
+    half a turn?"""
+    return lowest + (1 - lowest) * (1 + math.cos(done)) / 2
+
+
+@learning_rate.mistake
+@fall
+def quarter_of_a_sine(done, lowest):
+    """It falls fastest at once and is flat only at the end: a quarter of a sine. Which curve is flat at both ends?"""
+    return lowest + (1 - lowest) * (1 - math.sin(math.pi * done / 2))
+
+
+@learning_rate.mistake
+def straight_line_to_a_rate(step, peak, warmup, total, lowest):
+    """It falls along a straight line, and down to `lowest` itself instead of a share of the peak. Which curve does the
+    formula have?"""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak - (peak - lowest) * (step - warmup) / (total - warmup)
 
 
 @learning_rate.mistake
