@@ -38,7 +38,6 @@ def small(monkeypatch, tmp_path):
 def test_it_trains_what_is_missing_resumes_and_ships(small, tmp_path, capsys, monkeypatch):
     old = {"kind": "sweep", "row": "old", "seed": 0, "parameters": 1, "seconds": 1, "share": 0.5, "by rule": {"sum": 1}}
     ablations.RUNS.write_text(json.dumps(old) + "\n" + json.dumps(old | {"kind": "ablation"}) + "\n", "utf-8")
-    tales_runs.TABLE.write_text("# Head\n\n## Old\n", "utf-8")
     for words in (("ship",), ("ship", "grid")):
         with pytest.raises(SystemExit, match="5 trainings of ablation are missing in .*whole model-seed0"):
             small(*words)
@@ -69,7 +68,7 @@ def test_it_trains_what_is_missing_resumes_and_ships(small, tmp_path, capsys, mo
     (run,) = (run for run in load("ablation", tmp_path / "runs") if (run.row, run.seed) == ("whole model", 0))
     assert lines[1]["share"] == round(run.result["share"], 4) and lines[1]["parameters"] == run.config["parameters"]
     page = tales_runs.TABLE.read_text("utf-8")
-    assert page.startswith("# Head\n\n## ") and "Old" not in page and "## Grid: 3 steps\n\n| row |" in page
+    assert page.startswith("# The tales") and "## Grid: 3 steps\n\n| row |" in page
     assert page.split("## Grid")[1].splitlines()[4].startswith("| whole model | 3 |"), "a grid begins with the whole"
     assert set(ablations.by_row()) == set(ROWS), "the lessons read what was shipped"
 
@@ -120,6 +119,14 @@ def test_the_table_has_intervals_and_tests_that_know_how_many_they_are():
     assert cells["far"][6] == "3.100★" and cells["near"][6] == "0.273" and cells["whole"][4:6] == ["", ""]
     assert cells["alone"][3:6] == ["50.0", "", ""]
     assert "Comparisons in each column: 2." in lines and lines[-1] == "Diverged: wild (seed 1)."
+
+
+def test_two_languages_are_not_compared():
+    found = [made_up(text, seed, 0.02) for text in ("tales-en", "tales-zh") for seed in range(3)]
+    found = [run | {"kind": "recipe"} for run in found]
+    page = tales_runs.page({"recipe": found})
+    assert page.startswith("## Recipe: 1,600 steps\n\n| row |") and "| tales-zh | 3 |" in page
+    assert "Comparisons" not in page and "★" not in page and "Comparisons" in tales_runs.table(found)
 
 
 def test_the_seconds_are_those_of_an_undisturbed_step():
