@@ -135,9 +135,11 @@ def test_qk_norm_normalises_each_query_and_key_before_it_rotates():
     attention, table = variant("QK-norm").layers[0].attention, variant("whole model").freqs_cis[:, :5]
     assert isinstance(attention, CausalSelfAttention)
     q, k = 5 * torch.randn(1, 4, 5, HEAD), torch.randn(1, 2, 5, HEAD)
+    weight = torch.tensor([0.5, 1.0, 2.0, 3.0])  # with all at 1, norm and rotation could change places
+    attention.rotary.q_norm.weight.copy_(weight)
+    attention.rotary.k_norm.weight.copy_(weight)
     new_q, new_k = attention.rotary(q, k, table)
-    eps = CONFIG.norm_eps
-    by_hand = apply_rotary_emb(F.rms_norm(q, (HEAD,), eps=eps), F.rms_norm(k, (HEAD,), eps=eps), table)
+    by_hand = apply_rotary_emb(*(F.rms_norm(x, (HEAD,), weight, CONFIG.norm_eps) for x in (q, k)), table)
     assert torch.allclose(new_q, by_hand[0], atol=1e-6) and torch.allclose(new_k, by_hand[1], atol=1e-6)
 
 
