@@ -25,3 +25,8 @@ def lesson_files(folder: Path = LESSONS) -> list[Path]:
     Any other notebook there is the learner's, such as JupyterLab's duplicate 04_swiglu-Copy1.ipynb.
     """
     return sorted(path for path in folder.glob("*.ipynb") if re.fullmatch(r"\d\d_[a-z_]+", path.stem))
+
+
+def page_files(folder: Path = LESSONS) -> list[Path]:
+    """The pages of text beside the lessons that are in a folder: the glossary and the troubleshooting page."""
+    return [folder / name for name in ("glossary.md", "troubleshooting.md") if (folder / name).is_file()]

@@ -318,6 +318,9 @@ def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
         assert page.locator(".foundry-start li").count() == 16
         foot = page.locator(".foundry-start small").last.bounding_box()
         assert foot["y"] + foot["height"] < 768, "the page fits one look"
+        page.get_by_role("link", name="glossary", exact=True).click()
+        page.locator(".jp-MarkdownViewer mjx-container").first.wait_for(timeout=60_000)  # rendered, with its formulas
+        page.locator(".lm-TabBar-tabLabel", has_text="start.ipynb").click()
         begin.focus()
         page.keyboard.press("Enter")
         first = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").first

@@ -333,6 +333,47 @@ def test_a_name_of_no_lesson_is_refused_before_anything_moves(course, name):
     assert contents(course.work) == before
 
 
+# ---- The pages of text
+
+
+def write_page(course, text: str) -> Path:
+    """The course's glossary with this text; returns the path of the learner's copy."""
+    (course.lessons / "glossary.md").write_text(text, encoding="utf-8")
+    return course.work / "glossary.md"
+
+
+def test_a_page_is_copied_and_replaced_while_it_is_untouched(course):
+    copy = write_page(course, "# Glossary\n\nRoPE: 旋转位置编码\n")
+    assert copy in course.update().paths and copy.read_text(encoding="utf-8").endswith("旋转位置编码\n")
+    assert course.update() == copies.Update()
+    write_page(course, "# Glossary 2\n")
+    assert course.update().paths == [copy] and copy.read_text(encoding="utf-8") == "# Glossary 2\n"
+    copy.unlink()
+    assert course.update().paths == [copy], "a deleted copy comes back"
+
+
+def test_a_page_with_the_learner_s_notes_stays_to_the_last_byte(course, monkeypatch):
+    copy = write_page(course, "# Glossary\n")
+    course.update()
+    mine = b"# Glossary\r\nmy note\r\n"
+    copy.write_bytes(mine)
+    assert course.update() == copies.Update(), "as long as the page is the same there is nothing to say"
+    write_page(course, "# Glossary 2\n")
+    for _ in range(2):
+        done = course.update()
+        assert not done.paths and "The page glossary.md has changed since you wrote into it." in done.sentences[0]
+    assert copies.kept_back(course.lessons, course.work) == done.sentences and copy.read_bytes() == mine
+    copy.rename(course.work / "my glossary.md")
+    assert course.update() == copies.Update([copy]) and copy.read_text(encoding="utf-8") == "# Glossary 2\n"
+    assert (course.work / "my glossary.md").read_bytes() == mine
+
+
+def test_other_pages_beside_the_lessons_are_not_copied(course):
+    (course.lessons / "notes.md").write_text("mine", encoding="utf-8")
+    course.update()
+    assert not (course.work / "notes.md").exists()
+
+
 # ---- The start page as a file
 
 
@@ -360,7 +401,9 @@ def test_jupyter_trusts_what_was_written(course, tmp_path, monkeypatch):
     from nbformat.sign import NotebookNotary
 
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    write_page(course, "# Glossary\n")
     prepare_work.prepare([], course.lessons, course.work)
+    assert b"glossary.md" in (course.work / "start.ipynb").read_bytes()
     notary = NotebookNotary()
     for name in ("start", "00_one", "02_two"):
         assert notary.check_signature(nbformat.read(course.copy(name), as_version=4)), name

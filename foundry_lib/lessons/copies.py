@@ -1,10 +1,11 @@
-"""The learner's copies of the lessons in work/: made from notebooks/, which nobody writes to, and never lost.
+"""The learner's copies of the lessons and pages in work/: made from notebooks/, which nobody writes to, and never lost.
 
     update()                       # what `course.py lab` does before it opens JupyterLab
     set_aside("06_tokens")         # what `course.py lab --fresh 06` does before that
 
 A copy has no outputs. `work/.copies.json` notes the digest of what was written into each copy. A copy whose cells still
 have that digest is untouched: an updated lesson replaces it. In any other copy there is the learner's work: it stays.
+The same holds for the text of a page, `glossary.md` and `troubleshooting.md`.
 """
 
 import datetime
@@ -17,32 +18,45 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..files import write_whole, writing
-from ..paths import LESSONS, WORK, lesson_files
+from ..paths import LESSONS, WORK, lesson_files, page_files
 
-RECORD = ".copies.json"  # name of a lesson → the digest of the cells that were written into its copy
+RECORD = ".copies.json"  # name of a lesson or page → the digest of what was written into its copy
 PATIENCE = 20  # seconds that a second start waits for the first
 ADVICE = "Copy the course to a folder of your own and start it there."
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # no file, no JSON, no notebook
 
 
-def fresh(path: Path) -> dict:
-    """A stored lesson without its outputs, as a notebook in JSON. Raises one of UNREADABLE for a damaged file."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
+def read(path: Path) -> dict | str:
+    """A notebook in JSON, or the text of a page. Raises one of UNREADABLE for a damaged file."""
+    text = path.read_text(encoding="utf-8")
+    return text if path.suffix == ".md" else json.loads(text)
+
+
+def fresh(path: Path) -> dict | str:
+    """A stored lesson without its outputs, or a page. Raises one of UNREADABLE for a damaged file."""
+    content = read(path)
+    if isinstance(content, str):
+        return content
+    for cell in content["cells"]:
         if cell["cell_type"] == "code":
             cell.update(outputs=[], execution_count=None)
-    return notebook
+    return content
 
 
-def digest(notebook: dict) -> str:
-    """A digest of all cells with their outputs. What else a notebook notes, such as its kernel, is not a learner's."""
-    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
+def digest(content: dict | str) -> str:
+    """A digest of a page's text, or of all cells of a notebook with their outputs.
+
+    What else a notebook notes, such as its kernel, is not a learner's.
+    """
+    if isinstance(content, str):
+        return hashlib.sha256(content.encode()).hexdigest()
+    cells = [{**cell, "source": "".join(cell["source"])} for cell in content["cells"]]
     return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
 
-def written(notebook: dict) -> str:
-    """A notebook as the text of its file."""
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+def written(content: dict | str) -> str:
+    """A notebook or a page as the text of its file."""
+    return content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_record(work: Path) -> dict[str, str]:
@@ -61,7 +75,7 @@ def state(copy: Path, original: str, noted: str | None) -> str:
     if not copy.exists():
         return "missing"
     try:
-        now = digest(json.loads(copy.read_text(encoding="utf-8")))
+        now = digest(read(copy))
     except UNREADABLE:
         now = None
     if now == original:
@@ -73,7 +87,7 @@ def state(copy: Path, original: str, noted: str | None) -> str:
 
 @dataclass
 class Update:
-    """What `update` did: the copies that it wrote, and a sentence for each lesson that a learner must know of."""
+    """What `update` did: the copies that it wrote, and a sentence for each copy that a learner must know of."""
 
     paths: list[Path] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
@@ -89,7 +103,7 @@ def update(lessons: Path = LESSONS, work: Path = WORK) -> Update:
     with writing(work, ADVICE, wait=PATIENCE):
         record = read_record(work)
         before = dict(record)
-        for path in lesson_files(lessons):
+        for path in [*lesson_files(lessons), *page_files(lessons)]:
             try:
                 record[path.stem] = update_one(path, work / path.name, record.get(path.stem), done)
             except UNREADABLE as error:
@@ -102,19 +116,25 @@ def update(lessons: Path = LESSONS, work: Path = WORK) -> Update:
 
 def update_one(path: Path, copy: Path, noted: str | None, done: Update) -> str:
     """Bring one copy up to date where nothing of the learner's is in it; returns the digest to note."""
-    notebook = fresh(path)
-    original = digest(notebook)
+    content = fresh(path)
+    original = digest(content)
     now = state(copy, original, noted)
     if now in ("missing", "outdated"):
-        write_whole(copy, written(notebook))
+        write_whole(copy, written(content))
         done.paths.append(copy)
     if now == "behind":
-        done.sentences.append(kept_sentence(path.stem))
+        done.sentences.append(kept_sentence(path))
         return noted
     return original
 
 
-def kept_sentence(name: str) -> str:
+def kept_sentence(path: Path) -> str:
+    name = path.stem
+    if path.suffix == ".md":
+        return (
+            f"The page {path.name} has changed since you wrote into it. Your copy stays. For the new page, give "
+            f"your copy another name and start the course again."
+        )
     return (
         f"Lesson {name} has changed since you began it. Your copy stays, because your work is in it. To begin the new "
         f"lesson: {'py' if os.name == 'nt' else 'python3'} course.py lab --fresh {name[:2]} (it keeps your copy too)"
@@ -124,10 +144,10 @@ def kept_sentence(name: str) -> str:
 def kept_back(lessons: Path = LESSONS, work: Path = WORK) -> list[str]:
     """The sentence of each copy that stays although its lesson is newer. Writes nothing."""
     record, sentences = read_record(work), []
-    for path in lesson_files(lessons):
+    for path in [*lesson_files(lessons), *page_files(lessons)]:
         with suppress(*UNREADABLE):
             if state(work / path.name, digest(fresh(path)), record.get(path.stem)) == "behind":
-                sentences.append(kept_sentence(path.stem))
+                sentences.append(kept_sentence(path))
     return sentences
 
 

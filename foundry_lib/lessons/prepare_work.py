@@ -1,4 +1,4 @@
-"""What `course.py lab` runs before JupyterLab: copies of the lessons in work/, and the start page.
+"""What `course.py lab` runs before JupyterLab: copies of the lessons and pages in work/, and the start page.
 
 python -m foundry_lib.lessons.prepare_work [--fresh 06 07]
 """
@@ -39,8 +39,9 @@ def prepare(again: list[str], lessons: Path = LESSONS, work: Path = WORK) -> lis
     except OSError as error:
         written = done.paths
         sentences.append(f"The start page could not be written: {error.strerror or error}.")
-    if written:
-        sign(written)
+    notebooks = [path for path in written if path.suffix == ".ipynb"]
+    if notebooks:
+        sign(notebooks)
     return sentences
 
 

@@ -8,6 +8,7 @@
 import base64
 import json
 import os
+import platform
 import re
 from dataclasses import dataclass
 from html import escape
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from IPython.display import display
 
-from ..paths import LESSONS, WORK, lesson_files
+from ..paths import LESSONS, WORK, lesson_files, page_files
 from ..plots.model_map import map_text
 from . import checklist, copies, own_parts, progress
 from . import lesson_map as here_map
@@ -35,6 +36,7 @@ AGAIN = (
     '"Error displaying widget". To begin a lesson again, close its tab and type: python3 course.py lab --fresh 06. '
     "Your old copy gets another name, and what you have passed stays."
 )
+PAGES = {"glossary": "All terms", "troubleshooting": "Help"}  # the pages of text, and what they are for
 HOSTED = "On Colab or another hosted Jupyter, run this in a cell of any notebook there, then open a lesson:"
 HOSTED_LINES = (
     "!git clone ADDRESS llm-foundry     # ADDRESS: where you found this course",
@@ -46,6 +48,7 @@ STYLE = """<style>
 .foundry-start p {margin: 0 0 6px !important}
 .foundry-start a.foundry-next {display: inline-block; padding: 6px 16px; margin-right: 8px; border-radius: 6px;
   background: #1559b0; color: #fff !important; font-weight: 600; text-decoration: none}
+.foundry-start p > span {margin-left: 2em; white-space: nowrap}
 .foundry-start a:focus-visible {outline: 3px solid #e69f00; outline-offset: 2px}
 .foundry-start table {margin: 0 0 6px !important; border-collapse: collapse; font-size: 13px !important}
 .foundry-start th, .foundry-start td {text-align: left !important; padding: 1px 14px 1px 0 !important;
@@ -104,6 +107,11 @@ def folder_of_lessons(here: Path) -> Path | None:
     return None
 
 
+def relative(path: Path, here: Path) -> str:
+    """The address of a link from the folder `here` to a file."""
+    return os.path.relpath(path, here).replace(os.sep, "/")
+
+
 def read_lessons(folder: Path, here: Path, shown: set[str]) -> list[Lesson]:
     """The lessons in `folder`. A damaged file has only its name as a title."""
     lessons = []
@@ -118,7 +126,7 @@ def read_lessons(folder: Path, here: Path, shown: set[str]) -> list[Lesson]:
         lessons.append(
             Lesson(
                 path.stem[:2],
-                os.path.relpath(path, here).replace(os.sep, "/"),
+                relative(path, here),
                 title[1] if title else path.stem[3:],
                 int(minutes[1]) if minutes else 0,
                 len(shown & set(needs)),
@@ -157,6 +165,7 @@ class StartPage:
         self.shown = checklist.evidence()
         folder = folder_of_lessons(here)
         self.lessons = read_lessons(folder, here, self.shown) if folder else []
+        self.pages = {path.stem: relative(path, here) for path in page_files(folder)} if folder else {}
         self.sentences = copies.kept_back() if folder == WORK else []
         self.status = own_parts.status()
         marked = here_map.own_boxes()
@@ -188,11 +197,14 @@ class StartPage:
     def html(self) -> str:
         after, words, link = self.next
         button = f'<a class="foundry-next" href="{escape(link)}">{escape(words)}</a>' if link else ""
+        pages = "".join(
+            f'<span>{PAGES[name]}: <a href="{escape(file)}">{name}</a></span>' for name, file in self.pages.items()
+        )
         lines = "\n".join(HOSTED_LINES)
         picture = base64.b64encode(self.map.png()).decode()
         head = "<tr><th></th><th>lesson</th><th>time</th><th>done</th><th>the part of your model</th></tr>"
         return (
-            f'{STYLE}<div class="foundry-start"><p>{ABOUT}</p><p>{button}{after}</p>'
+            f'{STYLE}<div class="foundry-start"><p>{ABOUT}</p><p>{button}{after}{pages}</p>'
             + "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self.sentences)
             + f"<table>{head}{''.join(map(self.row, self.lessons))}</table>{self.groups_html()}"
             + f"<p><small>{FOOT} {AGAIN}</small></p>"
@@ -223,7 +235,8 @@ class StartPage:
     def text(self) -> str:
         after, words, link = self.next
         first = f"{words}. {after}" + (f" File: {link}" if link else "")
-        lines = [first, ABOUT, *self.sentences, "", "The lessons"]
+        pages = [f"{PAGES[name]}: {name}. File: {file}" for name, file in self.pages.items()]
+        lines = [first, *pages, ABOUT, *self.sentences, "", "The lessons"]
         for lesson in self.lessons:
             notes = [f"{lesson.minutes} min", f"done: {lesson.status}" if lesson.status else ""]
             for whose in ("yours", "the library's"):
@@ -247,7 +260,11 @@ def start_page():
 
 
 def as_notebook(page: StartPage) -> dict:
-    """work/start.ipynb: the one cell that shows the page, with `page` as its output; JupyterLab folds its source."""
+    """work/start.ipynb: the one cell that shows the page, with `page` as its output; JupyterLab folds its source.
+
+    The metadata is what JupyterLab would add when the kernel starts. Without it JupyterLab counts the open page as
+    changed, saves its old state over a newer page, and asks about a conflict.
+    """
     output = {"output_type": "display_data", "metadata": {}, "data": page._repr_mimebundle_()}
     cell = {
         "cell_type": "code",
@@ -257,5 +274,16 @@ def as_notebook(page: StartPage) -> dict:
         "source": CALL,
         "outputs": [output],
     }
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
+        "language_info": {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": platform.python_version(),
+        },
+    }
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [cell]}
