@@ -6,6 +6,7 @@ from statistics import fmean
 import pytest
 from matplotlib.figure import Figure
 
+from foundry_lib import ConfigError
 from foundry_lib.experiments import ablations
 from foundry_lib.panels.ablation_matrix import Matrix, ablation_matrix, columns, draw_matrix
 
@@ -73,3 +74,15 @@ def test_the_frame_lies_on_the_chosen_cell():
     rows = list(ablations.measured())
     assert picture.frame.get_xy() == (columns().index("gift") - 0.5, rows.index("no MLP") - 0.5)
     assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == 140
+
+
+def test_some_rows_are_drawn_alone_after_the_whole_model():
+    panel, figure = ablation_matrix(["no MLP", "one layer"]), Figure()
+    picture = Matrix(("whole model", "no MLP", "one layer"))
+    assert "no MLP" not in panel.reading and "one layer owes" in panel.reading
+    picture.draw(figure, row="one layer", column="sum")
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["whole model", "no MLP", "one layer"]
+    assert picture.frame.get_xy() == (columns().index("sum") - 0.5, 1.5)
+    with pytest.raises(ConfigError, match="There is no row .'one head'."):
+        ablation_matrix(["one head"])

@@ -2,11 +2,13 @@
 
 welch(base, other)            # two settings, some seeds each: the difference, its interval, p
 holm([0.01, 0.04, 0.03])      # many comparisons: p-values that may be read one by one
+against_first(rows)           # many settings, each against the first one: Welch's test with Holm's correction
+mean_interval(values)         # a mean over seeds: its interval
 wilson(97, 100)               # a share: its interval
 beyond_noise(base, other)     # the course's rule; a learner can check each step by hand
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from scipy import stats
@@ -66,6 +68,35 @@ def holm(p_values: list[float]) -> list[float]:
         largest = max(largest, (len(p_values) - rank) * p_values[index])
         adjusted[index] = min(1.0, largest)
     return adjusted
+
+
+def against_first(rows: dict[str, list[float]]) -> dict[str, Difference]:
+    """Each row against the first one: Welch's test, with `holm`'s p for all these comparisons together.
+
+    rows: at least two values per row, one per seed. The intervals are those of single comparisons. Raises ConfigError
+    for a row with fewer values.
+
+    >>> found = against_first({"whole": [1.0, 1.1, 1.2], "a": [1.7, 1.8, 1.9], "b": [1.0, 1.2, 1.4]})
+    >>> {row: round(difference.p, 4) for row, difference in found.items()}
+    {'a': 0.002, 'b': 0.4961}
+    """
+    base, *others = rows.values()
+    differences = [welch(base, other) for other in others]
+    adjusted = holm([difference.p for difference in differences])
+    corrected = [replace(difference, p=p) for difference, p in zip(differences, adjusted, strict=True)]
+    return dict(zip(list(rows)[1:], corrected, strict=True))
+
+
+def mean_interval(values: list[float]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a mean, by Student's t. Raises ConfigError for fewer than two values.
+
+    >>> [round(end, 2) for end in mean_interval([1.0, 1.1, 1.2])]  # 1.1 ± 4.30 · 0.1 / √3
+    [0.85, 1.35]
+    """
+    if len(values) < 2:
+        raise ConfigError(f"The interval of a mean needs two values, found {len(values)}. Train more seeds.")
+    half = stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return fmean(values) - float(half), fmean(values) + float(half)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

@@ -5,94 +5,85 @@ ablations.train("no norm", seed=0)                # train one row again on this 
 """
 
 import json
-import time
 from statistics import fmean
 
-import torch
 from torch import nn
 
-from .. import tales
-from ..analysis.quality import excess
 from ..analysis.statistics import beyond_noise
-from ..errors import ConfigError, FoundryError
+from ..errors import ConfigError, DivergedError
 from ..paths import DATA
 from ..training.recipes import new_trainer
+from . import variants
+from .sweeps import result_of
 
 RUNS = DATA / "tales_runs.jsonl"
-UNSEEN = 999_983  # seed of the tales that are measured; no training uses it
-STEPS = 1000
+UNSEEN = 999_983  # seed of tales that no training uses
+STEPS = 1000  # the shipped rows' length and rate; `benchmarks/tales_runs.py` trains at the recipe's
+RATE = 2.5e-3
 
-
-class Nothing(nn.Module):
-    """A part that adds nothing to the residual stream."""
-
-    def forward(self, x, *rest):
-        return torch.zeros_like(x)
-
-
-def no_rope(model):
-    model.freqs_cis[0], model.freqs_cis[1] = 1.0, 0.0  # rotate by 0 at every position
-
-
-def no_norm(model):
-    model.norm = nn.Identity()
-    for layer in model.layers:
-        layer.attention_norm = layer.ffn_norm = nn.Identity()
-
-
-def no_attention(model):
-    for layer in model.layers:
-        layer.attention = Nothing()
-
-
-def no_mlp(model):
-    for layer in model.layers:
-        layer.feed_forward = Nothing()
-
-
-# row → (settings that differ, function that changes the model)
+# Row → what differs from the recipe, as `new_trainer` takes it. The whole model is pre-norm with RMSNorm; it has RoPE
+# of base 500, four query heads on two kv heads (GQA), SwiGLU, two layers and a tied head.
 ROWS = {
-    "whole model": ({}, None),
-    "no RoPE": ({}, no_rope),
-    "no norm": ({}, no_norm),
-    "no attention": ({}, no_attention),
-    "no MLP": ({}, no_mlp),
-    "one layer": ({"n_layers": 1}, None),
-    "one kv head": ({"n_kv_heads": 1}, None),
+    "whole model": {},
+    "no norm": {"parts": {"norm": variants.no_norm}},
+    "LayerNorm": {"parts": {"norm": nn.LayerNorm}},
+    "post-norm": {"parts": {"block": variants.PostNormBlock}},
+    "QK-norm": {"parts": {"attention": variants.qk_norm_attention}},
+    "no RoPE": {"parts": {"rope_table": variants.no_rotation}},
+    "learned positions": {"parts": {"rope_table": variants.no_rotation, "block": variants.LearnedPositions}},
+    "sinusoidal positions": {"parts": {"rope_table": variants.no_rotation, "block": variants.SinusoidalPositions}},
+    "RoPE base 10,000": {"rope_theta": 10_000.0},
+    "no attention": {"parts": {"attention": variants.Nothing}},
+    "one kv head": {"n_kv_heads": 1},  # MQA
+    "four kv heads": {"n_kv_heads": 4},  # MHA
+    "no MLP": {"parts": {"feed_forward": variants.Nothing}},
+    "plain MLP, ReLU²": {"parts": {"feed_forward": variants.relu_squared_mlp}},
+    "plain MLP, GELU": {"parts": {"feed_forward": variants.gelu_mlp}},
+    "one layer": {"n_layers": 1},
+    "four layers": {"n_layers": 4},
+    "untied head": {"tie_embeddings": False},
 }
-SAME = {"learning_rate": 2.5e-3}  # in every row, so that rows trained on different days can be compared
+
+# Embedding std and learning rate: every pair, so that each std is judged at the rate that suits it. The recipe's pair,
+# 0.3 and 4e-3, is the whole model.
+STDS, RATES = (0.02, 0.088, 0.3, 1.0), (2e-3, 4e-3, 8e-3)
+GRID = {
+    f"std {std:g}, rate {rate:g}": {"embedding_std": std, "learning_rate": rate}
+    for std in STDS
+    for rate in RATES
+    if (std, rate) != (0.3, 4e-3)
+}
 
 
 def train(row: str, seed: int, steps: int = STEPS, device: str | None = None) -> dict:
-    """Train the model of a row on tales-en and measure it on 300 unseen tales: a dictionary as in `RUNS`.
+    """Train the model of a row on tales-en and measure it on the validation tales: a dictionary as in `RUNS`.
 
     device: None is the best there is. The shipped rows were trained on a CPU.
     Raises ConfigError for a row that does not exist.
     """
     if row not in ROWS:
         raise ConfigError(f"There is no row {row!r}; the rows are {', '.join(ROWS)}.")
-    settings, change = ROWS[row]
-    common = {"device": device, "max_iters": steps, "eval_interval": 10_000, **SAME}
-    trainer = new_trainer("tales-en", seed=seed, **common, **settings)
-    if change:
-        change(trainer.model)
-    return finish({"kind": "ablation", "row": row, "seed": seed}, trainer)
-
-
-def finish(run: dict, trainer) -> dict:
-    """Run a training to its end and return `run` with the measurements added."""
-    run = run | {"parameters": sum(p.numel() for p in trainer.model.parameters())}
-    started = time.monotonic()
+    common = {"learning_rate": RATE, "max_iters": steps, "eval_interval": steps}
+    trainer = new_trainer("tales-en", seed=seed, device=device, **{**common, **ROWS[row]})
     try:
         list(trainer.run())
-    except FoundryError as error:
-        return run | {"diverged": str(error)[:60]}
-    unseen = tales.generate(trainer.loader.corpus.grammar, UNSEEN, 300)
-    above = excess(trainer.model, trainer.loader.tokenizer, unseen)
+    except DivergedError as error:
+        result = {"status": "diverged", "why": str(error)}
+    else:
+        result = result_of(trainer)
+    return stored("ablation", row, seed, trainer.model.n_params, result)
+
+
+def stored(kind: str, row: str, seed: int, parameters: int, result: dict) -> dict:
+    """A run as a line of `RUNS`. result: that of a training that has ended, as in result.json of a sweep."""
+    run = {"kind": kind, "row": row, "seed": seed, "parameters": parameters}
+    if result["status"] == "diverged":
+        return run | {"diverged": result["why"][:60]}
     return run | {
-        "seconds": round(time.monotonic() - started),
-        "share": round(above.share, 4),
-        "by rule": {rule: round(nats, 4) for rule, nats in above.by_rule.items()},
+        "steps": result["steps"],
+        "seconds": round(result["seconds"]),
+        "share": round(result["share"], 4),
+        "by rule": {rule: round(nats, 4) for rule, nats in result["owed"].items()},
     }
 
 

@@ -10,6 +10,7 @@ result.json (once the run has ended) and its last two checkpoints. The same call
 resumes the one that was stopped.
 """
 
+import ast
 import hashlib
 import json
 import shutil
@@ -39,7 +40,7 @@ from ..training.record import Record
 from ..training.trainer import Trainer
 from .runs import Run, read_run, safe, write, write_errors
 
-CODE = "models tales text training"  # the folders whose files decide a training or its floor, beside config.py
+CODE = "config.py models/*.py tales/*.py text/*.py training/*.py experiments/variants.py"  # decides a result
 DEFAULTS = {"text": "tales-en", "preset": "tiny", "device": None, "parts": None, "own": None}  # None: the best device
 FORM = "{desc}{percentage:3.0f} %|{bar:20}| {n:.1f} of {total} runs, {elapsed} < {remaining}"
 TURNS, STEPS_PER_TURN = 5, 4  # the least that the speed of each row is measured for
@@ -138,9 +139,22 @@ def plan(home: Path, rows: dict[str, dict], seeds, common: dict, time_limit: flo
 
 @cache
 def code_hash() -> str:
-    """Hash of the library's files that decide a training or its floor. After a change in one, nothing is skipped."""
-    files = [PACKAGE / "config.py", *(file for room in CODE.split() for file in sorted((PACKAGE / room).glob("*.py")))]
-    return hashlib.sha256("\0".join(file.read_text("utf-8") for file in files).encode()).hexdigest()
+    """Hash of the code that decides a training or its floor. After a change in it, nothing is skipped."""
+    files = [file for name in CODE.split() for file in sorted(PACKAGE.glob(name))]
+    return hashlib.sha256("\0".join(code_only(file.read_text("utf-8")) for file in files).encode()).hexdigest()
+
+
+def code_only(source: str) -> str:
+    """The source without comments and docstrings, which change no result.
+
+    >>> code_only('def f():\\n    "Two."\\n    return 2  # two')
+    'def f():\\n    return 2'
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def decides(corpus: Corpus, seed: int, time_limit: float | None, settings: dict) -> dict:

@@ -22,11 +22,14 @@ BASE, ALL = "whole model", "all, %"
 
 
 @cache
-def cells() -> dict[str, dict[str, list[float]]]:
-    """Row → column → one value per seed: the excess loss by rule in nats per word, in all in % of the floor."""
+def cells(rows: tuple[str, ...] = ()) -> dict[str, dict[str, list[float]]]:
+    """Row → column → one value per seed: the excess loss by rule in nats per word, in all in % of the floor.
+
+    rows: which ones; none given: all. Raises ConfigError for a row without runs.
+    """
     return {
         row: {ALL if column == "all" else column: values for column, values in columns.items()}
-        for row, columns in ablations.by_row().items()
+        for row, columns in ablations.chosen(rows or list(ablations.measured())).items()
     }
 
 
@@ -44,12 +47,12 @@ def written(value: float, column: str) -> str:
     return f"{max(0.0, value):.{1 if column == ALL else 2}f}"
 
 
-def draw_matrix(ax: Axes):
+def draw_matrix(ax: Axes, rows: tuple[str, ...] = ()):
     """In each cell the mean as a number and as a bar, and half the range of the seeds; a star is beyond the noise.
 
     A bar is a share of the largest mean in its column, so bars of one column compare.
     """
-    table, rules = cells(), columns()
+    table, rules = cells(rows), columns()
     most = {rule: max(fmean(values[rule]) for values in table.values()) for rule in rules}
     for y, row in enumerate(table.values()):
         for x, rule in enumerate(rules):
@@ -68,7 +71,7 @@ def draw_matrix(ax: Axes):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
-    ax.set_title("mean of three seeds above the floor, all in %, a rule in nats a word; ★ beyond the noise", fontsize=9)
+    ax.set_title("mean over the seeds above the floor, all in %, a rule in nats a word; ★ beyond the noise", fontsize=9)
 
 
 class Matrix(Picture):
@@ -77,9 +80,12 @@ class Matrix(Picture):
     On the right, heights are shares of the largest number, and the axis names that number, so the axis does not move.
     """
 
+    def __init__(self, rows: tuple[str, ...] = ()):
+        self.rows = rows
+
     def build(self, figure: Figure, **values):
         left, right = figure.add_axes((0.115, 0.07, 0.685, 0.85)), figure.add_axes((0.855, 0.1, 0.135, 0.76))
-        draw_matrix(left)
+        draw_matrix(left, self.rows)
         self.frame = left.add_patch(box(0, 0, ec=plots.ROLES["marked"], lw=2.5, animated=True))
         self.seeds, self.means = [], []
         for colour, marker in ((plots.ROLES["own model"], "o"), (plots.ROLES["marked"], "s")):
@@ -101,7 +107,7 @@ class Matrix(Picture):
         base, other = table[BASE][column], table[row][column]
         border = noise_border(base)
         largest = max(*base, *other, border)
-        self.frame.set_xy((columns().index(column) - 0.5, list(table).index(row) - 0.5))
+        self.frame.set_xy((columns().index(column) - 0.5, list(cells(self.rows)).index(row) - 0.5))
         for x, (values, seeds, mean) in enumerate(zip((base, other), self.seeds, self.means, strict=True)):
             seeds.set_data(x + np.linspace(-0.1, 0.1, len(values)), [value / largest for value in values])
             mean.set_data([x - 0.25, x + 0.25], 2 * [fmean(values) / largest])
@@ -135,13 +141,19 @@ def box(x: int, y: int, **style) -> Rectangle:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, **style)
 
 
-def ablation_matrix() -> Panel:
-    """The panel: a row and a column, each on a slider."""
+def ablation_matrix(rows: list[str] | None = None) -> Panel:
+    """The panel: a row and a column, each on a slider.
+
+    rows: up to seven have room beside the whole model, which always comes first; None: all. Raises ConfigError for a
+    row without runs.
+    """
+    chosen = (BASE, *(row for row in rows if row != BASE)) if rows else ()
+    names = list(cells(chosen))
     return Panel(
-        Matrix(),
+        Matrix(chosen),
         width=9.5,
         height=4.6,
         name="ablation matrix",
-        row=Choice("no RoPE", [(row, row) for row in cells()], label="taken out"),
+        row=Choice("no RoPE" if "no RoPE" in names else names[-1], [(row, row) for row in names], label="taken out"),
         column=Choice("mirror", [(rule, rule) for rule in columns()], label="rule"),
     )

@@ -631,9 +631,9 @@ fault(
 fault(
     "tales",
     "ablation without RoPE keeps it",
-    "ablations",
+    "variants",
     "02",
-    (ABLATIONS, "model.freqs_cis[0], model.freqs_cis[1] = 1.0, 0.0", "pass"),
+    (ABLATIONS, '"no RoPE": {"parts": {"rope_table": variants.no_rotation}}', '"no RoPE": {}'),
 )
 
 # ---- The tokenizer
