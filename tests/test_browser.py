@@ -320,7 +320,9 @@ def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
         assert foot["y"] + foot["height"] < 768, "the page fits one look"
         page.get_by_text(READY).wait_for(timeout=60_000)
         page.wait_for_timeout(500)
-        assert page.locator(".jp-mod-dirty").count() == 0, "an open page that counts as changed is saved over a newer one"
+        assert page.locator(".jp-mod-dirty").count() == 0, (
+            "an open page that counts as changed is saved over a newer one"
+        )
         start = course / "work" / "start.ipynb"
         newer = start.read_text("utf-8").replace("10 minutes.", "10 minutes, as it is now.")
         start.write_text(newer, encoding="utf-8")

@@ -93,7 +93,10 @@ def test_a_lesson_shows_the_map_the_device_and_whose_the_parts_are(monkeypatch, 
     for name in ("gqa", "rms_norm"):
         progress.keep("work", name, "def f(): pass")
     here.you_are_here("03", "cpu")
-    assert "Your model: norm and grouped attention are yours; the other parts are the library's." in capsys.readouterr().out
+    assert (
+        "Your model: norm and grouped attention are yours; the other parts are the library's."
+        in capsys.readouterr().out
+    )
     assert shown[2]._repr_mimebundle_()[0]["text/plain"].endswith("Yours: norm, attention.")
 
 

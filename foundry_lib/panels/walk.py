@@ -17,6 +17,7 @@ from .picture import Boxes, Picture
 
 MOST = 16  # tokens: as many as can be read beside each other
 NEXT = 6  # predicted tokens that are shown
+IN_BOLD = dict(fontsize=9, weight="bold", ha="center", va="center", family="DejaVu Sans")
 UNSEEN = 999_983  # the number of a tale that no model of the course was trained on
 
 
@@ -84,10 +85,7 @@ class WalkPicture(Picture):
         model_map.draw_map(axes, self.model.config, names_only=True)
         self.frame = axes.add_patch(Rectangle((0, 0), 0, 0, fill=False, ec=plots.ROLES["marked"], lw=3, zorder=7))
         (self.pin,) = axes.plot([], [], "v", ms=9, mfc=plots.ROLES["marked"], mec="white", zorder=8)
-        look = dict(
-            fontsize=9, weight="bold", color=plots.ROLES["marked"], ha="center", va="center", family="DejaVu Sans"
-        )
-        self.here = axes.text(480, 337, "", **look)
+        self.here = axes.text(480, 337, "", color=plots.ROLES["marked"], **IN_BOLD)
         return [self.frame, self.pin, self.here]
 
     def build_sizes(self, walk: Walk) -> list:

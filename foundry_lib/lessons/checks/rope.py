@@ -606,7 +606,7 @@ def search_ends_too_early(head_dim, context):
     return smallest(goes_round(), head_dim, context, range(1, 7))
 
 
-# ---- The guide's complex form
+# ---- The complex form
 
 
 def complex_case(batch, heads, kv_heads, length, dim, start=0, dtype=torch.float32):
@@ -688,7 +688,7 @@ def imaginary_part_dropped(pair, freqs):
 @complex_rotary.mistake
 @by_table
 def halves_paired(xq, xk, table):
-    """The halves of x were paired, as our library does. Which channels does the guide's reshape put side by side?"""
+    """The halves of x were paired, as our library does. Which channels does the given reshape put side by side?"""
     return turn_both(xq, xk, table)
 
 

@@ -559,7 +559,7 @@ def batch_losses_summed(*given):
 
 @train_step.mistake
 def two_steps_per_batch(*given):
-    """Two updates were made with one batch. How often does the guide's loop call the optimizer?"""
+    """Two updates were made with one batch. How often does the loop call the optimizer?"""
     return steps_in_order(given, *ALL, "step")
 
 

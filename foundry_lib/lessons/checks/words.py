@@ -7,8 +7,6 @@ compares these lines without the number before "(expected" (tests/sanitize.cfg),
 import math
 import re
 
-from ...errors import ConfigError
-
 
 def decimals(tolerance: float) -> int:
     """As many as show where a number stands within its tolerance.
@@ -52,6 +50,6 @@ def below(name: str, value: float, bound: float, what: str):
 
 
 def require_measured(name: str, value):
-    """Raise ConfigError for None: a training that was stopped has not measured all of its numbers."""
+    """Raise AssertionError for None: a training that was stopped has not measured all of its numbers."""
     if value is None:
-        raise ConfigError(f"{name}: no number was measured. Run the training's cell again, and let it end.")
+        raise AssertionError(f"{name}: no number was measured. Run the training's cell again, and let it end.")
