@@ -76,7 +76,7 @@ MOVES = {
                        (dict(activation="SiLU", rank=4), False)],
     "budget": [(dict(preset="medium"), False), (dict(vocab_size=512), False),
                (dict(preset="tiny", n_kv_heads=2), False)],
-    "token ruler": [(dict(vocabulary="characters"), False), (dict(vocabulary="8,192 pieces"), False),
+    "token ruler": [(dict(vocabulary="characters"), False), (dict(vocabulary="8,192 entries"), False),
                     (dict(text="another $1 text 唱"), True), (dict(vocabulary="2,048 entries"), False)],
     "playground": [(dict(top_k=1), True), (dict(top_k=5), True), (dict(temperature=1.05), False),
                    (dict(top_p=0.5), True), (dict(prompt="Once $there"), True), (dict(min_p=0.1, top_k=0), True)],

@@ -2420,7 +2420,7 @@ CAUSES = {
     "AlwaysStoresAtZero": "AlwaysAtZero",
     "AdvanceSetsTheLength": "AdvanceForgetsTheOld",
     "verdict_border": "two_spreads_are_enough",
-    "verdict_var": "variance",
+    "verdict_var": "squared_spread",
     "steps_nobatch": "one_row_per_step",
     "bits_log": "logarithm_of_the_quotient",
     "floor_words": "mean_of_the_words",

@@ -89,7 +89,7 @@ def population_standard_deviation(base, other):
 
 
 @verdict.mistake
-def variance(base, other):
+def squared_spread(base, other):
     """That is the variance, a square. In which unit is the difference of two means?"""
     return judged(of_means(base, other), statistics.pvariance(base))
 
