@@ -18,7 +18,7 @@ from foundry_lib.lessons.own_sampling import sampling_parts
 from foundry_lib.training.pieces import in_two_parameters
 
 CONFIG = ModelConfig(vocab_size=60, dim=32, n_layers=2, n_heads=4, n_kv_heads=2, max_seq_len=40, tie_embeddings=True)
-BODY = "(x, weight, eps):\n    return F.rms_norm(x, x.shape[-1:], weight, eps)\n"
+BODY = "(x, weight, eps):\n    return F.rms_norm(x, x.shape[-1:], None, eps) * weight\n"
 NORM = "def mine" + BODY
 SOLUTIONS = solutions()
 

@@ -12,7 +12,7 @@ from foundry_lib.analysis.statistics import beyond_noise, holm, noise_border, we
 
 
 def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(statistics) == (0, 7)
+    assert doctest.testmod(statistics) == (0, 10)
 
 
 def test_welch_as_in_the_textbook():
