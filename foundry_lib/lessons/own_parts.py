@@ -26,11 +26,12 @@ def status() -> list[tuple[str, str, str]]:
 
 def whose(lesson: str) -> str:
     """One line: which of a lesson's parts are the learner's and which the library's."""
-    found = []
+    sentences = []
     for who in ("yours", "the library's"):
         parts = [f"{progress.WORDS[name]} ({name})" for name, of, its in status() if of == lesson and its == who]
-        found += [f"{who}: {', '.join(parts)}"] * bool(parts)
-    return "; ".join(found)
+        if parts:
+            sentences.append(f"{who}: {', '.join(parts)}")
+    return "; ".join(sentences)
 
 
 def model_parts() -> dict[str, Callable | None]:

@@ -90,8 +90,9 @@ class Exercise:
         """Print the verdict, and store the learner's work when it passes (`foundry_lib.lessons.progress`)."""
         verdict = self.judge(work)
         library = inspect.isroutine(work) or inspect.isclass(work)  # unless it is of the notebook
-        theirs = library and str(getattr(work, "__module__", None)).startswith("foundry_lib")
-        message = verdict.message.replace(f"✓ {self.name}:", f"✓ {self.name} of foundry_lib:", 1 if theirs else 0)
+        message = verdict.message
+        if str(getattr(work, "__module__", None)).startswith("foundry_lib"):  # a lesson judges the library's part too
+            message = message.replace(f"✓ {self.name}:", f"✓ {self.name} of foundry_lib:")
         print(folded_lines(message))
         if verdict.status == "not yet" and self.name in progress.PARTS and progress.read()["work"].get(self.name):
             print("  What you wrote earlier passed, and it still runs in your model.")
