@@ -288,9 +288,6 @@ def test_lost_digits_are_told_in_whichever_form_they_were_lost():
         a, b = x.chunk(2, dim=-1)
         return torch.cat((a * table[0] - b * table[1], a * table[1] + b * table[0]), dim=-1)
 
-    def guide(x, freqs):
-        return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * freqs).flatten(3)
-
     def both(one):
         return lambda q, k, freqs: (one(q, freqs), one(k, freqs))
 
@@ -298,7 +295,6 @@ def test_lost_digits_are_told_in_whichever_form_they_were_lost():
         (checks.rms_norm, rms_norm, normed),
         (checks.rotate, turned, in_32_bits(turned)),
         (checks.rotary, both(turned), both(in_32_bits(turned))),
-        (checks.complex_rotary, both(guide), both(in_32_bits(guide))),
     ):
         assert check.judge(right).passed, check.judge(right).message
         message = check.judge(wrong).message

@@ -65,7 +65,7 @@ class Hands(Picture):
             (self.PAIRS - 1, dict(color=plots.BLUE, lw=2)),
         ):
             (self.lines[pair],) = right.plot([], [], label=f"pair {pair}", animated=True, **style)
-        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="where the hand stands, in turns")
+        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="angle of the hand, in turns")
         right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", ""])
         self.end = right.text(1, -0.027, "", ha="center", va="top", transform=right.transAxes, animated=True)
         right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -80,8 +80,8 @@ class Hands(Picture):
         self.end.set_text(f"{context:,}")
         rounds, slowest = sum(value >= 1 for value in counts), counts[-1]
         return (
-            f"Base {base:,.0f}, {context:,} places: {rounds} of {len(counts)} hands go round. The slowest makes "
-            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} places for one."
+            f"Base {base:,.0f}, {context:,} positions: {rounds} of {len(counts)} hands go round. The slowest makes "
+            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} positions for one."
         )
 
 
@@ -93,5 +93,5 @@ def hands() -> Panel:
         height=3.2,
         name="fast and slow hands",
         base=Choice(10000.0, {f"{base:,.0f}": base for base in BASES}),
-        context=Choice(512, {f"{positions:,} places": positions for positions in (64, 256, 512, 2048, 8192)}),
+        context=Choice(512, {f"{positions:,} positions": positions for positions in (64, 256, 512, 2048, 8192)}),
     )
