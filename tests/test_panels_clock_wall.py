@@ -37,7 +37,7 @@ def test_both_hands_move_and_their_angle_stays():
     def angles(**places):
         figure = Figure()
         wall.Wall().draw(figure, **places)
-        keys, queries = (hands.get_segments() for hands in figure.axes[0].collections)
+        keys, queries = (hands.get_segments() for hands in figure.axes[0].collections[1:])
         both = [segment for pair in zip(keys, queries, strict=True) for segment in pair]
         return [math.atan2(*(end - start)[::-1]) for start, end in both]  # key and query of pair 0, of pair 1, …
 
@@ -52,11 +52,24 @@ def test_both_hands_move_and_their_angle_stays():
     assert between[0][0] == pytest.approx(math.remainder(7.0, 2 * math.pi))  # pair 0: a radian a place
 
 
+def test_a_wedge_reaches_from_the_key_to_the_query():
+    figure = Figure()
+    wall.Wall().draw(figure, m=12, n=5, shift=3)
+    wedges, keys, queries = figure.axes[0].collections
+    for path, *hands in zip(wedges.get_paths(), keys.get_segments(), queries.get_segments(), strict=True):
+        centre, ends = path.vertices[0], path.vertices[[1, 9]]
+        for end, hand in zip(ends, hands, strict=True):
+            assert math.atan2(*(end - centre)[::-1]) == pytest.approx(math.atan2(*(hand[1] - hand[0])[::-1]))
+
+
 def test_equal_distances_have_equal_scores_only_with_rope():
     grid = wall.score_grid("rope", 40)
     assert wall.diagonal_spread(grid) < 1e-9 and (grid.max() - grid.min()) > 1
     assert grid[9, 4].item() == pytest.approx(complex_score(9, 4))
-    assert wall.diagonal_spread(wall.score_grid("learned", 40)) > 5
+    for kind in ("learned", "sinusoidal"):
+        assert wall.diagonal_spread(wall.score_grid(kind, 40)) > 5
+    table = wall.with_sinusoids()[0] - wall.query_and_key()[0]
+    assert wall.diagonal_spread(table[:40] @ table[:40].T) < 1e-5, "the sinusoids' own products see the distance only"
     assert wall.diagonal_spread(torch.tensor([[1.0, 5.0], [0.0, 3.5]])) == 2.5
 
 
@@ -66,7 +79,7 @@ def test_a_broken_table_would_be_seen(monkeypatch):
     q, k = (word.expand(wall.POSITIONS, -1) for word in wall.query_and_key())
     backwards = torch.stack((table[0], -table[1]))
     monkeypatch.setattr(wall, "score_grid", wall.score_grid.__wrapped__)  # nothing kept from the right table
-    monkeypatch.setattr(wall, "rotated", lambda base=wall.BASE: (rotate(q, table), rotate(k, backwards)))
+    monkeypatch.setitem(wall.KINDS, "rope", lambda: (rotate(q, table), rotate(k, backwards)))
     found = re.search(r"at most ([\d.]+)\.$", wall.Wall().draw(Figure()))
     assert float(found[1]) > 1
 
