@@ -87,7 +87,15 @@ def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
     for m in range(size):
         for n in range(size):
             value = grid[m, n].item()
-            ax.text(n, m, f"{value:.1f}", ha="center", va="center", fontsize=8, color="black" if value > 0 else "white")
+            ax.text(
+                n,
+                m,
+                f"{value:.1f}".replace("-", "−"),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="black" if value > 0 else "white",
+            )
     for n in range(size - 2):
         ax.add_patch(Rectangle((n - 0.5, n + 1.5), 1, 1, fill=False, ec=plots.RED, lw=1.6))
     ax.set(title=title, xlabel="position n of the key", ylabel="position m of the query")

@@ -438,7 +438,7 @@ def exponents_up_to_one(i, head_dim, theta):
 
 @rope_table.mistake
 def positions_start_at_one(head_dim, max_seq_len, theta):
-    """Every row is one position ahead: the first token is turned already. No score shows it (section 6 says why), but
+    """Every row is one position ahead: the first token is turned already. No score shows it (section 8 says why), but
     the table begins with position 0: what is its angle?"""
     return with_speeds(right_speed, start=1)(head_dim, max_seq_len, theta)
 
