@@ -35,3 +35,9 @@ def test_windows_have_the_mean_of_their_positions():
     middles, means, low, high = longer_texts.by_position(values, width=2)
     assert middles == [1, 3] and means == [3, 6.5]
     assert low[1] < 6 < 7 < high[1] and low[1] + high[1] == pytest.approx(13)
+
+
+def test_the_table_shows_the_difference_text_by_text():
+    first = torch.tensor([[9.0, 9, 9, 1], [9, 9, 9, 3]])
+    header, one, two = longer_texts.last_quarter({"a": first, "b": first - 0.5}).splitlines()
+    assert one.split() == ["a", "2.00"] and two.split() == ["b", "1.50", "−0.50", "(−0.50", "to", "−0.50)"]

@@ -93,6 +93,10 @@ def test_the_hands_are_counted():
     assert clock_hands.turns(10000.0, 512)[0].item() == pytest.approx(512 / (2 * math.pi))
 
 
+def test_the_bases_of_real_models_are_counted():
+    assert "Llama 2         10,000           4,096        54,410             46 of 64" in clock_hands.bases_table()
+
+
 @pytest.mark.parametrize("panel, control, value", [("clock_wall", "shift", 90), ("clock_wall", "m", 40),
                                                    ("clock_wall", "n", 40), ("hands", "base", 50.0),
                                                    ("hands", "context", 2048)])  # fmt: skip

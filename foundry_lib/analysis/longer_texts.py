@@ -1,9 +1,10 @@
 """Texts longer than a model was trained on: tales one after the other, and the model's loss at each position."""
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
-from .. import tales
+from .. import plots, tales
 from ..models.model import MiniLLM
 from ..shape import Shape
 from ..text.tokenizer import Tokenizer
@@ -50,3 +51,28 @@ def by_position(losses: Tensor, width: int = 50) -> tuple[list[float], list[floa
     middles = [width * (window + 0.5) for window in range(means.shape[1])]
     ends = [mean_interval(column) for column in means.T.tolist()]
     return middles, means.mean(0).tolist(), *map(list, zip(*ends, strict=True))
+
+
+def draw_by_position(ax: Axes, curves: dict[str, Tensor], trained: int):
+    """A line for each name: its mean loss by position and the 95 % intervals. Dashed: the trained length."""
+    for (name, values), marker in zip(curves.items(), "osD^v", strict=False):
+        middles, means, low, high = by_position(values)
+        (line,) = ax.plot(middles, means, marker=marker, ms=4, lw=1.5, label=name)
+        ax.vlines(middles, low, high, color=line.get_color())
+    ax.axvline(trained, color=plots.GREY, ls="--", lw=1)
+    ax.set(xlabel="position", ylabel="loss, nats per token")
+
+
+def last_quarter(curves: dict[str, Tensor]) -> str:
+    """A table: the mean loss in the last quarter of the texts, and for each later row the difference from the first.
+
+    The difference is taken text by text; in brackets is its 95 % interval.
+    """
+    late = {name: values[:, values.shape[1] * 3 // 4 :].mean(1) for name, values in curves.items()}
+    first, lines = next(iter(late)), [f"{'last quarter':<16}{'nats per token':>16}{'difference to the first row':>30}"]
+    for name, values in late.items():
+        change = values - late[first]
+        low, high = mean_interval(change.tolist())
+        difference = "" if name == first else f"{change.mean():+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
+        lines.append(f"{name:<16}{values.mean():>16.2f}{difference:>30}".rstrip())
+    return "\n".join(lines)

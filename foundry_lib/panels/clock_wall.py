@@ -104,6 +104,17 @@ def draw_grid(ax: Axes, grid: torch.Tensor, title: str):
     ax.grid(visible=False)
 
 
+def draw_kinds(axes: list[Axes], positions: int = 8) -> str:
+    """A grid of scores for each of KINDS. Returns the reading."""
+    titles = "RoPE", "sinusoidal vector added", "learned vector added, untrained"
+    parts = []
+    for ax, kind, title in zip(axes, KINDS, titles, strict=True):
+        grid = score_grid(kind, positions)
+        draw_grid(ax, grid, title)
+        parts.append(f"{title}: {diagonal_spread(grid):.1f}")
+    return f"Scores of equal distance, that is on one diagonal, differ by at most: {'; '.join(parts)}."
+
+
 def wedge(x: float, y: float, start: float, angle: float, radius: float = 0.5) -> list[tuple[float, float]]:
     """The corners of a piece of a disc around (x, y), from `start` on by `angle` radians the shorter way round."""
     angle = math.remainder(angle, 2 * math.pi)

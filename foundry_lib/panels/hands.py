@@ -38,6 +38,24 @@ def course(turns: float) -> tuple[list[float], list[float]]:
     return [*x, rounds / turns, 1], [*y, 0, turns - rounds]
 
 
+MODELS = [  # name, base, channels of a head, trained length; sources: see the end of lesson 02
+    ("our tales", 500, 32, 200),
+    ("Llama 2", 10_000, 128, 4096),
+    ("Llama 3", 500_000, 128, 8192),
+    ("Qwen2.5 7B", 1_000_000, 128, 32_768),
+]
+
+
+def bases_table() -> str:
+    """The bases of real models, how many positions the slowest hand needs for a turn, and how many hands go round."""
+    lines = [f"{'model':<12}{'base':>10}{'trained length':>16}{'slowest turn':>14}{'hands that go round':>21}"]
+    for name, base, head_dim, length in MODELS:
+        counts = turns(base, length, head_dim)
+        rounds, slowest = f"{int((counts >= 1).sum())} of {len(counts)}", length / counts[-1].item()
+        lines.append(f"{name:<12}{base:>10,}{length:>16,}{slowest:>14,.0f}{rounds:>21}")
+    return "\n".join(lines)
+
+
 class Hands(Picture):
     """Left: how often each hand goes round in the context. Right: the angle of two of the hands at each distance."""
 

@@ -50,8 +50,8 @@ def short(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
-def draw_layers(ax: Axes):
-    """RMS of the residual stream after each of 32 random layers, which read it without a norm and with one."""
+def draw_layers(ax: Axes) -> str:
+    """RMS of the residual stream after each of 32 random layers, without a norm and with one. Returns the reading."""
     layers = range(1, DEPTH + 1)
     without, normed = rms_by_layer(False), rms_by_layer(True)
     ax.plot(layers, without, color=plots.ORANGE, ls="--", label="without a norm")
@@ -59,12 +59,16 @@ def draw_layers(ax: Axes):
     ax.set(yscale="log", xlabel="after layer", ylabel="RMS of the residual stream")
     ax.minorticks_off()
     ax.legend()
+    return (
+        f"RMS of the residual stream after each of {DEPTH} random layers, on a logarithmic axis. After the last layer "
+        f"it is about {round(without[-1], -3):,.0f} without a norm and {normed[-1]:.1f} with one."
+    )
 
 
-def draw_right_angle(ax: Axes):
+def draw_right_angle(ax: Axes) -> str:
     """A token of two channels, the circle of all tokens of its length, and a gradient through RMSNorm.
 
-    The loss is the sum of the cubes of the norm's two outputs.
+    The loss is the sum of the cubes of the norm's two outputs. Returns the reading.
     """
     x = torch.tensor([2.0, 1.0], requires_grad=True)
     rms_norm(x, torch.ones(2), 0.0).pow(3).sum().backward()
@@ -78,6 +82,10 @@ def draw_right_angle(ax: Axes):
         ax.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=colour, lw=2, shrinkA=0, shrinkB=0))
         ax.text(*at, words, color=colour, fontsize=11)
     ax.set(aspect="equal", xlim=(-2.5, 4.2), ylim=(-2.5, 2.5), xlabel="channel 0", ylabel="channel 1")
+    return (
+        "A token x of two channels is an arrow from the centre of a circle to its edge. The gradient of a loss after "
+        "RMSNorm starts there and touches the circle: the two arrows are at a right angle."
+    )
 
 
 class Knob(Picture):
