@@ -2256,8 +2256,6 @@ def bits_log(n, b):
     return math.log2(n / b)
 
 
-
-
 CAUSES = {
     "norm_without_keepdim": "axis_of_the_mean_dropped",
     "norm_over_axis_one": "mean_over_axis_one",
