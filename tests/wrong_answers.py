@@ -210,24 +210,6 @@ def only_queries_returned(xq, xk, freqs_cis):
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
-@wrong("smallest_base")
-def one_turn_allowed_too_early(head_dim, context):
-    base = 10
-    while context / base ** (head_dim / 2 - 1) > 2 * math.pi:
-        base *= 10
-    return base
-
-
-@wrong("complex_rotary")
-def halves_made_complex(xq, xk, freqs):
-    def turn(x):
-        return torch.view_as_real(
-            torch.view_as_complex(x.reshape(*x.shape[:-1], 2, -1).mT.contiguous()) * freqs
-        ).flatten(3)
-
-    return turn(xq), turn(xk)
-
-
 # ---- 03
 
 
@@ -1223,22 +1205,6 @@ def rotary_second_half_first(xq, xk, freqs_cis):
     return turn(xq), turn(xk)
 
 
-@wrong("smallest_base")
-def base_without_two_pi(head_dim, context):
-    base = 10
-    while context * base ** (-(head_dim - 2) / head_dim) >= 1:
-        base *= 10
-    return base
-
-
-@wrong("smallest_base")
-def base_of_the_exponent(head_dim, context):
-    power = 1
-    while context * 10 ** (-power * (head_dim - 2) / head_dim) >= 2 * math.pi:
-        power += 1
-    return power
-
-
 def causal(T, S=None):
     return torch.ones(T, S or T, dtype=torch.bool).tril((S or T) - T)
 
@@ -1788,12 +1754,6 @@ def rotary_in_one_call(xq, xk, freqs_cis):
     return both.split((xq.shape[1], xk.shape[1]), 1)
 
 
-@right("smallest_base")
-def base_by_recursion(head_dim, context, base=10):
-    turned = context / base ** (1 - 2 / head_dim)
-    return base if turned < math.tau else base_by_recursion(head_dim, context, 10 * base)
-
-
 @right("attention")
 def attention_token_by_token(q, k, v):
     T = q.shape[2]
@@ -2296,26 +2256,6 @@ def bits_log(n, b):
     return math.log2(n / b)
 
 
-@wrong("smallest_base")
-def base_first_hand(head_dim, context):
-    b = 10
-    while context / b >= 2 * math.pi:
-        b *= 10
-    return b
-
-
-@wrong("complex_rotary")
-def complex_abs(xq, xk, f):
-    def t(x):
-        return (
-            torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * f)
-            .reshape(*x.shape[:-1], 2, -1)
-            .flatten(3)
-        )
-
-    return t(xq), torch.view_as_real(torch.view_as_complex(xk.reshape(*xk.shape[:-1], -1, 2)) / f).flatten(3)
-
-
 CAUSES = {
     "norm_without_keepdim": "axis_of_the_mean_dropped",
     "norm_over_axis_one": "mean_over_axis_one",
@@ -2335,8 +2275,6 @@ CAUSES = {
     "table_on_the_heads": "Two tensors do not fit",
     "same_angle_at_every_position": "one_row_of_the_table_for_all",
     "only_queries_returned": "It returned",
-    "one_turn_allowed_too_early": "exponent_not_divided_by_the_pairs",
-    "halves_made_complex": "halves_joined_to_pairs",
     "mask_times_minus_infinity": "mask_multiplied_by_infinity",
     "root_of_the_heads": "scores_scaled_by_the_number_of_heads",
     "keys_transposed_fully": "Two tensors do not fit",
@@ -2444,8 +2382,6 @@ CAUSES = {
     "rotary_joins_both": "It returned",
     "rotary_returns_the_queries_twice": "Shape of",
     "rotary_second_half_first": "halves_of_both_exchanged",
-    "base_without_two_pi": "turn_of_one_radian",
-    "base_of_the_exponent": "power_instead_of_the_base",
     "attention_swaps_its_results": "Shape of",
     "attention_multiplies_by_the_triangle": "hidden_scores_set_to_zero",
     "attention_sees_one_ahead": "one_future_key_visible",
@@ -2575,6 +2511,4 @@ CAUSES = {
     "verdict_var": "squared_spread",
     "steps_nobatch": "one_row_per_step",
     "bits_log": "logarithm_of_the_quotient",
-    "base_first_hand": "last_exponent_is_one",
-    "complex_abs": "xk_divided_by_freqs",
 }

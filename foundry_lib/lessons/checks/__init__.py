@@ -15,7 +15,7 @@ from .feed_forward import matched_width, selectivity, silu, swiglu
 from .generation import generate, kv_cache
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
-from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
+from .rope import rope_table, rotary, rotate
 from .sampling import min_p, temperature, top_k, top_p
 from .tokens import loss_units, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
