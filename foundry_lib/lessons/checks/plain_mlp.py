@@ -207,7 +207,7 @@ def no_curve(self, up):
 @plain_mlp.mistake
 @wrong_at("forward")
 def curve_at_the_end(self, x):
-    """The curve comes last, after w_down, and the two matrices before it equal one. Between which two does it belong?"""
+    """The curve comes last, after w_down, and the two matrices before it equal one. Where is it in the formula?"""
     return self.curve(self.w_down(self.w_up(x)))
 
 
