@@ -119,9 +119,9 @@ SWIGLU_CASES = [
 def swiglu_reference(x, w_gate, w_up, w_down):
     """The reference, one hidden channel at a time: its gate, its up projection, and the output that it adds."""
     out = torch.zeros_like(x)
-    for to_gate, to_value, writes in zip(w_gate, w_up, w_down.T, strict=True):
-        gate, value = (x * to_gate).sum(-1, keepdim=True), (x * to_value).sum(-1, keepdim=True)
-        out = out + silu_reference(gate) * value * writes
+    for to_gate, to_up, writes in zip(w_gate, w_up, w_down.T, strict=True):
+        gate, up = (x * to_gate).sum(-1, keepdim=True), (x * to_up).sum(-1, keepdim=True)
+        out = out + silu_reference(gate) * up * writes
     return out
 
 
@@ -159,7 +159,7 @@ def sigmoid_gate(gate, up):
 @swiglu.mistake
 @with_hidden
 def gate_and_up_added(gate, up):
-    """Gate and value were added. When a gate is shut, what should come out of its channel?"""
+    """Gate and up projection were added. When a gate is closed, what should come out of its channel?"""
     return silu_reference(gate) + up
 
 
@@ -173,20 +173,20 @@ def silu_on_both_projections(gate, up):
 @swiglu.mistake
 @with_hidden
 def silu_on_the_up_projection(gate, up):
-    """SiLU stands on the wrong one of the two: gate and value have changed places. Which one opens and shuts?"""
+    """SiLU is on the wrong one of the two: gate and up projection are exchanged. Which one opens and closes?"""
     return gate * silu_reference(up)
 
 
 @swiglu.mistake
 @with_hidden
 def silu_after_the_product(gate, up):
-    """The product went through SiLU, after gate and value had met. Which of them needs it, and when?"""
+    """The product of gate and up projection went through SiLU. Which of them needs it, and when?"""
     return silu_reference(gate * up)
 
 
 @swiglu.mistake
 def silu_after_w_down(x, w_gate, w_up, w_down):
-    """SiLU came last, behind w_down. What is left to multiply when the gate is closed that late?"""
+    """SiLU came last, after w_down. What is left to multiply when the gate is closed that late?"""
     return silu_reference((x @ w_gate.T * (x @ w_up.T)) @ w_down.T)
 
 
@@ -214,7 +214,7 @@ def tanh_gate(gate, up):
 @swiglu.mistake
 @with_hidden
 def w_gate_not_used(gate, up):
-    """w_gate changes nothing: the value opens its own way. Where does the third matrix come in?"""
+    """w_gate changes nothing: the up projection is its own gate. Where does the third matrix come in?"""
     return silu_reference(up)
 
 
