@@ -345,14 +345,107 @@ def swiglu_with_one_product(x, w_gate, w_up, w_down):
     return torch.tensordot(gate * gate.sigmoid() * up, w_down, dims=([-1], [1]))
 
 
-@wrong("matched_width")
-def width_with_int_first(dim):
-    return int(8 * dim / 3) // 32 * 32 + 32
+@wrong("plain_mlp")
+class PlainAsWideAsSwiGLU(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, config.hidden_dim, bias=False)
+        self.w_down = nn.Linear(config.hidden_dim, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
 
 
-@wrong("matched_width")
-def width_without_thirds(dim):
-    return math.ceil(4 * dim / 32) * 32
+class PlainParts(nn.Module):
+    """The right width; a subclass has the forward pass."""
+
+    def __init__(self, config):
+        super().__init__()
+        width = int(1.5 * config.hidden_dim)
+        self.w_up = nn.Linear(config.dim, width, bias=False)
+        self.w_down = nn.Linear(width, config.dim, bias=False)
+
+
+@wrong("plain_mlp")
+class PlainWithRelu(PlainParts):
+    def forward(self, x):
+        return self.w_down(torch.relu(self.w_up(x)))
+
+
+@wrong("plain_mlp")
+class PlainSquaresFirst(PlainParts):
+    def forward(self, x):
+        return self.w_down(torch.relu(self.w_up(x).square()))
+
+
+@wrong("plain_mlp")
+class PlainReluAtTheEnd(PlainParts):
+    def forward(self, x):
+        return F.relu(self.w_down(self.w_up(x))) ** 2
+
+
+@wrong("plain_mlp")
+class PlainTimesTwo(PlainParts):
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) * 2)
+
+
+@wrong("plain_mlp")
+class PlainForgetsToComeBack(PlainParts):
+    def forward(self, x):
+        return F.relu(self.w_up(x)) ** 2
+
+
+@wrong("plain_mlp")
+class PlainWithBiases(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, 3 * config.hidden_dim // 2)
+        self.w_down = nn.Linear(3 * config.hidden_dim // 2, config.dim)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainWithOtherNames(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        width = 3 * config.hidden_dim // 2
+        self.layers = nn.Sequential(nn.Linear(config.dim, width, bias=False), nn.ReLU())
+        self.out = nn.Linear(width, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.out(self.layers(x) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainFloatWidth(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, config.hidden_dim * 3 / 2, bias=False)
+        self.w_down = nn.Linear(config.hidden_dim * 3 / 2, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainWidthOfTheDims(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, 4 * config.dim, bias=False)
+        self.w_down = nn.Linear(4 * config.dim, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@right("plain_mlp")
+class PlainByClamp(PlainParts):
+    def forward(self, x):
+        hidden = self.w_up(x).clamp_min(0)
+        return torch.einsum("...f,df->...d", hidden * hidden, self.w_down.weight)
 
 
 @wrong("selectivity")
@@ -1305,16 +1398,6 @@ def swiglu_silu_at_the_end(x, w_gate, w_up, w_down):
     return F.silu((x @ w_gate.T) * (x @ w_up.T)) @ w_down.T
 
 
-@wrong("matched_width")
-def width_of_two_thirds(dim):
-    return -(-2 * dim // 3 // 32) * 32
-
-
-@wrong("matched_width")
-def width_up_to_64(dim):
-    return math.ceil(8 * dim / 3 / 64) * 64
-
-
 @wrong("selectivity")
 def selectivity_by_means(gate, chosen):
     return float(gate[chosen].mean() > gate[~chosen].mean())
@@ -1785,11 +1868,6 @@ def swiglu_by_linear(x, w_gate, w_up, w_down):
     return F.linear(gate / (1 + (-gate).exp()) * up, w_down)
 
 
-@right("matched_width")
-def width_by_floor_division(dim):
-    return -(-8 * dim // 96) * 32
-
-
 @right("selectivity")
 def selectivity_by_loops(gate, chosen):
     pairs = [(a, b) for a in gate[chosen] for b in gate[~chosen]]
@@ -1988,11 +2066,6 @@ def swiglu_silu_of_x(x, g, u, d):
 @wrong("swiglu")
 def swiglu_tanh(x, g, u, d):
     return (torch.tanh(x @ g.T) * (x @ u.T)) @ d.T
-
-
-@wrong("matched_width")
-def width_floor(dim):
-    return int(8 * dim / 3 / 32) * 32
 
 
 @wrong("selectivity")
@@ -2290,8 +2363,16 @@ CAUSES = {
     "silu_of_the_quick_gelu": "sigmoid_of_a_multiple",
     "gate_weights_twice": "gate_times_itself",
     "weights_viewed": "matrices_reshaped",
-    "width_with_int_first": "one_step_too_many",
-    "width_without_thirds": "classic_width_rounded",
+    "PlainAsWideAsSwiGLU": "as_wide_as_the_swiglu",
+    "PlainWithRelu": "relu_not_squared",
+    "PlainSquaresFirst": "squared_without_relu",
+    "PlainReluAtTheEnd": "curve_at_the_end",
+    "PlainTimesTwo": "relu_doubled",
+    "PlainForgetsToComeBack": "the output",
+    "PlainWithBiases": "BiasKept",
+    "PlainWithOtherNames": "Its weights should be w_up.weight",
+    "PlainFloatWidth": "Your code raised TypeError",
+    "PlainWidthOfTheDims": "four_times_dim",
     "selectivity_in_percent": "pairs_in_per_cent",
     "PostNorm": "post_norm",
     "SecondResidualFromTheInput": "residual_from_before_attention",
@@ -2398,8 +2479,6 @@ CAUSES = {
     "swiglu_forgets_to_come_back": "Shape of",
     "swiglu_without_transposing": "no_matrix_transposed",
     "swiglu_silu_at_the_end": "silu_after_the_product",
-    "width_of_two_thirds": "two_thirds_of_dim",
-    "width_up_to_64": "multiple_of_64",
     "selectivity_by_means": "means_compared",
     "selectivity_over_all_pairs": "compared_with_all_words",
     "BothFromTheSameInput": "feed_forward_reads_the_block_input",
@@ -2475,7 +2554,6 @@ CAUSES = {
     "silu_log": "softplus_instead_of_silu",
     "swiglu_silu_of_x": "gate_and_up_added",
     "swiglu_tanh": "tanh_gate",
-    "width_floor": "rounded_down",
     "sel_less": "pairs_won_by_the_other_word",
     "sel_wrong_group": "compared_with_the_largest_of_the_others",
     "NoResidual": "no_residual",
