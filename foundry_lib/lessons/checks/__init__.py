@@ -9,6 +9,7 @@ checks.check_equal("formula and nn.RMSNorm", y, z)    # prints the largest diffe
 
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
+from .diagnosis import early_stop, leak_p
 from .experiments import bits_per_byte, equal_time_steps, verdict
 from .feed_forward import matched_width, selectivity, silu, swiglu
 from .generation import generate, kv_cache
@@ -16,6 +17,7 @@ from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
 from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
 from .sampling import min_p, temperature, top_k, top_p
+from .sweep import rate_sweep
 from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
 from .whole_model import model
