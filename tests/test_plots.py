@@ -119,7 +119,7 @@ def test_what_is_owed_is_never_cut_off_in_silence():
     ax = Figure(figsize=(4, 4.2)).subplots()
     draw_excess(ax, {"sum": 12.4, "gift": -0.1}, {"sum": 3.0, "gift": 2.0})
     FigureCanvasAgg(ax.figure).draw()
-    assert [text.get_text() for text in ax.texts] == ["12 →"], "a bar beyond the axis says how long it is"
+    assert [text.get_text() for text in ax.texts] == ["-0.10", "12"], "each dot has its number"
     legend, plan = ax.get_legend().get_window_extent(), ax.get_window_extent()
     assert not legend.overlaps(plan), "a mark of the legend among the rules' own is read as one rule more"
     label = ax.xaxis.label.get_window_extent()
