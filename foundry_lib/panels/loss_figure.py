@@ -159,12 +159,13 @@ def show_excess(dots, stems, numbers, excess: Sequence[float], marks: Sequence[f
 
 
 def in_short(nats: float) -> str:
-    """An excess for a label: two digits, and never fewer before the point than it has.
+    """An excess for a label, with more digits the smaller it is.
 
     >>> in_short(12.42), in_short(0.0134), in_short(-0.0002), in_short(-0.013), in_short(134.2)
     ('12', '0.013', '0.000', '-0.013', '134')
     """
-    return f"{nats:.0f}" if abs(nats) >= 10 else f"{nats:.3f}" if abs(nats) < 0.1 else f"{nats:.2f}"
+    digits = 0 if abs(nats) >= 10 else 3 if abs(nats) < 0.1 else 2
+    return f"{round(nats, digits) + 0.0:.{digits}f}"  # + 0.0: a zero without a sign
 
 
 def end_in_words(trainer) -> str:
