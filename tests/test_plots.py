@@ -106,6 +106,17 @@ def test_checks_show_the_own_number_and_can_fail(capsys):
             below("val loss", value, 1.3, "the bigram line")
 
 
+def test_the_end_of_a_curve_is_compared_without_its_numbers():
+    one = (
+        "Finished: 9 steps in 1 s.\nThe curve at step 9: training loss 0.52 (mean of 20 steps), validation\nloss 0.49, "
+    )
+    one += "lowest 0.49 at step 9, 2.7% above the floor.\n"
+    other = "Finished: 9 steps in 2 s.\nThe curve at step 9: training loss 11.53 (mean of 20 steps),\nvalidation loss 5.10, "
+    other += "lowest 4.9 at step 8, 12.4% above the\nfloor.\n"
+    assert sanitized(one) == sanitized(other)
+    assert sanitized(one) != sanitized(one.replace("step 9:", "step 8:"))
+
+
 def test_rows_and_costs_are_drawn_at_their_height():
     ax = Figure().subplots()
     plots.draw_rows(ax, {"whole": {"sum": 0.2, "gift": -0.1}, "without": {"sum": 1.5, "gift": 0.4}}, ["sum", "gift"])
