@@ -111,8 +111,8 @@ def test_the_end_of_a_curve_is_compared_without_its_numbers():
         "Finished: 9 steps in 1 s.\nThe curve at step 9: training loss 0.52 (mean of 20 steps), validation\nloss 0.49, "
     )
     one += "lowest 0.49 at step 9, 2.7% above the floor.\n"
-    other = "Finished: 9 steps in 2 s.\nThe curve at step 9: training loss 11.53 (mean of 20 steps),\nvalidation loss 5.10, "
-    other += "lowest 4.9 at step 8, 12.4% above the\nfloor.\n"
+    other = "Finished: 9 steps in 2 s.\nThe curve at step 9: training loss 11.53 (mean of 20 steps),\n"
+    other += "validation loss 5.10, lowest 4.9 at step 8, 12.4% above the\nfloor.\n"
     assert sanitized(one) == sanitized(other)
     assert sanitized(one) != sanitized(one.replace("step 9:", "step 8:"))
 
