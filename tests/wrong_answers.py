@@ -2257,8 +2257,6 @@ def bits_log(n, b):
     return math.log2(n / b)
 
 
-
-
 # ---- 07, the sweep, and 10
 
 
