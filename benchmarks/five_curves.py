@@ -1,4 +1,4 @@
-"""Five trainings to be diagnosed in lesson 07, four of them ill: writes data/five_curves.json.
+"""Five trainings to be diagnosed in lesson 10, each with a fault, and two treated ones: writes data/five_curves.json.
 
     OMP_NUM_THREADS=1 python benchmarks/five_curves.py
 
@@ -41,6 +41,8 @@ CURVES = {
     "lr too low": lambda: new_trainer(some(1200), learning_rate=4e-5, **SHARED),
     "leak": lambda: unshifted(new_trainer(some(1200), **SHARED)),
     "overfit": lambda: new_trainer(some(60), val_fraction=0.4, **SHARED | dict(max_iters=600, eval_interval=40)),
+    "treated": lambda: new_trainer(some(1200), **SHARED),  # what the first four patients need
+    "more tales": lambda: new_trainer(ALL, **SHARED | dict(max_iters=900, eval_interval=60)),  # and the last one
     "data exhausted": lambda: new_trainer(
         some(500), val_fraction=0.2, **SHARED | dict(max_iters=900, eval_interval=60)
     ),

@@ -195,7 +195,7 @@ def test_a_question_is_answered_by_mouse_and_by_keyboard(lab, page):
 
 
 def test_interrupt_ends_a_training_and_the_next_cells_go_on(lab, page):
-    needed = r"trainer = new_trainer\(\"tales-en\"|lines = reference_lines\(loader\)|said = watch\(trainer"
+    needed = r"LANGUAGE = |lines = reference_lines\(loader\)|said = watch\(trainer"
     name = lab.cut("07_training", "07_cut", lambda number, source: re.search(needed, source))  # and a cell of our own
     book = lab.notebooks / f"{name}.ipynb"
     text = book.read_text("utf-8")

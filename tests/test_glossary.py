@@ -123,18 +123,19 @@ def cells_by_question() -> dict[str, list[tuple[str, str]]]:
 
 
 SECTIONS = {  # (lesson, section) → what the section has, by which the page names it
-    ("07", "8"): "watch(trainer",
-    ("07", "13"): "my_accumulate",
+    ("07", "10"): "watch(trainer",
+    ("10", "7"): "my_accumulate",
     ("08", "6"): "compare_settings",
     ("08", "7"): "quality_curves",
-    ("07", "7"): "reference_lines(loader)",
+    ("07", "9"): "reference_lines(loader)",
     ("07", "3"): "ln V",
     ("05", "4"): "after 25 steps on one batch",
     ("07", "4"): "zero_grad()",
     ("09", "6"): "learning_rate",
-    ("07", "14"): "five_curves.json",
-    ("07", "11"): "watch(own",
-    ("09", "8"): "too short",
+    ("10", "2"): "five_curves.json",
+    ("07", "13"): "watch(own",
+    ("10", "3"): "my_leak_p",
+    ("10", "6"): "CorpusError",
 }
 
 

@@ -269,15 +269,15 @@ def test_a_click_does_what_a_typed_letter_does():
 
 
 def test_questions_with_the_same_choices_show_them_once():
-    asked = dict.fromkeys(["07-curve-a", "07-curve-b"], "?")
-    card, right = shown(quiz.ask_each, asked), quiz.question("07-curve-b")["right"]
+    asked = dict.fromkeys(["10-curve-a", "10-curve-b"], "?")
+    card, right = shown(quiz.ask_each, asked), quiz.question("10-curve-b")["right"]
     assert str(card).count("the learning rate is too high") == 1 and str(card).count("not answered yet") == 2
     rows = [row for box in card.children for row in getattr(box, "children", ()) if hasattr(row, "options")]
     rows[1].value = right
-    assert progress.read()["answers"]["07-curve-b"]["right"] and f"✓ {right}:" in str(shown(quiz.ask_each, asked))
-    assert str(shown(quiz.ask_each, asked | {"07-curve-a": "a"})).count("✗ a:") == 1
+    assert progress.read()["answers"]["10-curve-b"]["right"] and f"✓ {right}:" in str(shown(quiz.ask_each, asked))
+    assert str(shown(quiz.ask_each, asked | {"10-curve-a": "a"})).count("✗ a:") == 1
     with pytest.raises(ConfigError, match="same choices"):
-        quiz.ask_each({"07-curve-a": "?", "07-exit-1": "?"})
+        quiz.ask_each({"10-curve-a": "?", "07-exit-1": "?"})
 
 
 @pytest.mark.parametrize("call", [quiz.predict, quiz.ask], ids=["predict", "ask"])

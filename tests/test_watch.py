@@ -15,6 +15,7 @@ from jupyter_client.manager import KernelManager
 
 from foundry_lib import TrainConfig, tales
 from foundry_lib.panels import watch
+from foundry_lib.panels.loss_figure import LEAST, end_in_words, in_short
 from foundry_lib.panels.watch import JudgedText, LossFigure, View, pace
 from foundry_lib.text.baselines import reference_lines
 from foundry_lib.training.optimizer import learning_rate
@@ -64,7 +65,7 @@ def told_corpus(told):
 def test_the_figure_shows_the_history(capsys):
     trainer = FakeTrainer(200)
     assert watch.watch(trainer, LINES) is None
-    join, *_, status = capsys.readouterr().out.splitlines()
+    join, *_, status, _, _ = capsys.readouterr().out.splitlines()
     assert "To join it: open the page, run this cell, press ■ once" in join and status == "Finished: 200 steps."
     figure = LossFigure(trainer, LINES)
     assert not figure.axes.get_title(loc="left"), "the line beside the bar counts, and nothing else does"
@@ -111,14 +112,36 @@ def test_what_is_owed_stands_beside_the_curve(small_tales):
         pass
     figure.update()
     last = trainer.history[-1]
-    widths = dict(zip(figure._rules, (bar.get_width() for bar in figure._bars), strict=True))
-    assert widths == {rule: max(0.0, last.owed[rule]) for rule in widths} and "free" not in widths
+    widths = dict(zip(figure._rules, figure._dots.get_xdata(), strict=True))
+    assert widths == {rule: max(LEAST, last.owed[rule]) for rule in widths} and "free" not in widths
     assert figure.rule_axes.get_title() == f"step 4: {last.excess / trainer.loader.floor.nats:.1%} above the floor"
-    right = figure.rule_axes.get_xlim()[1]
     numbers = {rule: text.get_text() for rule, text in zip(figure._rules, figure._numbers, strict=True)}
-    beyond = {rule for rule, number in numbers.items() if "→" in number}
-    assert beyond == {rule for rule in widths if widths[rule] > right} and beyond, "a cut bar says how long it is"
-    assert all(numbers.values()), "and a short one too: at the end of a training all of them are short"
+    assert numbers == {rule: in_short(last.owed[rule]) for rule in widths}
+    assert max(widths.values()) < figure.rule_axes.get_xlim()[1], "no dot is beyond the axis"
+    marks = [segment[1][0] for segment in figure._stems.get_segments()]
+    assert marks == [trainer.loader.floor.forgetful_by_rule[rule] for rule in figure._rules]
+
+
+def test_the_end_of_a_curve_is_told_in_words(small_tales, capsys):
+    trainer = FakeTrainer(100)
+    assert end_in_words(trainer) == ""
+    watch.watch(trainer, LINES)
+    said = "training loss 4.49 (mean of 20 steps), validation loss 4.51, lowest 4.51 at step 100."
+    assert f"The curve at step 100: {said}" in " ".join(capsys.readouterr().out.split())
+    trainer = small_tales()
+    list(trainer.run(4))
+    share = f"{trainer.history[-1].excess / trainer.loader.floor.nats:.1%}"
+    assert end_in_words(trainer).endswith(f"at step 4, {share} above the floor.")
+
+
+def test_a_small_excess_is_seen_near_the_floor(small_tales):
+    """At the end of a training the curve is 3 % above the floor, and there is room between the two lines."""
+    trainer = small_tales()
+    figure = LossFigure(trainer, {"ln V": 7.3, "floor": 0.5})
+    heights = figure.axes.transAxes.inverted().transform(
+        figure.axes.transData.transform([(0, 0.5), (0, 0.53), (0, 14)])
+    )
+    assert heights[1][1] - heights[0][1] > 0.04 and heights[2][1] > 0.5
 
 
 def test_watching_changes_no_bit(small_tales, capsys):

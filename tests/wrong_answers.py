@@ -13,6 +13,7 @@ from collections import Counter
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 WRONG, RIGHT = [], []  # (the name of an exercise, an answer)
@@ -2329,7 +2330,164 @@ def bits_log(n, b):
     return math.log2(n / b)
 
 
+# ---- 07, the sweep, and 10
+
+
+@wrong("rate_sweep")
+def sweep_with_seed_zero(train, rates, seeds):
+    losses = []
+    for rate in rates:
+        losses.append([train(rate, seeds[0]) for _ in seeds])
+    means = torch.tensor(losses).mean(1)
+    means[means.isnan()] = torch.inf
+    return losses, rates[means.argmin()]
+
+
+@wrong("rate_sweep")
+def sweep_by_the_best_run(train, rates, seeds):
+    losses = [[train(r, s) for s in seeds] for r in rates]
+    best = min((loss, rate) for rate, row in zip(rates, losses, strict=True) for loss in row if loss == loss)
+    return losses, best[1]
+
+
+@wrong("rate_sweep")
+def sweep_that_trusts_nanmean(train, rates, seeds):
+    losses = torch.tensor([[train(r, s) for s in seeds] for r in rates])
+    means = losses.nanmean(1)
+    return losses, rates[int(means.nan_to_num(99.0).argmin())]
+
+
+@wrong("rate_sweep")
+def sweep_seeds_first(train, rates, seeds):
+    losses = torch.tensor([[train(r, s) for r in rates] for s in seeds])
+    return losses, rates[int(losses.mean(0).nan_to_num(99.0).argmin())]
+
+
+@wrong("rate_sweep")
+def sweep_returns_the_row(train, rates, seeds):
+    losses = torch.tensor([[train(r, s) for s in seeds] for r in rates])
+    return losses, int(losses.mean(1).nan_to_num(99.0).argmin())
+
+
+@right("rate_sweep")
+def sweep_in_a_dictionary(train, rates, seeds):
+    losses = {rate: [train(rate, seed) for seed in seeds] for rate in rates}
+    sums = {rate: sum(row) for rate, row in losses.items() if not any(math.isnan(loss) for loss in row)}
+    return list(losses.values()), min(sums, key=sums.get)
+
+
+@right("rate_sweep")
+def sweep_in_numpy(train, rates, seeds):
+    losses = np.array([[train(rate, seed) for seed in seeds] for rate in rates])
+    return losses, rates[np.nanargmin(losses.mean(1))]
+
+
+@wrong("leak_p")
+def leak_p_without_the_root(losses, floor):
+    losses = np.array(losses)
+    return stats.t.cdf((losses.mean() - floor) / losses.std(ddof=1), len(losses) - 1)
+
+
+@wrong("leak_p")
+def leak_p_of_numpy_s_std(losses, floor):
+    losses = np.array(losses)
+    return stats.t.cdf((losses.mean() - floor) / losses.std() * len(losses) ** 0.5, len(losses) - 1)
+
+
+@wrong("leak_p")
+def leak_p_two_sided(losses, floor):
+    return stats.ttest_1samp(losses, floor).pvalue
+
+
+@wrong("leak_p")
+def leak_p_upside_down(losses, floor):
+    t = (floor - np.mean(losses)) / (np.std(losses, ddof=1) / len(losses) ** 0.5)
+    return stats.t.cdf(t, len(losses) - 1)
+
+
+@wrong("leak_p")
+def leak_p_by_z(losses, floor):
+    z = (np.mean(losses) - floor) / (np.std(losses, ddof=1) / len(losses) ** 0.5)
+    return 0.5 * (1 + math.erf(z / 2**0.5))
+
+
+@right("leak_p")
+def leak_p_from_scipy(losses, floor):
+    return stats.ttest_1samp(losses, floor, alternative="less").pvalue
+
+
+@right("leak_p")
+def leak_p_from_the_upper_tail(losses, floor):
+    t = torch.tensor(losses, dtype=torch.float64)
+    return stats.t.sf(float((floor - t.mean()) / t.std() * len(t) ** 0.5), len(t) - 1)
+
+
+@wrong("early_stop")
+def early_stop_by_the_minimum(val, patience):
+    return int(np.argmin(val))
+
+
+@wrong("early_stop")
+def early_stop_against_the_last_loss(val, patience):
+    bad = 0
+    for i in range(1, len(val)):
+        bad = bad + 1 if val[i] >= val[i - 1] else 0
+        if bad == patience:
+            return val.index(min(val[: i + 1]))
+    return val.index(min(val))
+
+
+@wrong("early_stop")
+def early_stop_more_than_patience(val, patience):
+    lowest, best, bad = val[0], 0, 0
+    for i, loss in enumerate(val):
+        if loss < lowest:
+            lowest, best, bad = loss, i, 0
+        elif i:
+            bad += 1
+            if bad > patience:
+                break
+    return best
+
+
+@wrong("early_stop")
+def early_stop_where_it_ends(val, patience):
+    lowest, bad = val[0], 0
+    for i, loss in enumerate(val[1:], 1):
+        lowest, bad = (loss, 0) if loss < lowest else (lowest, bad + 1)
+        if bad == patience:
+            return i
+    return len(val) - 1
+
+
+@right("early_stop")
+def early_stop_by_distance(val, patience):
+    best = 0
+    for i, loss in enumerate(val):
+        if i - best > patience:
+            break
+        if loss < val[best]:
+            best = i
+        elif i - best == patience:
+            break
+    return best
+
+
 CAUSES = {
+    "sweep_with_seed_zero": "one_seed_for_all",
+    "sweep_by_the_best_run": "luckiest_seed",
+    "sweep_that_trusts_nanmean": "diverged_seeds_left_out",
+    "sweep_seeds_first": "Shape of losses",
+    "sweep_returns_the_row": "index_of_the_rate",
+    "leak_p_without_the_root": "standard_deviation_for_standard_error",
+    "leak_p_of_numpy_s_std": "deviation_divided_by_n",
+    "leak_p_two_sided": "both_sides_counted",
+    "leak_p_upside_down": "chance_of_a_higher_mean",
+    "leak_p_by_z": "normal_instead_of_t",
+    "early_stop_by_the_minimum": "never_stops",
+    "early_stop_against_the_last_loss": "compared_with_the_one_before",
+    "early_stop_more_than_patience": "stops_one_too_late",
+    "early_stop_where_it_ends": "last_evaluation_kept",
     "norm_without_keepdim": "axis_of_the_mean_dropped",
     "norm_over_axis_one": "mean_over_axis_one",
     "norm_over_axis_zero": "mean_over_axis_zero",

@@ -1,6 +1,7 @@
 """The live loss curve of a training: the known lines, the learning rate, and for tales the excess loss by rule."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from .live_figure import LiveFigure
 class LossFigure(LiveFigure):
     """The loss curve of a Trainer with the lines to compare it with (`baselines.reference_lines`); below, its rate.
 
-    For tales, bars beside it show the excess loss by rule at the last evaluation. Axes, lines and names are drawn once
+    For tales, dots beside it show the excess loss by rule at the last evaluation. Axes, lines and names are drawn once
     and stored as pixels; an update draws only what moves, six times as fast.
     """
 
@@ -34,8 +35,8 @@ class LossFigure(LiveFigure):
     def stored_text(self) -> str:
         """What the picture shows. It must be true at every step, so it holds no number of the training."""
         lines = f", with lines for {', '.join(self.lines)}" if self.lines else ""
-        bars = "; beside it a bar for each rule, its excess loss at the last evaluation" if self.floor else ""
-        return f"<{self.name}: training and validation loss by step{lines}; below it the learning rate{bars}>"
+        dots = "; beside it a dot for each rule, its excess loss at the last evaluation" if self.floor else ""
+        return f"<{self.name}: training and validation loss by step{lines}; below it the learning rate{dots}>"
 
     def update(self):
         """Show the history as it is now."""
@@ -63,19 +64,17 @@ class LossFigure(LiveFigure):
     def _lay_out_curve(self, heights: list[float]) -> list:
         plots.draw_losses(self.axes, [np.nan], [np.nan], [np.nan], [np.nan], self.lines, self.total)
         self._curves = self.axes.lines[:3]
-        logarithmic = "floor" in self.lines
-        room, highest = (1.25 if logarithmic else 1.0), max(heights, default=0.0)
+        stretched = "floor" in self.lines
+        room, highest = (1.25 if stretched else 1.0), max(heights, default=0.0)
         self.top = room * max(1.0, 1.1 * self.lines.get("ln V", 0.0))
         if highest > self.top:
             self.top = room * 1.05 * highest
-        if logarithmic:
-            self.bottom = min([0.75 * self.lines["floor"], *heights])
+        if stretched:
+            self.bottom = min([0.9 * self.lines["floor"], *heights])
+            plots.stretch_near_floor(self.axes, self.bottom, self.top)
         else:
             self.bottom = max(0.0, math.floor(2 * min([*self.lines.values(), *heights], default=0.0)) / 2 - 0.5)
-        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if self.bottom < tick < self.top]
         self.axes.set(ylim=(self.bottom, self.top), xlabel="")
-        if logarithmic:
-            self.axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         self.axes.tick_params(labelbottom=False)
         return [*self._curves]
 
@@ -95,11 +94,10 @@ class LossFigure(LiveFigure):
     def _lay_out_rules(self) -> list:
         forgetful = self.floor.forgetful_by_rule
         self._rules = sorted(set(self.floor.rules) - {FREE}, key=forgetful.__getitem__)
-        draw_excess(self.rule_axes, dict.fromkeys(self._rules, 0.0), {rule: forgetful[rule] for rule in self._rules})
-        self._bars, marks = list(self.rule_axes.patches), self.rule_axes.lines[0]
-        self._numbers = [self.rule_axes.text(0, y, "", fontsize=8, va="center") for y in range(len(self._bars))]
+        draw_excess(self.rule_axes, {}, {rule: forgetful[rule] for rule in self._rules})
+        self._dots, self._stems, self._numbers = excess_artists(self.rule_axes, len(self._rules))
         self._rule_title = self.rule_axes.set_title("excess loss by rule", fontsize=9)
-        return [*self._bars, marks, *self._numbers, self._rule_title]
+        return [self._stems, self._dots, *self._numbers, self._rule_title]
 
     def _move(self, trained: list, evaluated: list):
         """Give curves, bars and titles the history's numbers."""
@@ -111,55 +109,75 @@ class LossFigure(LiveFigure):
         self._rate.set_data(steps, [r.lr for r in trained])
         self._rate_text.set_text(f"{trained[-1].lr:.2e}" if trained else "")
         if self.floor and evaluated:
-            last, right = evaluated[-1], self.rule_axes.get_xlim()[1]
-            for rule, bar, number in zip(self._rules, self._bars, self._numbers, strict=True):
-                bar.set_width(max(0.0, last.owed[rule]))
-                number.set(**at_the_end(bar.get_width(), right))
+            last, forgetful = evaluated[-1], self.floor.forgetful_by_rule
+            pairs = [(last.owed[rule], forgetful[rule]) for rule in self._rules]
+            show_excess(self._dots, self._stems, self._numbers, *zip(*pairs, strict=True))
             self._rule_title.set_text(f"step {last.step}: {last.excess / self.floor.nats:.1%} above the floor")
 
 
-def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float]):
-    """The excess loss by rule: a bar each, in nats above the floor for each word that the rule fixes.
+LEAST, MOST = 0.002, 200.0  # nats: the ends of the axis. A smaller excess, or none, is at its left end
 
-    excess: rule → nats. forgetful: rule → the excess loss of the no-memory baseline, drawn as a mark; the rule with the
-    largest is on top.
+
+def draw_excess(ax: Axes, excess: dict[str, float], forgetful: dict[str, float]):
+    """The excess loss by rule: a dot each, in nats above the floor for each word that the rule fixes, log scale.
+
+    excess: rule → nats; {} draws no dots. forgetful: rule → the excess loss of the no-memory baseline, drawn as a mark;
+    the rule with the largest is on top. A line runs from each dot to its mark, and the number is at the right edge.
     """
     ax.clear()
-    rules = sorted(excess, key=lambda rule: forgetful[rule])
-    y, right = np.arange(len(rules)), 1.25 * max(forgetful.values())
-    heights = [max(0.0, excess[rule]) for rule in rules]
-    ax.barh(y, heights, color=plots.ROLES["own model"], label="excess loss")
-    ax.plot(
-        [forgetful[rule] for rule in rules],
-        y,
-        "|",
-        color=plots.ROLES["no memory"],
-        ms=12,
-        mew=2,
-        label="no memory",
-    )
-    for row, height in zip(y, heights, strict=True):
-        if height > right:  # before any training the excess is larger than the no-memory baseline's
-            number = at_the_end(height, right)
-            ax.text(number.pop("x"), row, number.pop("text"), fontsize=8, va="center", **number)
+    rules = sorted(forgetful, key=lambda rule: forgetful[rule])
+    marks, y = [forgetful[rule] for rule in rules], np.arange(len(rules))
+    ax.plot(marks, y, "|", color=plots.ROLES["no memory"], ms=12, mew=2, label="no memory")
+    moving = excess_artists(ax, len(rules))
+    if excess:
+        show_excess(*moving, [excess[rule] for rule in rules], marks)
     ax.set_yticks(y, rules, fontsize=8)
-    ax.set(xlim=(0, right), ylim=(-0.6, len(rules) - 0.4), xlabel="nats above the floor, per word")
+    ax.set(xscale="log", xlim=(LEAST, MOST), ylim=(-0.6, len(rules) - 0.4))
+    ax.set_xlabel("nats above the floor, per word", fontsize=9)
+    ax.set_xticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    ax.minorticks_off()
     ax.grid(visible=False, axis="y")
     # The legend is below the axis and its label: a mark among those of the rules would read as one more rule.
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=5, ncols=2)
 
 
-def at_the_end(width: float, right: float) -> dict:
-    """Where and how the number of a bar stands: after the bar, or inside it with an arrow if the axis is too short.
+def excess_artists(ax: Axes, n: int) -> tuple:
+    """What moves in `draw_excess`: the dots, the lines from the dots to the marks, and a number for each dot."""
+    blue, right = plots.ROLES["own model"], ax.get_yaxis_transform()  # x counts from 0 to 1 across the axes
+    stems = ax.hlines([], [], [], color=blue, lw=1.5, alpha=0.6)
+    (dots,) = ax.plot([], [], "o", color=blue, ms=6, label="the model")
+    return dots, stems, [ax.text(0.99, y, "", transform=right, fontsize=8, ha="right", va="center") for y in range(n)]
 
-    >>> at_the_end(0.25, 4.0)["text"], at_the_end(12.4, 4.0)["text"]
-    ('0.25', '12 →')
+
+def show_excess(dots, stems, numbers, excess: Sequence[float], marks: Sequence[float]):
+    """Move dots, lines and numbers to `excess`, which is below 0 by chance where nearly all is learned."""
+    at = [min(max(LEAST, nats), MOST) for nats in excess]
+    dots.set_data(at, range(len(at)))
+    stems.set_segments([[(x, y), (mark, y)] for y, (x, mark) in enumerate(zip(at, marks, strict=True))])
+    for number, nats in zip(numbers, excess, strict=True):
+        number.set_text(in_short(nats))
+
+
+def in_short(nats: float) -> str:
+    """An excess for a label, with more digits the smaller it is.
+
+    >>> in_short(12.42), in_short(0.0134), in_short(-0.0002), in_short(-0.013), in_short(134.2)
+    ('12', '0.013', '0.000', '-0.013', '134')
     """
-    if width > right:
-        return dict(x=0.98 * right, text=f"{width:.0f} →", color="white", ha="right")
-    if width > 0.8 * right:
-        return dict(x=width - 0.02 * right, text=f"{width:.2f}", color="white", ha="right")
-    return dict(x=width + 0.02 * right, text=f"{width:.2f}", color=plots.INK, ha="left")
+    digits = 0 if abs(nats) >= 10 else 3 if abs(nats) < 0.1 else 2
+    return f"{round(nats, digits) + 0.0:.{digits}f}"  # + 0.0: a zero without a sign
+
+
+def end_in_words(trainer) -> str:
+    """The numbers at which the curve ends, in one line for a reader who cannot see it; "" before the first step."""
+    losses = [r.train_loss for r in trainer.history if r.train_loss is not None]
+    evaluated = [r for r in trainer.history if r.val_loss is not None]
+    if not losses or not evaluated:
+        return ""
+    lowest, last, floor = min(evaluated, key=lambda r: r.val_loss), evaluated[-1], trainer.loader.floor
+    words = f"The curve at step {trainer.step}: training loss {plots.running_mean(losses)[-1]:.2f} (mean of 20 steps), "
+    words += f"validation loss {last.val_loss:.2f}, lowest {lowest.val_loss:.2f} at step {lowest.step}"
+    return words + (f", {last.excess / floor.nats:.1%} above the floor." if floor else ".")
 
 
 def pace(trainer) -> str:

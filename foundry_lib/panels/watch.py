@@ -16,8 +16,9 @@ from IPython.display import display
 
 from .. import plots, tales
 from ..config import SampleConfig
+from ..console import say
 from ..inference.generation import sample_text
-from .loss_figure import LossFigure, pace
+from .loss_figure import LossFigure, end_in_words, pace
 from .stored import Stored
 
 SHARES = {"texts": 0.017, "pictures": 0.006}  # of the time; two shares, because pictures would leave none for the texts
@@ -100,7 +101,7 @@ texts_so_far: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # trainer
 
 
 def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[JudgedText] | None:
-    """Train to the end, or until ■ is pressed, and show the progress; then print the trainer's status.
+    """Train to the end, or until ■ is pressed, and show the progress. Then print status and last losses.
 
     ■ (Kernel → Interrupt) lets the present step finish and loses nothing: run the cell again to continue.
     prompt: the model continues it at each evaluation, and the parser judges the text where the grammar is known; the
@@ -131,4 +132,5 @@ def watch(trainer, lines: dict[str, float], prompt: str | None = None) -> list[J
     view.show_end(status)
     view.figure.update()
     print(status)
+    say(end_in_words(trainer))
     return texts if prompt is not None else None

@@ -12,8 +12,8 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
     """The curve of a training: the loss of every batch (faint), its running mean, the validation loss, known lines.
 
     steps, train, val_steps, val: sequences; losses in nats per token. lines: name → nats, drawn across and named at
-    the right edge. total: the end of the time axis. With a line "floor" the loss axis is logarithmic, because what
-    happens just above the floor matters most.
+    the right edge. total: the end of the time axis. With a line "floor" the loss axis is stretched near the floor
+    (`stretch_near_floor`), because what happens just above it matters most.
     """
     ax.clear()
     steps, train = np.asarray(steps, dtype=float), np.asarray(train, dtype=float)
@@ -28,30 +28,41 @@ def draw_losses(ax: Axes, steps, train, val_steps, val, lines: dict[str, float],
         draw_line(ax, name, nats, right)
     ax.set(xlim=(0, right), xlabel="step", ylabel="loss (nats per token)")
     if "floor" in lines:
-        bottom, top = 0.75 * lines["floor"], 1.3 * lines["ln V"]
-        ax.set_yscale("log")
-        ax.set(ylim=(bottom, top), ylabel="loss (nats per token, log scale)")
-        ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if bottom < tick < top]
-        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
+        stretch_near_floor(ax, 0.9 * lines["floor"], 1.3 * lines["ln V"])
     if len(train) or len(val):
         # above the axes: inside, the known lines would cross it
         ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)
+
+
+def stretch_near_floor(ax: Axes, bottom: float, top: float):
+    """A loss axis from bottom to top that shows log(loss − 0.9 · bottom), so that small losses have most of the room.
+
+    On a plain logarithmic axis, a model that ends 3 % above the floor would lie on the line of the floor.
+    """
+    base = 0.9 * bottom
+    ax.set_yscale(
+        "function", functions=(lambda y: np.log(np.maximum(y - base, 1e-3 * bottom)), lambda v: np.exp(v) + base)
+    )
+    ticks = [tick for tick in (0.2, 0.5, 0.6, 0.8, 1, 2, 5, 10) if bottom < tick < top]
+    ax.set(ylim=(bottom, top), ylabel="loss (nats per token),\nstretched near the floor")
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
 
 
 def draw_line(ax: Axes, name: str, nats: float, right: float):
     """One known loss: a line across, and its name and value at the right edge."""
     style = next((s for start, s in LINE_STYLES.items() if name.startswith(start)), (0, (1, 3)))
     ax.axhline(nats, color=GREY, ls=style, lw=1)
+    below = name in ("floor", "unigram")  # above them there is the curve's end, or the line of ln V
     ax.annotate(
         f"{name} {nats:.2f}",
         (right, nats),
-        xytext=(0, -3 if name == "floor" else 2),
+        xytext=(0, -3 if below else 2),
         textcoords="offset points",
         color=GREY,
         fontsize=8,
         ha="right",
-        va="top" if name == "floor" else "bottom",
+        va="top" if below else "bottom",
     )
 
 

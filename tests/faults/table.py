@@ -426,28 +426,28 @@ fault(
     "training",
     "RNG not restored",
     "trainer",
-    "07",
+    "",
     (SAVING, '        torch.set_rng_state(tensors["rng.torch"])\n', ""),
 )
 fault(
     "training",
     "optimizer state not restored",
     "trainer",
-    "07",
+    "",
     (SAVING, "        trainer.optimizer.state.update(_restored_optimizer(trainer, tensors, values))\n", ""),
 )
 fault(
     "training",
     "loader position not restored",
     "trainer data",
-    "07",
+    "",
     (DATA, "generator.set_state(state[split])", "pass"),
 )
 fault(
     "training",
     "step not restored",
     "trainer",
-    "07",
+    "",
     (SAVING, 'trainer.step, trainer.elapsed = int(values["step"]), float', "trainer.elapsed = float"),
 )
 fault(

@@ -10,6 +10,7 @@ checks.check_equal("formula and nn.RMSNorm", y, z)    # prints the largest diffe
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
 from .bpe import byte_fallback, decode, encode
+from .diagnosis import early_stop, leak_p
 from .experiments import bits_per_byte, equal_time_steps, verdict
 from .feed_forward import selectivity, silu, swiglu
 from .generation import generate, kv_cache
@@ -18,6 +19,7 @@ from .norm import rms_norm
 from .plain_mlp import plain_mlp
 from .rope import rope_table, rotary, rotate
 from .sampling import min_p, temperature, top_k, top_p
+from .sweep import rate_sweep
 from .tokens import loss_units, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
 from .whole_model import model

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: the loss, the training step, the learning rate along a training, and gradient accumulation.
+"""Exercises of lessons 07 and 10: the loss, the training step, the learning rate, and (10) gradient accumulation.
 
 The step is judged with a small model of this file and plain gradient descent, so that each mistake shows in the
 weights. Three steps follow each other, each with its own batch and learning rate.
