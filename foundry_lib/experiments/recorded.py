@@ -1,0 +1,79 @@
+"""Recorded trainings for the experiments of lesson 09: which rows there are, and what was measured.
+
+recorded("rate")              # row → its trainings, one per seed, as data/experiment_runs.jsonl holds them
+
+`benchmarks/experiment_runs.py` trains them. Every row differs from `BASE` in what its name says, in nothing else.
+"""
+
+import json
+
+from ..errors import ConfigError
+from ..paths import DATA
+
+RUNS = DATA / "experiment_runs.jsonl"
+
+# The recipe of the tales with a smaller batch and fewer steps, so that a row takes seconds to minutes. Few validation
+# tales, because an evaluation of all of them would take longer than a short training.
+BASE = {
+    "text": "tales-en",
+    "preset": "tiny",
+    "batch_size": 4,
+    "learning_rate": 4e-3,
+    "max_iters": 500,
+    "val_fraction": 0.03,
+}
+WIDTH = 128  # of the preset tiny
+
+# Group → row → what differs from BASE. Two rows with the same settings are one training.
+GROUPS = {
+    "rate": {f"rate {rate:g}": {"learning_rate": rate} for rate in (1e-4, 1e-3, 4e-3, 1e-2, 4e-2)},
+    "steps": {f"{steps:,} steps": {"max_iters": steps} for steps in (500, 1000, 2000)},
+    "batch": {
+        "batch 4, 500 steps": {},
+        "batch 16, 500 steps": {"batch_size": 16},
+        "batch 64, 500 steps": {"batch_size": 64},
+        "batch 4, 2,000 steps": {"max_iters": 2000},
+        "batch 64, 125 steps": {"batch_size": 64, "max_iters": 125},
+    },
+    "scaling": {
+        f"width {width}, {steps:,} steps": ({} if width == WIDTH else {"dim": width}) | {"max_iters": steps}
+        for width in (32, 64, WIDTH)
+        for steps in (250, 500, 1000)
+    },
+    "size": {preset: {"preset": preset, "max_iters": 2000} for preset in ("tiny", "small", "medium")},
+    "poems": {  # a rate of None is that of the recipe for prose
+        f"{steps:,} steps": {"text": "tang-poems", "learning_rate": None, "val_fraction": 0.1, "max_iters": steps}
+        for steps in (100, 300, 1000)
+    },
+}
+
+
+def settings(group: str, row: str) -> dict:
+    """All settings of a row, as `new_trainer` takes them.
+
+    >>> settings("batch", "batch 16, 500 steps")["batch_size"], settings("batch", "batch 4, 500 steps")["batch_size"]
+    (16, 4)
+    """
+    return {**BASE, **GROUPS[group][row]}
+
+
+def name(values: dict) -> str:
+    """The name of a training, made of its settings: rows with the same settings have the same name.
+
+    >>> name(settings("rate", "rate 0.001"))
+    'tales-en tiny batch_size 4 learning_rate 0.001 max_iters 500'
+    """
+    numbers = ("dim", "batch_size", "learning_rate", "max_iters")
+    return " ".join([values["text"], values["preset"], *(f"{n} {values[n]:g}" for n in numbers if values.get(n))])
+
+
+def recorded(group: str) -> dict[str, list[dict]]:
+    """Row → its recorded trainings in the order of the seeds. A row that nobody has trained is left out.
+
+    Raises ConfigError for a group that does not exist.
+    """
+    if group not in GROUPS:
+        raise ConfigError(f"There is no group {group!r}; the groups are {', '.join(GROUPS)}.")
+    lines = [json.loads(line) for line in RUNS.read_text("utf-8").splitlines()]
+    rows = {row: [run for run in lines if run["name"] == name(settings(group, row))] for row in GROUPS[group]}
+    return {row: sorted(runs, key=lambda run: run["seed"]) for row, runs in rows.items() if runs}
