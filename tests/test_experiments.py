@@ -335,9 +335,16 @@ def test_the_table_and_the_curves(tmp_path):
     smooth = curves([made_up("long", 0, 0.1, [1.0, 3.0] * 20)])["long"][0][1]
     assert smooth[:3].tolist() == pytest.approx([1.0, 2.0, 5 / 3]) and smooth[-1] == 2.0, "the mean of four steps"
 
+    busy = [made_up("busy", k, 0.1, [3.0, 2.0], pace=5.0) for k in range(2)]
+    for run, seconds in zip(busy, (1.0, 1.4), strict=True):
+        run.result["processor_seconds"] = seconds
+    assert [x.tolist() for x, _ in curves(busy, "seconds")["busy"]] == [[0.5, 1.0], [0.7, 1.4]], "not the clock's"
+
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
+    overlay(busy, x="seconds", ax=ax)
+    assert ax.lines[2].get_xdata().tolist() == [0.6, 1.2], "the mean ends at the mean of the ends"
     reading = overlay(found, ax=ax)
     assert "base 3.00 nats after 3" in reading and reading.endswith("steps.")
     assert len(ax.lines) == 3 * 3 + 3 and len(ax.collections) == 3

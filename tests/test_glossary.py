@@ -131,10 +131,10 @@ SECTIONS = {  # (lesson, section) → what the section has, by which the page na
     ("07", "3"): "ln V",
     ("05", "7"): "after 25 steps on one batch",
     ("07", "4"): "zero_grad()",
-    ("09", "6"): "learning_rate",
+    ("09", "6"): "learning rates",
     ("07", "14"): "five_curves.json",
     ("07", "11"): "watch(own",
-    ("09", "8"): "too short",
+    ("09", "9"): "my_text",
 }
 
 

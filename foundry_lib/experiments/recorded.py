@@ -1,6 +1,6 @@
 """Recorded trainings for the experiments of lesson 09: which rows there are, and what was measured.
 
-recorded("rate")              # row → its trainings, one per seed, as data/experiment_runs.jsonl holds them
+print(compare(recorded("rate")))      # the trainings of a group: Welch's test against its first row
 
 `benchmarks/experiment_runs.py` trains them. Every row differs from `BASE` in what its name says, in nothing else.
 """
@@ -9,6 +9,7 @@ import json
 
 from ..errors import ConfigError
 from ..paths import DATA
+from .runs import Run
 
 RUNS = DATA / "experiment_runs.jsonl"
 
@@ -24,9 +25,10 @@ BASE = {
 }
 WIDTH = 128  # of the preset tiny
 
-# Group → row → what differs from BASE. Two rows with the same settings are one training.
+# Group → row → what differs from BASE. The first row is that with which the others are compared. Two rows with the same
+# settings are one training.
 GROUPS = {
-    "rate": {f"rate {rate:g}": {"learning_rate": rate} for rate in (1e-4, 1e-3, 4e-3, 1e-2, 4e-2)},
+    "rate": {f"rate {rate:g}": {"learning_rate": rate} for rate in (4e-3, 1e-4, 1e-3, 1e-2, 4e-2)},
     "steps": {f"{steps:,} steps": {"max_iters": steps} for steps in (500, 1000, 2000)},
     "batch": {
         "batch 4, 500 steps": {},
@@ -67,13 +69,18 @@ def name(values: dict) -> str:
     return " ".join([values["text"], values["preset"], *(f"{n} {values[n]:g}" for n in numbers if values.get(n))])
 
 
-def recorded(group: str) -> dict[str, list[dict]]:
-    """Row → its recorded trainings in the order of the seeds. A row that nobody has trained is left out.
+def recorded(group: str) -> list[Run]:
+    """The recorded trainings of a group, row by row. A row that nobody has trained is left out.
 
+    result: the line of data/experiment_runs.jsonl, with the status of the training. The runs have no folder and no log.
     Raises ConfigError for a group that does not exist.
     """
     if group not in GROUPS:
         raise ConfigError(f"There is no group {group!r}; the groups are {', '.join(GROUPS)}.")
     lines = [json.loads(line) for line in RUNS.read_text("utf-8").splitlines()]
-    rows = {row: [run for run in lines if run["name"] == name(settings(group, row))] for row in GROUPS[group]}
-    return {row: sorted(runs, key=lambda run: run["seed"]) for row, runs in rows.items() if runs}
+    runs = []
+    for row in GROUPS[group]:
+        for line in (line for line in lines if line["name"] == name(settings(group, row))):
+            status = "diverged" if "diverged" in line else "done"
+            runs.append(Run(row, line["seed"], None, {}, [], {"status": status, **line}))
+    return runs

@@ -168,14 +168,24 @@ def numbers(members: list[Run], values: list[float], measure: str) -> str:
     return f"{len(values):>5} {steps:>5.0f} {seconds:>7.1f} {fmean(values):>18.{digits}f} {span:>18}"
 
 
+def time_apart(runs: list[Run]) -> float:
+    """By which share the slowest row took more processor seconds than the fastest one, means over the seeds."""
+    means = [fmean(run.result["processor_seconds"] for run in members if run.done) for members in by_row(runs).values()]
+    return max(means) / min(means) - 1
+
+
 def curves(runs: list[Run], x: str = "step", y: str = "train_loss") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Row → one curve per seed, as two arrays, x and y.
 
-    A training loss is smoothed: the running mean over a tenth of the steps, at most over 20 steps.
+    A training loss is smoothed: the running mean over a tenth of the steps, at most over 20 steps. Seconds are those of
+    the processor: the same share of them for every step.
     """
     rows = {}
     for run in runs:
         records = [record for record in run.log if y in record]
+        if x == "seconds" and run.done and "processor_seconds" in run.result:
+            pace = run.result["processor_seconds"] / run.result["steps"]
+            records = [{**record, "seconds": pace * record["step"]} for record in records]
         values = np.array([record[y] for record in records])
         if y == "train_loss":
             values = plots.running_mean(values, min(20, max(1, len(values) // 10)))
@@ -194,7 +204,7 @@ def overlay(runs: list[Run], x: str = "step", y: str = "train_loss", ax=None) ->
     axes = ax or plt.subplots()[1]
     rows = curves(runs, x, y)
     label = "training loss, running mean" if y == "train_loss" else "validation loss"
-    plots.draw_runs(axes, rows, "step" if x == "step" else "seconds of training", f"{label} (nats)")
+    plots.draw_runs(axes, rows, "step" if x == "step" else "processor seconds of training", f"{label} (nats)")
     ends = [
         f"{row} {fmean(v[-1] for _, v in seeds):.2f} nats after {fmean(s[-1] for s, _ in seeds):.0f}"
         for row, seeds in rows.items()

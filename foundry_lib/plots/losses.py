@@ -71,15 +71,19 @@ def draw_runs(ax: Axes, rows: dict[str, list[tuple]], xlabel: str, ylabel: str):
     """Curves of several trainings: a colour and a line style for each setting.
 
     A thin line is one seed, the thick line their mean, the band their lowest to highest. rows: setting → for each seed
-    x and y, two sequences. Mean and band reach as far as the shortest seed.
+    x and y, two sequences. Mean and band are point by point where the seeds have equally many points, at the mean of
+    their x; else they reach as far as the shortest seed.
     """
     ax.clear()
     for i, (row, seeds) in enumerate(rows.items()):
         colour, style = (BLUE, ORANGE, GREEN, RED, SKY, PINK)[i % 6], ("-", "--", "-.", ":")[i % 4]
         for x, y in seeds:
             ax.plot(x, y, color=colour, ls=style, lw=0.7, alpha=0.6)
-        x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
-        heights = np.array([np.interp(x, *seed) for seed in seeds])
+        if len({len(y) for _, y in seeds}) == 1:
+            x, heights = np.mean([x for x, _ in seeds], axis=0), np.array([y for _, y in seeds])
+        else:
+            x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
+            heights = np.array([np.interp(x, *seed) for seed in seeds])
         if len(seeds) > 1:
             ax.fill_between(x, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
         ax.plot(x, heights.mean(0), color=colour, ls=style, lw=2.2, label=row)
