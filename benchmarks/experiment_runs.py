@@ -10,7 +10,7 @@
 every 200 steps. The same command skips what is done with the same code and settings, and resumes what was stopped.
 Each model of the group `size` then writes tales, which the parser judges.
 `ship` writes data/experiment_runs.jsonl, a line per training, and benchmarks/experiment_runs.md. It leaves out a row
-that is not done for all seeds of `--seeds`.
+with fewer than two of the seeds.
 """
 
 import argparse
@@ -95,11 +95,11 @@ def line(run: runs.Run) -> dict:
 
 
 def lines(seeds: list[int], folder: Path) -> list[dict]:
-    """The trainings of all rows that are done for all seeds, in the order of the groups."""
+    """The ended trainings of all rows that have two or more of these seeds, in the order of the groups."""
     ended = {(run.row, run.seed): run for run in runs.load(EXPERIMENT, folder) if run.result}
     names = [recorded.name(recorded.settings(group, row)) for group, rows in recorded.GROUPS.items() for row in rows]
-    whole = [name for name in dict.fromkeys(names) if all((name, seed) in ended for seed in seeds)]
-    return [line(ended[name, seed]) for name in whole for seed in seeds]
+    rows = [[ended[name, seed] for seed in seeds if (name, seed) in ended] for name in dict.fromkeys(names)]
+    return [line(run) for some in rows if len(some) > 1 for run in some]
 
 
 # ---- Tables

@@ -6,10 +6,12 @@ print(compare(recorded("rate")))      # the trainings of a group: Welch's test a
 """
 
 import json
+from statistics import fmean
 
+from ..analysis.statistics import mean_interval, wilson
 from ..errors import ConfigError
 from ..paths import DATA
-from .runs import Run
+from .runs import Run, by_row
 
 RUNS = DATA / "experiment_runs.jsonl"
 
@@ -84,3 +86,27 @@ def recorded(group: str) -> list[Run]:
             status = "diverged" if "diverged" in line else "done"
             runs.append(Run(row, line["seed"], None, {}, [], {"status": status, **line}))
     return runs
+
+
+def with_interval(value: float, ends: tuple[float, float], digits: int = 0) -> str:
+    """
+    >>> with_interval(2.71, (2.04, 3.5), 1)
+    '2.7 (2.0 to 3.5)'
+    """
+    return f"{value:.{digits}f} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
+
+
+def judged_table(runs: list[Run]) -> str:
+    """The loss above the floor and the share of valid tales of each row, in per cent, with their 95 % intervals.
+
+    runs: of the group "size". The first interval is Student's, over the seeds; one seed has none. The second one is
+    Wilson's, over the tales that the models of all seeds wrote.
+    """
+    lines = [f"{'':<7} seeds {'above the floor, %':>22} {'tales':>6} {'valid, %':>15}"]
+    for row, members in by_row(runs).items():
+        shares = [100 * run.result["share"] for run in members]
+        loss = with_interval(fmean(shares), mean_interval(shares), 1) if len(shares) > 1 else f"{shares[0]:.1f}"
+        written, valid = (sum(run.result[key] for run in members) for key in ("tales", "valid"))
+        share = with_interval(100 * valid / written, tuple(100 * end for end in wilson(valid, written)))
+        lines.append(f"{row:<7} {len(members):>5} {loss:>22} {written:>6} {share:>15}")
+    return "\n".join(lines)

@@ -174,6 +174,12 @@ def time_apart(runs: list[Run]) -> float:
     return max(means) / min(means) - 1
 
 
+def tokens_per_second(runs: list[Run], row: str) -> float:
+    """Training tokens per processor second, over all seeds of a row."""
+    results = [run.result for run in runs if run.row == row and run.done]
+    return sum(result["tokens"] for result in results) / sum(result["processor_seconds"] for result in results)
+
+
 def curves(runs: list[Run], x: str = "step", y: str = "train_loss") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Row → one curve per seed, as two arrays, x and y.
 

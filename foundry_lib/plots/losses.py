@@ -90,3 +90,17 @@ def draw_runs(ax: Axes, rows: dict[str, list[tuple]], xlabel: str, ylabel: str):
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if rows:
         ax.legend(fontsize=8)
+
+
+def draw_power_laws(ax: Axes, rows: dict[str, tuple], later: tuple, xlabel: str, ylabel: str):
+    """Points and their fitted laws on logarithmic axes, a marker for each row, and stars that no fit has seen.
+
+    rows: name → x, y and the law, a function of x. later: x and y of the stars. The lines reach as far as the stars.
+    """
+    reach = np.array([min(min(x) for x, _, _ in rows.values()), max(later[0])])
+    for (row, (x, y, law)), colour, marker in zip(rows.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+        ax.loglog(x, y, marker, color=colour, label=row)
+        ax.loglog(reach, law(reach), color=colour, lw=1)
+    ax.loglog(*later, "*", color=GREEN, mec="black", ms=12, label="not in the fit")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(fontsize=8)
