@@ -6,6 +6,7 @@ print(compare(recorded("rate")))      # the trainings of a group: Welch's test a
 """
 
 import json
+import textwrap
 from statistics import fmean
 
 from ..analysis.statistics import mean_interval, wilson
@@ -109,4 +110,13 @@ def judged_table(runs: list[Run]) -> str:
         written, valid = (sum(run.result[key] for run in members) for key in ("tales", "valid"))
         share = with_interval(100 * valid / written, tuple(100 * end for end in wilson(valid, written)))
         lines.append(f"{row:<7} {len(members):>5} {loss:>22} {written:>6} {share:>15}")
+    return "\n".join(lines)
+
+
+def first_tales(runs: list[Run], width: int = 96) -> str:
+    """The start of the first tale that the first seed of each row wrote, and what the parser says of the whole tale."""
+    lines = []
+    for row, (run, *_) in by_row(runs).items():
+        start = textwrap.shorten(run.result["text"], 300, placeholder=" …")
+        lines += [textwrap.fill(f"{row}: {start}", width), f"    → {run.result['verdict']}"]
     return "\n".join(lines)
