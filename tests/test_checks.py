@@ -312,10 +312,8 @@ def test_a_slip_is_named_for_whichever_number_stands_in_it():
     for tiny in (1e-4, 1e-8):
         assert "divided by something tiny" in says("temperature", lambda logits, t, tiny=tiny: logits / (t + tiny))
     for rounded in (0.69, 0.693, 0.6931, 1 / 1.44, 1 / 1.443):
-        assert "ln 2 was rounded" in says("bits_per_byte", lambda nats, size, ln2=rounded: nats / ln2 / size)
         assert "ln 2 was rounded" in says("bits_per_character", lambda n, t, c, ln2=rounded: n * t / c / ln2)
         assert "ln 2 was rounded" in says("floor_per_character", lambda logs, n, ln2=rounded: -logs.sum() / ln2 / n)
-    assert checks.bits_per_byte.judge(lambda nats, size: nats / 0.693147 / size).passed
     for whole in (int, round, math.ceil):
         assert "no multiple of 32" in says("matched_width", lambda dim, whole=whole: whole(8 * dim / 3))
 

@@ -928,22 +928,12 @@ def steps_by_precedence(seconds, tokens_per_s, batch, block):
     return int(seconds * tokens_per_s / batch * block)
 
 
-@wrong("bits_per_byte")
-def bits_times_ln2(nats_per_token, bytes_per_token):
-    return nats_per_token * math.log(2) / bytes_per_token
-
-
 @right("verdict")
 def verdict_with_numpy(base, other, border):
     base, other = np.array(base), np.array(other)
     error = np.hypot(*(values.std(ddof=1) / len(values) ** 0.5 for values in (base, other)))
     t = (other.mean() - base.mean()) / error
     return float(t), bool(abs(t) > border)
-
-
-@right("bits_per_byte")
-def bits_by_log2_e(nats_per_token, bytes_per_token):
-    return nats_per_token * math.log2(math.e) / bytes_per_token
 
 
 # ==== The second set
@@ -1607,11 +1597,6 @@ def steps_as_float(seconds, tokens_per_s, batch, block):
     return seconds * tokens_per_s / (batch * block)
 
 
-@wrong("bits_per_byte")
-def bits_of_the_exponential(nats_per_token, bytes_per_token):
-    return math.exp(nats_per_token) / math.log(2) / bytes_per_token
-
-
 # ---- right
 
 
@@ -2152,11 +2137,6 @@ def steps_nobatch(s, t, b, k):
     return int(s * t / k)
 
 
-@wrong("bits_per_byte")
-def bits_log(n, b):
-    return math.log2(n / b)
-
-
 @wrong("floor_per_character")
 def floor_words(w, n):
     return (-w.sum() / math.log(2) / (n * len(w))).item()
@@ -2276,7 +2256,6 @@ CAUSES = {
     "verdict_by_the_range": "spread_of_the_base",
     "verdict_with_numpys_variance": "population_variance",
     "steps_by_precedence": "multiplied_by_the_block",
-    "bits_times_ln2": "multiplied_by_ln_2",
     "norm_is_layer_norm": "mean_subtracted",
     "norm_squares_the_mean": "square_of_the_mean",
     "norm_times_the_root": "multiplied_by_the_rms",
@@ -2370,7 +2349,6 @@ CAUSES = {
     "verdict_without_abs": "only_harm_counts",
     "verdict_of_two_runs": "deviation_of_single_runs",
     "steps_as_float": "fraction_of_a_step",
-    "bits_of_the_exponential": "perplexity_in_place_of_the_loss",
     "norm_half_root": "Ten times the input",
     "norm_sum_over_sqrt": "mean_of_absolute_values",
     "norm_weight_divides": "divided_by_the_weight",
@@ -2427,7 +2405,6 @@ CAUSES = {
     "verdict_at_two": "border_of_two",
     "verdict_without_root": "variance_of_the_difference",
     "steps_nobatch": "one_row_per_step",
-    "bits_log": "logarithm_of_the_quotient",
     "floor_words": "mean_of_the_words",
     "base_first_hand": "last_exponent_is_one",
     "complex_abs": "xk_divided_by_freqs",

@@ -9,7 +9,7 @@ checks.check_equal("formula and nn.RMSNorm", y, z)    # prints the largest diffe
 
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
-from .experiments import bits_per_byte, equal_time_steps, verdict
+from .experiments import equal_time_steps, verdict
 from .feed_forward import matched_width, selectivity, silu, swiglu
 from .generation import generate, kv_cache
 from .model import block, count_parameters, logit_lens

@@ -1,10 +1,9 @@
-"""Exercises of lesson 09: is a difference more than chance, a fair unit, and the steps that fit into a time."""
+"""Exercises of lesson 09: is a difference more than chance, and how many steps fit into a time."""
 
 import math
 import statistics
 
 from .ladder import Exercise
-from .tokens import LN2_ROUNDED, ln_2_in_full
 
 
 def of_means(base, other):
@@ -199,89 +198,6 @@ def lists_must_not_overlap(base, other, border):
 def verdict_reversed(base, other, border):
     """t is right and the answer is turned round. Does True stand for a difference or for chance?"""
     return welch_t(base, other), abs(welch_t(base, other)) <= border
-
-
-def in_bits(nats_per_token, bytes_per_token):
-    return math.log2(math.exp(nats_per_token)) / bytes_per_token
-
-
-bits_per_byte = Exercise(
-    "bits_per_byte",
-    "my_bits_per_byte(nats_per_token, bytes_per_token) → a number",
-    [
-        {"nats_per_token": 3.0, "bytes_per_token": 2.5},
-        {"nats_per_token": 0.5, "bytes_per_token": 4.0},
-        {"nats_per_token": 6.9, "bytes_per_token": 1.0},
-    ],
-    in_bits,
-    {LN2_ROUNDED: ln_2_in_full(in_bits)},
-)
-
-
-@bits_per_byte.mistake
-def nats_per_byte(nats_per_token, bytes_per_token):
-    """The number is still in nats. Which size has a bit, seen from there?"""
-    return nats_per_token / bytes_per_token
-
-
-@bits_per_byte.mistake
-def multiplied_by_ln_2(nats_per_token, bytes_per_token):
-    """Every bit was made smaller where it should become more of them: one nat is 1.44 bits."""
-    return nats_per_token * math.log(2) / bytes_per_token
-
-
-@bits_per_byte.mistake
-def multiplied_by_the_bytes(nats_per_token, bytes_per_token):
-    """A token of many bytes comes out as costing more for each byte. Is the cost shared out or heaped up?"""
-    return nats_per_token / math.log(2) * bytes_per_token
-
-
-@bits_per_byte.mistake
-def bits_per_token(nats_per_token, bytes_per_token):
-    """These are bits, but for a whole token. Among how many bytes are they shared?"""
-    return nats_per_token / math.log(2)
-
-
-@bits_per_byte.mistake
-def bytes_per_bit(nats_per_token, bytes_per_token):
-    """It is upside down: bytes for each bit. Should a better model have more or less?"""
-    return bytes_per_token * math.log(2) / nats_per_token
-
-
-@bits_per_byte.mistake
-def logarithm_to_base_10(nats_per_token, bytes_per_token):
-    """The logarithm to base 10 went in. How many values has a bit?"""
-    return nats_per_token / math.log(10) / bytes_per_token
-
-
-@bits_per_byte.mistake
-def perplexity_per_byte(nats_per_token, bytes_per_token):
-    """This is a perplexity for each byte. Where did an exponential come from?"""
-    return math.exp(nats_per_token / bytes_per_token)
-
-
-@bits_per_byte.mistake
-def perplexity_in_place_of_the_loss(nats_per_token, bytes_per_token):
-    """The exponential of the loss was taken, which is the perplexity. What is a loss in nats already?"""
-    return math.exp(nats_per_token) / math.log(2) / bytes_per_token
-
-
-@bits_per_byte.mistake
-def logarithm_of_the_loss(nats_per_token, bytes_per_token):
-    """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
-    return math.log2(nats_per_token) / bytes_per_token
-
-
-@bits_per_byte.mistake
-def logarithm_of_the_quotient(nats_per_token, bytes_per_token):
-    """The logarithm of nats per byte was taken. What is a loss in nats already?"""
-    return math.log2(nats_per_token / bytes_per_token)
-
-
-@bits_per_byte.mistake
-def ln_2_to_three_digits(nats_per_token, bytes_per_token):
-    """Three digits of ln 2 are too few to count bytes with."""
-    return nats_per_token / 0.693 / bytes_per_token
 
 
 equal_time_steps = Exercise(
