@@ -9,7 +9,7 @@ import torch
 
 from foundry_lib import ConfigError
 from foundry_lib.experiments import recorded
-from foundry_lib.experiments.runs import compare, load
+from foundry_lib.experiments.runs import Run, compare, load
 from foundry_lib.text.corpus import told
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -66,3 +66,23 @@ def test_every_shipped_line_belongs_to_a_row_and_says_what_was_trained():
     for line in map(json.loads, recorded.RUNS.read_text("utf-8").splitlines()):
         assert line["steps"] == names[line["name"]]["max_iters"]
         assert line["tokens"] % (line["steps"] * names[line["name"]]["batch_size"]) == 0
+
+
+def sized(row, seed, share, valid):
+    result = {
+        "status": "done",
+        "share": share,
+        "tales": 100,
+        "valid": valid,
+        "text": f"{row} {seed}",
+        "verdict": "valid",
+    }
+    return Run(row, seed, None, {}, [], result)
+
+
+def test_sizes_are_judged_over_the_tales_of_all_seeds():
+    runs = [sized("tiny", 0, 0.10, 30), sized("tiny", 1, 0.12, 50), sized("small", 0, 0.05, 97)]
+    lines = recorded.judged_table(runs).splitlines()
+    assert lines[1].split() == "tiny 2 11.0 (-1.7 to 23.7) 200 40 (33 to 47)".split()
+    assert lines[2].split() == "small 1 5.0 100 97 (92 to 99)".split()
+    assert recorded.first_tales(runs).splitlines() == ["tiny: tiny 0", "    → valid", "small: small 0", "    → valid"]

@@ -12,7 +12,7 @@ from foundry_lib import ConfigError, FoundryError
 from foundry_lib.analysis.statistics import beyond_noise
 from foundry_lib.experiments import ablations, runs
 from foundry_lib.experiments import sweeps as experiments
-from foundry_lib.experiments.runs import compare, curves, load, overlay
+from foundry_lib.experiments.runs import compare, curves, load, overlay, time_apart, tokens_per_second
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.text.corpus import told
 
@@ -353,3 +353,11 @@ def test_the_table_and_the_curves(tmp_path):
     assert "seconds." in overlay(found, x="seconds", ax=ax)
     with pytest.raises(ConfigError, match="x is"):
         overlay(found, x="epochs", ax=ax)
+
+
+def test_time_and_speed_are_those_of_the_processor():
+    found = [made_up("a", k, 0.1, [1.0] * 4) for k in range(2)] + [made_up("b", k, 0.1, [1.0] * 4) for k in range(2)]
+    for run, seconds in zip(found, (1.0, 3.0, 2.0, 2.5), strict=True):
+        run.result.update(processor_seconds=seconds, tokens=800)
+    assert time_apart(found) == pytest.approx(2.25 / 2 - 1), "of the means"
+    assert tokens_per_second(found, "a") == 1600 / 4
