@@ -9,8 +9,8 @@
 `run` trains on one thread of the CPU and stores each training in a folder (default runs/experiment_runs) and its state
 every 200 steps. The same command skips what is done with the same code and settings, and resumes what was stopped.
 Each model of the group `size` then writes tales, which the parser judges.
-`ship` writes data/experiment_runs.jsonl, a line per training, and benchmarks/experiment_runs.md. It leaves out a row
-with fewer than two of the seeds.
+`ship` writes data/experiment_runs.jsonl, a line per ended training, and benchmarks/experiment_runs.md. Every table says
+how many seeds a row has.
 """
 
 import argparse
@@ -95,11 +95,11 @@ def line(run: runs.Run) -> dict:
 
 
 def lines(seeds: list[int], folder: Path) -> list[dict]:
-    """The ended trainings of all rows that have two or more of these seeds, in the order of the groups."""
+    """The ended trainings of these seeds, in the order of the groups."""
     ended = {(run.row, run.seed): run for run in runs.load(EXPERIMENT, folder) if run.result}
     names = [recorded.name(recorded.settings(group, row)) for group, rows in recorded.GROUPS.items() for row in rows]
-    rows = [[ended[name, seed] for seed in seeds if (name, seed) in ended] for name in dict.fromkeys(names)]
-    return [line(run) for some in rows if len(some) > 1 for run in some]
+    keys = [(name, seed) for name in dict.fromkeys(names) for seed in seeds]
+    return [line(ended[key]) for key in keys if key in ended]
 
 
 # ---- Tables
@@ -113,8 +113,10 @@ def cells(row: str, members: list[dict]) -> list[str]:
         return [*out, "", "diverged", ""]
     values = [100 * run["share"] if "share" in run else run["bits_per_byte"] for run in done]
     digits = 1 if "share" in done[0] else 2
-    low, high = mean_interval(values) if len(values) > 1 else (values[0], values[0])
-    loss = f"{fmean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    several = len(values) > 1
+    loss = (
+        recorded.with_interval(fmean(values), mean_interval(values), digits) if several else f"{values[0]:.{digits}f}"
+    )
     if len(done) < len(members):
         loss += f", {len(members) - len(done)} diverged"
     judged = [run for run in done if "tales" in run]

@@ -37,7 +37,8 @@ def small(monkeypatch, tmp_path):
 def test_it_trains_once_what_two_groups_share_judges_and_ships(small, tmp_path, capsys):
     small("run", "rate", "--seeds", "0")
     small("ship")
-    assert recorded.RUNS.read_text("utf-8") == "", "one seed is too few"
+    assert [run.seed for run in recorded.recorded("rate")] == [0, 0], "one seed each"
+    assert recorded.recorded("size") and "| slow | 1 |" in experiment_runs.TABLE.read_text("utf-8")
     small("run", "--seeds", "0", "1")
     assert capsys.readouterr().out.count("done before, skipped") == 2 + 2, "of seed 0, and the shared one of both"
     runs = load(experiment_runs.EXPERIMENT, tmp_path / "folder")
