@@ -86,4 +86,11 @@ def test_sizes_are_judged_over_the_tales_of_all_seeds():
     lines = recorded.judged_table(runs).splitlines()
     assert lines[1].split() == "tiny 2 11.0 (-1.7 to 23.7) 200 40 (33 to 47)".split()
     assert lines[2].split() == "small 1 5.0 100 97 (92 to 99)".split()
-    assert recorded.first_tales(runs).splitlines() == ["tiny: tiny 0", "    → valid", "small: small 0", "    → valid"]
+    unjudged = Run("medium", 0, None, {}, [], {"status": "done", "share": 0.04})
+    assert recorded.judged_table([unjudged]).splitlines()[1].split() == "medium 1 4.0 0 not judged".split()
+    assert recorded.first_tales([*runs, unjudged]).splitlines() == [
+        "tiny: tiny 0",
+        "    → valid",
+        "small: small 0",
+        "    → valid",
+    ]

@@ -107,8 +107,9 @@ def judged_table(runs: list[Run]) -> str:
     for row, members in by_row(runs).items():
         shares = [100 * run.result["share"] for run in members]
         loss = with_interval(fmean(shares), mean_interval(shares), 1) if len(shares) > 1 else f"{shares[0]:.1f}"
-        written, valid = (sum(run.result[key] for run in members) for key in ("tales", "valid"))
-        share = with_interval(100 * valid / written, tuple(100 * end for end in wilson(valid, written)))
+        written, valid = (sum(run.result.get(key, 0) for run in members) for key in ("tales", "valid"))
+        ends = tuple(100 * end for end in wilson(valid, written)) if written else ()
+        share = with_interval(100 * valid / written, ends) if written else "not judged"
         lines.append(f"{row:<7} {len(members):>5} {loss:>22} {written:>6} {share:>15}")
     return "\n".join(lines)
 
@@ -116,7 +117,7 @@ def judged_table(runs: list[Run]) -> str:
 def first_tales(runs: list[Run], width: int = 96) -> str:
     """The start of the first tale that the first seed of each row wrote, and what the parser says of the whole tale."""
     lines = []
-    for row, (run, *_) in by_row(runs).items():
+    for row, (run, *_) in by_row([run for run in runs if "text" in run.result]).items():
         start = textwrap.shorten(run.result["text"], 300, placeholder=" …")
         lines += [textwrap.fill(f"{row}: {start}", width), f"    → {run.result['verdict']}"]
     return "\n".join(lines)
