@@ -1,4 +1,4 @@
-"""Runs in folders: skipped when done, resumed bit for bit, never replaced unasked, and compared by the noise rule."""
+"""Runs in folders: skipped when done, resumed bit for bit, never replaced unasked, and compared by Welch's test."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from foundry_lib import ConfigError, FoundryError
 from foundry_lib.analysis.statistics import beyond_noise
 from foundry_lib.experiments import ablations, runs
 from foundry_lib.experiments import sweeps as experiments
-from foundry_lib.experiments.runs import compare, curves, load, overlay
+from foundry_lib.experiments.runs import compare, curves, load, overlay, time_apart, tokens_per_second
 from foundry_lib.experiments.sweeps import sweep
 from foundry_lib.text.corpus import told
 
@@ -186,7 +186,7 @@ def test_equal_time_fits_the_schedule_and_all_seeds_get_as_many_steps(tmp_path):
     steps = {row: {run.result["steps"] for run in found if run.row == row} for row in "ab"}
     assert len(steps["a"]) == len(steps["b"]) == 1 and min(steps["a"]) > max(steps["b"])
     for run in found:
-        assert 0.3 < run.result["seconds"] < 3, "a busy machine may be off by some"
+        assert 0.3 < run.result["processor_seconds"] < 3, "a busy machine may be off by some"
         last, first = run.log[-1]["lr"], run.config["train"]["learning_rate"]
         assert last < 0.2 * first and run.config["train"]["max_iters"] == run.result["steps"]
 
@@ -210,7 +210,7 @@ def test_a_machine_that_is_busy_for_a_while_slows_all_rows_alike(monkeypatch):
             clock[0] += self.cost * (10 if clock[0] < 320 else 1)
 
     monkeypatch.setattr(experiments, "new_trainer", Probe)
-    monkeypatch.setattr(experiments.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(experiments.time, "process_time", lambda: clock[0])
     rows = {"narrow": {"cost": 1, "seed": 0}, "wide": {"cost": 3, "seed": 0}}
     assert experiments.steps_that_fit(rows, 90.0) == {"narrow": 90, "wide": 30}
 
@@ -321,20 +321,30 @@ def test_the_table_and_the_curves(tmp_path):
     found += [made_up("same", k, 0.12, [4.0], pace=2.0) for k in range(3)]
     lines = compare(found).splitlines()
     assert lines[1].split() == "base 3 3 1.5 11.0 10.0 to 12.0".split()
-    assert lines[2].endswith("30.0 to 30.0  a difference") and lines[3].endswith("none that can be seen")
-    assert "cannot be said" in compare([run for run in found if run.seed < 2])
+    assert lines[2].endswith("30.0 to 30.0    +19.0 (+16.5 to +21.5)   0.002") and lines[3].endswith("   0.225")
+    one = compare([run for run in found if run.seed < 1]).splitlines()
+    assert one[2].endswith("30.0 to 30.0"), "one seed each: no test"
+    two = compare([run for run in found if run.row != "base" or run.seed < 1]).splitlines()
+    assert two[2].endswith("30.0 to 30.0"), "nor against one seed"
     wild = [runs.Run("wild", k, None, {}, [], {"status": "diverged", "steps": 2, "why": "nan"}) for k in range(3)]
     head, *_, last = compare(found + wild).splitlines()
-    assert last.split() == "wild 0 3 of 3 diverged".split() and last.index("3 of 3") == head.index("against")
+    assert last.split() == "wild 0 3 of 3 diverged".split() and last.index("3 of 3") == head.index(" p") + 4
     x, y = curves(found, "seconds")["base"][1]
     assert x.tolist() == [0.5, 1.0, 1.5] and y.tolist() == [4.0, 3.0, 3.0]
 
     smooth = curves([made_up("long", 0, 0.1, [1.0, 3.0] * 20)])["long"][0][1]
     assert smooth[:3].tolist() == pytest.approx([1.0, 2.0, 5 / 3]) and smooth[-1] == 2.0, "the mean of four steps"
 
+    busy = [made_up("busy", k, 0.1, [3.0, 2.0], pace=5.0) for k in range(2)]
+    for run, seconds in zip(busy, (1.0, 1.4), strict=True):
+        run.result["processor_seconds"] = seconds
+    assert [x.tolist() for x, _ in curves(busy, "seconds")["busy"]] == [[0.5, 1.0], [0.7, 1.4]], "not the clock's"
+
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
+    overlay(busy, x="seconds", ax=ax)
+    assert ax.lines[2].get_xdata().tolist() == [0.6, 1.2], "the mean ends at the mean of the ends"
     reading = overlay(found, ax=ax)
     assert "base 3.00 nats after 3" in reading and reading.endswith("steps.")
     assert len(ax.lines) == 3 * 3 + 3 and len(ax.collections) == 3
@@ -343,3 +353,11 @@ def test_the_table_and_the_curves(tmp_path):
     assert "seconds." in overlay(found, x="seconds", ax=ax)
     with pytest.raises(ConfigError, match="x is"):
         overlay(found, x="epochs", ax=ax)
+
+
+def test_time_and_speed_are_those_of_the_processor():
+    found = [made_up("a", k, 0.1, [1.0] * 4) for k in range(2)] + [made_up("b", k, 0.1, [1.0] * 4) for k in range(2)]
+    for run, seconds in zip(found, (1.0, 3.0, 2.0, 2.5), strict=True):
+        run.result.update(processor_seconds=seconds, tokens=800)
+    assert time_apart(found) == pytest.approx(2.25 / 2 - 1), "of the means"
+    assert tokens_per_second(found, "a") == 1600 / 4

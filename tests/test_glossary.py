@@ -131,9 +131,10 @@ SECTIONS = {  # (lesson, section) → what the section has, by which the page na
     ("07", "3"): "ln V",
     ("05", "4"): "after 25 steps on one batch",
     ("07", "4"): "zero_grad()",
-    ("09", "6"): "learning_rate",
+    ("09", "6"): "learning rates",
     ("10", "2"): "five_curves.json",
     ("07", "13"): "watch(own",
+    ("09", "9"): "my_text",
     ("10", "3"): "my_leak_p",
     ("10", "6"): "CorpusError",
 }

@@ -1,25 +1,30 @@
-"""Lesson 09's own-data cells: every bad file gets its sentence, nothing is written, and a refusal is one sentence."""
+"""Own data: every bad file gets its sentence, nothing is written, and a refusal is one sentence."""
 
 import warnings
 
-import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 from foundry_lib import CorpusError, DataLoader, FoundryError, read_corpus
 from foundry_lib.experiments.sweeps import sweep
-from foundry_lib.paths import LESSONS
 
-LESSON = nbformat.read(LESSONS / "09_experiments.ipynb", as_version=4)
-
-
-def bad_files() -> dict[str, bytes]:
-    """The table of the lesson itself."""
-    (source,) = [cell.source for cell in LESSON.cells if cell.cell_type == "code" and "BAD = {" in cell.source]
-    namespace = {}
-    exec(source, namespace)
-    return namespace["BAD"]
+LINE = "The {0}th line of somebody's own text, 第{0}行中文的文字在这里。\n"
+TEXT = "".join(LINE.format(i) for i in range(400))
+UTF8 = TEXT.encode("utf-8")
+BAD = {
+    "empty": b"",
+    "blanks only": b" \n\n  \n",
+    "too short": b"one line\n",
+    "in GBK": TEXT.encode("gb18030"),
+    "in UTF-16": TEXT.encode("utf-16"),
+    "binary": bytes(range(256)) * 40,
+    "with NUL": TEXT[:500].encode("utf-8") + b"\0" + UTF8,
+    "byte-order mark": b"\xef\xbb\xbf" + UTF8,
+    "Windows line ends": TEXT.replace("\n", "\r\n").encode("utf-8"),
+    "old Mac line ends": TEXT.replace("\n", "\r").encode("utf-8"),
+    "one giant line": TEXT.replace("\n", " ").encode("utf-8"),
+}
 
 
 # name → what the sentence must say, the next step at the end
@@ -44,7 +49,7 @@ TAKEN = {
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, data in bad_files().items():
+    for name, data in BAD.items():
         (tmp_path / f"{name}.txt").write_bytes(data)
     (tmp_path / "a folder.txt").mkdir()
     return tmp_path
@@ -55,7 +60,7 @@ def contents(folder):
 
 
 def test_the_tables_name_every_file():
-    assert set(bad_files()) | {"missing", "a folder"} == set(REFUSED) | set(TAKEN)
+    assert set(BAD) | {"missing", "a folder"} == set(REFUSED) | set(TAKEN)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -83,7 +88,7 @@ def test_what_can_be_repaired_is_and_is_said(name, folder):
     text = "".join(loader.corpus.documents)
     assert "\r" not in text and not text.startswith("\ufeff") and contents(folder) == before
     if name != "one giant line":
-        assert text == bad_files()["byte-order mark"].decode("utf-8").removeprefix("\ufeff"), "the same text as ever"
+        assert text == BAD["byte-order mark"].decode("utf-8").removeprefix("\ufeff"), "the same text as ever"
 
 
 def test_in_a_notebook_a_refusal_is_the_sentence_and_the_learners_line():

@@ -1,71 +1,72 @@
-"""The matrix: its numbers are those of the shipped runs, its stars those of the rule, and each control moves it."""
+"""The matrix: its numbers are those of the shipped runs, its stars those of the tests, and each control moves it."""
 
 import json
 from statistics import fmean
 
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
 from foundry_lib import ConfigError
+from foundry_lib.analysis.statistics import holm
 from foundry_lib.experiments import ablations
 from foundry_lib.panels.ablation_matrix import Matrix, ablation_matrix, columns, draw_matrix
 
 RUNS = [json.loads(line) for line in ablations.RUNS.read_text("utf-8").splitlines()]
+ROWS = ("whole model", "no norm", "no RoPE", "no MLP", "one kv head", "no attention")
+SHOWN = ["all, %", "binding", "mirror", "gift"]
 
 
 def shipped(row, column):
-    """Straight from the file, one value a seed."""
+    """Straight from the file, one value per seed."""
     runs = [run for run in RUNS if run["kind"] == "ablation" and run["row"] == row]
     return [100 * run["share"] if column == "all, %" else run["by rule"][column] for run in runs]
 
 
-def test_every_cell_is_the_mean_of_the_shipped_seeds():
-    ax = Figure().subplots()
-    draw_matrix(ax)
-    texts = {(text.get_position()[0], round(text.get_position()[1], 2)): text for text in ax.texts}
-    rows = [label.get_text() for label in ax.get_yticklabels()]
-    bars = {(round(bar.get_x() + 0.47), round(bar.get_y() + 0.43)): bar.get_width() / 0.94 for bar in ax.patches}
-    assert len(texts) == 2 * len(bars) == 2 * len(rows) * len(columns()) == 140
-    for x, column in enumerate(columns()):
-        most = max(fmean(shipped(row, column)) for row in rows)
-        for y, row in enumerate(rows):
-            values, base = shipped(row, column), shipped("whole model", column)
-            digits = 1 if column == "all, %" else 2
-            mean, half = texts[x, round(y - 0.18, 2)], texts[x, round(y + 0.23, 2)]
-            star = "★" if abs(fmean(values) - fmean(base)) > 3 * (max(base) - min(base)) else ""
-            assert mean.get_text() == f"{max(0, fmean(values)):.{digits}f}{star}", (row, column)
-            assert half.get_text() == f"± {(max(values) - min(values)) / 2:.{digits}f}"
-            assert bars[x, y] == pytest.approx(max(0, fmean(values)) / most), "a bar says what the number says"
+def test_every_cell_is_the_mean_of_the_shipped_seeds_and_the_stars_are_those_of_the_tests():
+    ax, arrows, stars = Figure().subplots(), 0, 0
+    draw_matrix(ax, ROWS, SHOWN)
+    texts = {(text.get_position()[0], round(text.get_position()[1] + 0.12)): text.get_text() for text in ax.texts}
+    bars = {(round(bar.get_x() + 0.43), round(bar.get_y())): bar.get_width() / 0.86 for bar in ax.patches}
+    assert len(texts) == len(bars) == len(ROWS) * len(SHOWN)
+    for x, column in enumerate(SHOWN):
+        full = sorted(fmean(shipped(row, column)) for row in ROWS)[-2]
+        base = shipped("whole model", column)
+        single = [stats.ttest_ind(shipped(row, column), base, equal_var=False).pvalue for row in ROWS[1:]]
+        for y, (row, p) in enumerate(zip(ROWS, [1.0, *holm(single)], strict=True)):
+            mean, digits = fmean(shipped(row, column)), 1 if column == "all, %" else 2
+            assert texts[x, y] == f"{max(0, mean):.{digits}f}{'★' if p < 0.05 else ''}", (row, column)
+            assert bars[x, y] == pytest.approx(min(1, max(0, mean) / full)), "a bar says what the number says"
+            arrows, stars = arrows + (mean > full), stars + (p < 0.05)
+    assert sum(line.get_marker() == ">" for line in ax.lines) == arrows > 0, "a bar that is cut says so"
+    assert stars > 3
 
 
-@pytest.mark.parametrize("row, column", [("no RoPE", "mirror"), ("one kv head", "all, %"), ("no norm", "sum")])
-def test_the_dots_are_the_seeds_and_the_line_is_the_border(row, column):
-    figure, picture = Figure(), Matrix()
+@pytest.mark.parametrize("row, column", [("no RoPE", "mirror"), ("one kv head", "all, %"), ("no norm", "gift")])
+def test_the_dots_are_the_seeds_and_the_line_is_the_interval(row, column):
+    figure, picture = Figure(), Matrix(ROWS, SHOWN)
     picture.draw(figure, row=row, column=column)
     base, other = shipped("whole model", column), shipped(row, column)
-    border = fmean(base) + 3 * (max(base) - min(base))
-    largest = max(*base, *other, border)
-    for seeds, mean, values in zip(picture.seeds, picture.means, (base, other), strict=True):
+    largest = max(*base, *other)
+    for seeds, values in zip(picture.seeds, (base, other), strict=True):
         assert [largest * height for height in seeds.get_ydata()] == pytest.approx(values)
-        assert [largest * height for height in mean.get_ydata()] == pytest.approx(2 * [fmean(values)])
-    assert largest * picture.border.get_ydata()[0] == pytest.approx(border)
+    interval = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.95)
+    ends = [fmean(base) + end for end in interval]
+    assert [largest * height for height in picture.interval.get_ydata()] == pytest.approx(ends)
+    assert largest * picture.whole.get_ydata()[0] == pytest.approx(fmean(base))
     assert {seeds.get_marker() for seeds in picture.seeds} == {"o", "s"}
     assert picture.largest.get_text() == f"{largest:.{1 if column == 'all, %' else 2}f}"
     assert (picture.column.get_text(), picture.row.get_text()) == (column, row)
-    low, high = figure.axes[1].get_ylim()
-    assert low < min(*base, *other) / largest and high > 1
 
 
 def test_the_reading_follows_the_controls():
     panel = ablation_matrix()
-    first = panel.reading
-    assert "mirror: the whole model owes 0.01" in first and first.endswith("more than 3, a difference.")
+    assert "mirror: the whole model has 0.01 nats per word" in panel.reading
+    assert panel.reading.endswith("a difference.")
     panel.set(row="one kv head", column="all, %")
-    assert "8.0 % above the floor (seeds 5.3 to 11.9)" in panel.reading and "so none is seen." in panel.reading
-    panel.set(row="no norm")
-    assert panel.reading.endswith("so none is seen, though no seed of one reaches the other.")
+    assert "(seeds 4.8, 6.8, 8.6)" in panel.reading and panel.reading.endswith("we cannot claim a difference.")
     panel.set(row="whole model")
-    assert panel.reading.endswith("It is the row that all others are compared with.")
+    assert panel.reading.endswith("All other rows are compared with it.")
 
 
 def test_the_frame_lies_on_the_chosen_cell():
@@ -73,16 +74,20 @@ def test_the_frame_lies_on_the_chosen_cell():
     picture.draw(figure, row="no MLP", column="gift")
     rows = list(ablations.measured())
     assert picture.frame.get_xy() == (columns().index("gift") - 0.5, rows.index("no MLP") - 0.5)
-    assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == 140
+    assert picture.frame.axes is figure.axes[0] and len(figure.axes[0].texts) == len(rows) * len(columns())
 
 
-def test_some_rows_are_drawn_alone_after_the_whole_model():
-    panel, figure = ablation_matrix(["no MLP", "one layer"]), Figure()
-    picture = Matrix(("whole model", "no MLP", "one layer"))
-    assert "no MLP" not in panel.reading and "one layer owes" in panel.reading
+def test_some_rows_and_columns_are_drawn_alone_after_the_whole_model():
+    panel, figure = ablation_matrix(["no MLP", "one layer"], ["all, %", "sum"]), Figure()
+    picture = Matrix(("whole model", "no MLP", "one layer"), ("all, %", "sum"))
+    assert "no MLP" not in panel.reading and "one layer has" in panel.reading and panel.reading.startswith("sum: ")
+    assert "corrected for 2 comparisons" in panel.reading
     picture.draw(figure, row="one layer", column="sum")
-    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == ["whole model", "no MLP", "one layer"]
-    assert picture.frame.get_xy() == (columns().index("sum") - 0.5, 1.5)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["whole model", "no MLP", "one layer"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["all, %", "sum"]
+    assert picture.frame.get_xy() == (0.5, 1.5)
     with pytest.raises(ConfigError, match="There is no row .'one head'."):
         ablation_matrix(["one head"])
+    with pytest.raises(ConfigError, match="There is no column 'sums'"):
+        ablation_matrix(shown=["sums"])

@@ -193,3 +193,14 @@ def test_two_forms_that_differ_are_not_called_equal(ours, theirs, words):
 def test_two_forms_that_are_equal_print_their_difference(capsys):
     check_equal("two forms", torch.tensor([1.0, math.inf]), [1.0000002, math.inf])
     assert capsys.readouterr().out == "two forms: max difference 2e-07 (allowed 1e-06) ✓\n"
+
+
+def test_power_laws_reach_the_points_that_no_fit_has_seen():
+    ax = Figure().subplots()
+    rows = {"a": ([1.0, 2.0], [8.0, 4.0], lambda x: 8 / x), "b": ([2.0, 4.0], [3.0, 2.0], lambda x: 6 / x)}
+    plots.draw_power_laws(ax, rows, ([16.0], [0.7]), "x", "y")
+    points, line, _, _, stars = ax.lines
+    assert points.get_ydata().tolist() == [8.0, 4.0] and stars.get_ydata().tolist() == [0.7]
+    assert line.get_xdata().tolist() == [1.0, 16.0] and line.get_ydata().tolist() == [8.0, 0.5]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "not in the fit"]

@@ -8,11 +8,11 @@ import pytest
 
 from foundry_lib import ConfigError
 from foundry_lib.analysis import statistics
-from foundry_lib.analysis.statistics import beyond_noise, holm, noise_border, welch, wilson
+from foundry_lib.analysis.statistics import beyond_noise, holm, noise_border, power_law, welch, wilson
 
 
 def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(statistics) == (0, 10)
+    assert doctest.testmod(statistics) == (0, 12)
 
 
 def test_welch_as_in_the_textbook():
@@ -71,3 +71,13 @@ def test_the_noise_rule():
     draw = random.Random(5).gauss
     alarms = sum(beyond_noise([draw(0, 1) for _ in range(3)], [draw(0, 1) for _ in range(3)]) for _ in range(20_000))
     assert 0.015 < alarms / 20_000 < 0.025, "2 of 100, as the docstring says"
+
+
+def test_the_interval_of_a_power_law_contains_the_true_exponent_in_95_of_100_cases():
+    noise, x = random.Random(1), [1.0, 2.0, 4.0, 8.0, 16.0]
+    laws = [power_law(x, [3.0 * value**-0.7 * 2 ** noise.gauss(0, 0.2) for value in x]) for _ in range(400)]
+    assert 0.93 < sum(law.low < -0.7 < law.high for law in laws) / 400 < 0.97
+    assert laws[0](4.0) == pytest.approx(laws[0].factor * 4.0 ** laws[0].exponent)
+    for wrong in (([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0, 3.0], [1.0, 0.0, 2.0])):
+        with pytest.raises(ConfigError, match="three or more values above 0"):
+            power_law(*wrong)

@@ -5,12 +5,14 @@ holm([0.01, 0.04, 0.03])      # many comparisons: p-values that may be read one 
 against_first(rows)           # many settings, each against the first one: Welch's test with Holm's correction
 mean_interval(values)         # a mean over seeds: its interval
 wilson(97, 100)               # a share: its interval
+power_law(tokens, losses)     # y = c · x^exponent, fitted on logarithmic axes
 beyond_noise(base, other)     # the course's rule; a learner can check each step by hand
 """
 
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
 from scipy import stats
 
 from ..errors import ConfigError
@@ -112,6 +114,35 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
         raise ConfigError(f"A share needs at least one trial and 0 to n successes, found {successes} of {n}.")
     interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = factor · x^exponent. low, high: the ends of the exponent's 95 % interval."""
+
+    factor: float
+    exponent: float
+    low: float
+    high: float
+
+    def __call__(self, x):
+        return self.factor * x**self.exponent
+
+
+def power_law(x: list[float], y: list[float]) -> PowerLaw:
+    """The straight line through ln y over ln x, by least squares; its slope is the exponent of the law.
+
+    x, y: at least three values each, above 0. Raises ConfigError for fewer.
+
+    >>> law = power_law([1.0, 10.0, 100.0], [8.0, 4.0, 2.0])
+    >>> f"{law.exponent:.3f}, {law(1000.0):.3f}"
+    '-0.301, 1.000'
+    """
+    if len(x) < 3 or len(x) != len(y) or min(*x, *y) <= 0:
+        raise ConfigError(f"A power law needs three or more values above 0, found {len(x)} and {len(y)}.")
+    fit = stats.linregress(np.log(x), np.log(y))
+    half = float(fit.stderr * stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2))
+    return PowerLaw(float(np.exp(fit.intercept)), float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
 
 
 def spread(values: list[float]) -> float:

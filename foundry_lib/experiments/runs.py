@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .. import plots
-from ..analysis.statistics import FEWEST_SEEDS, beyond_noise
+from ..analysis.statistics import Difference, against_first
 from ..errors import CheckpointError, ConfigError
 from ..files import write_whole
 from ..training.checkpoint import checkpoints
@@ -97,11 +97,6 @@ def load(experiment: str, root: Path | str = "runs") -> list[Run]:
     return sorted(runs, key=lambda run: (order.index(run.row), run.seed))
 
 
-VERDICTS = {
-    True: "a difference",
-    False: "none that can be seen",
-    None: f"fewer than {FEWEST_SEEDS} seeds: cannot be said",
-}
 UNITS = {"share": ("% above the floor", 100), "bits_per_byte": ("bits/byte", 1), "val_loss": ("nats/token", 1)}
 
 
@@ -114,11 +109,11 @@ def by_row(runs: list[Run]) -> dict[str, list[Run]]:
 
 
 def compare(runs: list[Run], measure: str | None = None) -> str:
-    """The rows as a table: mean, lowest and highest over the seeds, and whether the row differs from the first one
-    (`beyond_noise`).
+    """The rows as a table: the mean, the lowest and highest over the seeds, and the difference from the first row with
+    its 95 % interval and p (`against_first`: Welch's test, with Holm's correction for all rows of the table).
 
     measure: "share" (loss above the floor, in per cent of the floor), "bits_per_byte" or "val_loss"; None: the first of
-    these that every run has. Raises ConfigError for no runs, and for another measure.
+    these that every run has. seconds: of the processor. Raises ConfigError for no runs, and for another measure.
     """
     if not runs:
         raise ConfigError("There are no runs to compare; a sweep gives them.")
@@ -127,15 +122,31 @@ def compare(runs: list[Run], measure: str | None = None) -> str:
     done = [run for run in runs if run.done]
     measure = measure or ("share" if all("share" in run.result for run in done) else "bits_per_byte")
     width, unit = max(len(run.row) for run in runs), UNITS[measure][0]
-    lines = [f"{'':<{width}} seeds steps seconds {unit:>18} {'lowest to highest':>18}  against the first row"]
-    base = None
-    for row, members in by_row(runs).items():
-        values = [UNITS[measure][1] * run.result[measure] for run in members if run.done]
-        verdict = "" if base is None or not values else VERDICTS[beyond_noise(base, values)]
-        base = base or values or None
-        remarks = "; ".join(filter(None, [verdict, *unfinished(members)]))
-        lines.append(f"{row:<{width}} {numbers(members, values, measure)}  {remarks}")
+    head = f"{'':<{width}} seeds steps seconds {unit:>18} {'lowest to highest':>18}"
+    lines, rows = [head + f"{'minus the first row':>26} {'p':>7}"], by_row(runs)
+    values = {row: [UNITS[measure][1] * run.result[measure] for run in some if run.done] for row, some in rows.items()}
+    found = differences(values)
+    for row, members in rows.items():
+        remarks = "; ".join(unfinished(members))
+        difference = in_columns(found[row], 1 if measure == "share" else 3) if row in found else f"{'':34}"
+        lines.append(f"{row:<{width}} {numbers(members, values[row], measure)}{difference}  {remarks}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def differences(values: dict[str, list[float]]) -> dict[str, Difference]:
+    """`against_first` for the rows with at least two seeds; nothing where the first row has fewer."""
+    some = {row: seeds for row, seeds in values.items() if len(seeds) > 1}
+    return against_first(some) if next(iter(values)) in some else {}
+
+
+def in_columns(found: Difference, digits: int) -> str:
+    """The columns of a difference: its value with the interval, and p.
+
+    >>> in_columns(Difference(0.7, 0.47, 0.93, 0.00009), 2)
+    '    +0.70 (+0.47 to +0.93) < 0.001'
+    """
+    interval = f"{found.value:+.{digits}f} ({found.low:+.{digits}f} to {found.high:+.{digits}f})"
+    return f"{interval:>26} {'< 0.001' if found.p < 0.001 else f'{found.p:7.3f}'}"
 
 
 def unfinished(members: list[Run]) -> list[str]:
@@ -150,21 +161,37 @@ def numbers(members: list[Run], values: list[float], measure: str) -> str:
     """The columns of a row: seeds, steps, seconds, mean, lowest to highest; only the first where no run is done."""
     if not values:
         return f"{0:>5} {'':51}"
-    seconds = fmean(run.result["seconds"] for run in members if run.done)
+    seconds = fmean(run.result.get("processor_seconds", run.result["seconds"]) for run in members if run.done)
     steps = fmean(run.result["steps"] for run in members if run.done)
     digits = 1 if measure == "share" else 3
     span = f"{min(values):.{digits}f} to {max(values):.{digits}f}"
     return f"{len(values):>5} {steps:>5.0f} {seconds:>7.1f} {fmean(values):>18.{digits}f} {span:>18}"
 
 
+def time_apart(runs: list[Run]) -> float:
+    """By which share the slowest row took more processor seconds than the fastest one, means over the seeds."""
+    means = [fmean(run.result["processor_seconds"] for run in members if run.done) for members in by_row(runs).values()]
+    return max(means) / min(means) - 1
+
+
+def tokens_per_second(runs: list[Run], row: str) -> float:
+    """Training tokens per processor second, over all seeds of a row."""
+    results = [run.result for run in runs if run.row == row and run.done]
+    return sum(result["tokens"] for result in results) / sum(result["processor_seconds"] for result in results)
+
+
 def curves(runs: list[Run], x: str = "step", y: str = "train_loss") -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Row → one curve per seed, as two arrays, x and y.
 
-    A training loss is smoothed: the running mean over a tenth of the steps, at most over 20 steps.
+    A training loss is smoothed: the running mean over a tenth of the steps, at most over 20 steps. Seconds are those of
+    the processor: the same share of them for every step.
     """
     rows = {}
     for run in runs:
         records = [record for record in run.log if y in record]
+        if x == "seconds" and run.done and "processor_seconds" in run.result:
+            pace = run.result["processor_seconds"] / run.result["steps"]
+            records = [{**record, "seconds": pace * record["step"]} for record in records]
         values = np.array([record[y] for record in records])
         if y == "train_loss":
             values = plots.running_mean(values, min(20, max(1, len(values) // 10)))
@@ -183,7 +210,7 @@ def overlay(runs: list[Run], x: str = "step", y: str = "train_loss", ax=None) ->
     axes = ax or plt.subplots()[1]
     rows = curves(runs, x, y)
     label = "training loss, running mean" if y == "train_loss" else "validation loss"
-    plots.draw_runs(axes, rows, "step" if x == "step" else "seconds of training", f"{label} (nats)")
+    plots.draw_runs(axes, rows, "step" if x == "step" else "processor seconds of training", f"{label} (nats)")
     ends = [
         f"{row} {fmean(v[-1] for _, v in seeds):.2f} nats after {fmean(s[-1] for s, _ in seeds):.0f}"
         for row, seeds in rows.items()

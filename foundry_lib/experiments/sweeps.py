@@ -16,7 +16,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -81,8 +81,8 @@ def sweep(
 
     rows: name → the settings that differ, as `new_trainer` takes them ("text", "preset", "device", "parts" and "own"
     too). common: the settings that all rows share; by default "tales-en" and "tiny" on the best device there is.
-    time_limit: seconds of training per run, without evaluations, instead of max_iters. `steps_that_fit` measures how
-    many steps fit before the first training, and the schedule is made for that many.
+    time_limit: processor seconds of training per run, without evaluations, instead of max_iters. `steps_that_fit`
+    measures how many steps fit before the first training, and the schedule is made for that many.
     save_every: steps between two checkpoints. on_step: called with the Record of every step.
     overwrite: train again where a folder holds a run of the same name with other settings, and lose that run.
     ■ or Ctrl-C ends the sweep after the current step; the same call resumes it.
@@ -228,9 +228,9 @@ def run_job(job: Job, save_every: int, on_step: Callable[[Record], None], bar: t
     """Start or resume the training of a job; False if it was interrupted."""
     trainer = trainer_of(job)
     how = f"went on from step {trainer.step}" if trainer.step else "trained"
-    first_step = trainer.step
+    first_step, processor = trainer.step, []
     try:
-        for record in trainer.run():
+        for record in with_processor_time(trainer.run(), processor):
             bar.update(min(1 / trainer.config.max_iters if record.step > first_step else 0, bar.total - bar.n))
             if record.step % save_every == 0 and record.step > first_step:
                 save(trainer, job.folder)
@@ -245,12 +245,27 @@ def run_job(job: Job, save_every: int, on_step: Callable[[Record], None], bar: t
     if trainer.interrupted:
         return False
     result = result_of(trainer)
+    result["processor_seconds"] = round(fmean(processor or [0.0]) * trainer.step, 4)
     write(job.folder / "result.json", json.dumps(result, indent=1))
     loss = f"{result['bits_per_byte']:.2f} bits/byte"
     if "share" in result:
         loss = f"{result['share']:.0%} above the floor"
     bar.write(f"{job.name}: {how}, {result['steps']} steps, {result['seconds']:.1f} s, {loss}.", file=sys.stdout)
     return True
+
+
+def with_processor_time(records: Iterator[Record], seconds: list[float]) -> Iterator[Record]:
+    """The records of a training; `seconds` gets the processor's seconds of each step without an evaluation.
+
+    Another program on the same machine lengthens the time on the clock much more than this time. The seconds of all
+    cores are added.
+    """
+    before = time.process_time()
+    for record in records:
+        if record.val_loss is None:
+            seconds.append(time.process_time() - before)
+        yield record
+        before = time.process_time()
 
 
 def trainer_of(job: Job) -> Trainer:
@@ -299,7 +314,7 @@ def steps_of_sibling(job: Job) -> int | None:
 
 
 def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
-    """Row → how many of its steps take so many seconds, measured on trainings that are not stored.
+    """Row → how many of its steps take so many processor seconds, measured on trainings that are not stored.
 
     The rows take turns, so that a machine that is busy for a while is busy for all of them. If a training diverges,
     its steps until then are the measure; the run itself will report it.
@@ -307,13 +322,13 @@ def steps_that_fit(rows: dict[str, dict], seconds: float) -> dict[str, int]:
     probes, times = {row: new_trainer(**settings) for row, settings in rows.items()}, {row: [] for row in rows}
     for _ in range(TURNS):
         for row, probe in probes.items():
-            turn_started, end = time.perf_counter(), len(times[row]) + STEPS_PER_TURN
+            turn_started, end = time.process_time(), len(times[row]) + STEPS_PER_TURN
             with suppress(DivergedError):
-                while len(times[row]) < end or time.perf_counter() - turn_started < seconds / 100:
-                    before = time.perf_counter()
+                while len(times[row]) < end or time.process_time() - turn_started < seconds / 100:
+                    before = time.process_time()
                     probe.train_step()
-                    times[row].append(time.perf_counter() - before)
-    # the median: the first steps are slow, and a machine that is busy for a moment would change a mean
+                    times[row].append(time.process_time() - before)
+    # the median: the first steps are slow, and one of them would change a mean
     return {row: max(1, round(seconds / median(step_times))) if step_times else 1 for row, step_times in times.items()}
 
 

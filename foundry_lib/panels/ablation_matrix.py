@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import plots
-from ..analysis.statistics import beyond_noise, noise_border, spread
+from ..analysis.statistics import Difference, against_first
+from ..errors import ConfigError
 from ..experiments import ablations
 from .controls import Choice
 from .panel import Panel
@@ -47,93 +48,112 @@ def written(value: float, column: str) -> str:
     return f"{max(0.0, value):.{1 if column == ALL else 2}f}"
 
 
-def draw_matrix(ax: Axes, rows: tuple[str, ...] = ()):
-    """In each cell the mean as a number and as a bar, and half the range of the seeds; a star is beyond the noise.
+@cache
+def tests(rows: tuple[str, ...], column: str) -> dict[str, Difference]:
+    """Row → its difference from the whole model in a column: Welch's test, with Holm's correction for these rows."""
+    return against_first({row: columns[column] for row, columns in cells(rows).items()})
 
-    A bar is a share of the largest mean in its column, so bars of one column compare.
+
+def scale(rows: tuple[str, ...], column: str) -> float:
+    """The mean at which a bar fills its cell: the second largest of the column. The largest often leaves no room for
+    the others, so its bar is cut."""
+    means = sorted(fmean(values[column]) for values in cells(rows).values())
+    return means[-2] if len(means) > 2 else means[-1]
+
+
+def draw_matrix(ax: Axes, rows: tuple[str, ...], shown: list[str]):
+    """In each cell the mean as a number, and below it as a bar; ★ differs from the whole model (`tests`).
+
+    Bars of one column compare (`scale`). A bar that is cut ends in an arrow.
     """
-    table, rules = cells(rows), columns()
-    most = {rule: max(fmean(values[rule]) for values in table.values()) for rule in rules}
-    for y, row in enumerate(table.values()):
-        for x, rule in enumerate(rules):
-            values, mean = row[rule], fmean(row[rule])
-            beyond = beyond_noise(table[BASE][rule], values)
-            ax.barh(y, 0.94 * max(0.0, mean) / most[rule], 0.86, x - 0.47, color=plots.SKY, alpha=0.75)
-            number = f"{written(mean, rule)}{'★' if beyond else ''}"
-            middle = dict(ha="center", va="center")
-            ax.text(x, y - 0.18, number, fontsize=10, **middle)
-            ax.text(x, y + 0.23, f"± {written(spread(values) / 2, rule)}", fontsize=8, **middle)
-    ax.hlines(np.arange(len(table) + 1) - 0.5, -0.5, len(rules) - 0.5, color="white", lw=1)
-    ax.vlines(np.arange(len(rules) + 1) - 0.5, -0.5, len(table) - 0.5, color="white", lw=1)
-    ax.set_xticks(range(len(rules)), rules, fontsize=9)
-    ax.set_yticks(range(len(table)), list(table), fontsize=9)
-    ax.set(xlim=(-0.5, len(rules) - 0.5), ylim=(len(table) - 0.5, -0.5))
-    ax.tick_params(length=0)
+    table = cells(rows)
+    for x, column in enumerate(shown):
+        found, full = tests(rows, column), scale(rows, column)
+        for y, (row, values) in enumerate(table.items()):
+            mean = fmean(values[column])
+            star = row in found and found[row].p < 0.05
+            number = written(mean, column) + ("★" if star else "")
+            ax.text(x, y - 0.12, number, fontsize=11, ha="center", va="center")
+            share = max(0.0, mean) / full
+            ax.barh(y + 0.3, 0.86 * min(1.0, share), 0.16, x - 0.43, color=plots.BLUE)
+            if share > 1:
+                ax.plot(x + 0.44, y + 0.3, ">", color=plots.BLUE, ms=8, clip_on=False)
+    ax.hlines(np.arange(len(table) + 1) - 0.5, -0.5, len(shown) - 0.5, color=plots.GREY, lw=0.6)
+    ax.vlines(np.arange(len(shown) + 1) - 0.5, -0.5, len(table) - 0.5, color=plots.GREY, lw=0.6)
+    ax.set_xticks(range(len(shown)), shown, fontsize=10)
+    ax.set_yticks(range(len(table)), list(table), fontsize=10)
+    ax.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(table) - 0.5, -0.5))
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
-    ax.set_title("mean over the seeds above the floor, all in %, a rule in nats a word; ★ beyond the noise", fontsize=9)
 
 
 class Matrix(Picture):
-    """Left: the matrix with the chosen cell framed. Right: the cell's seeds beside those of the whole model.
+    """Left: the matrix with the chosen cell framed. Right: the seeds of the cell beside those of the whole model.
 
     On the right, heights are shares of the largest number, and the axis names that number, so the axis does not move.
     """
 
-    def __init__(self, rows: tuple[str, ...] = ()):
-        self.rows = rows
+    def __init__(self, rows: tuple[str, ...] = (), shown: tuple[str, ...] = ()):
+        self.rows, self.shown = rows, list(shown) or columns()
 
     def build(self, figure: Figure, **values):
-        left, right = figure.add_axes((0.115, 0.07, 0.685, 0.85)), figure.add_axes((0.855, 0.1, 0.135, 0.76))
-        draw_matrix(left, self.rows)
+        left, right = figure.add_axes((0.11, 0.02, 0.6, 0.9)), figure.add_axes((0.81, 0.1, 0.18, 0.72))
+        draw_matrix(left, self.rows, self.shown)
         self.frame = left.add_patch(box(0, 0, ec=plots.ROLES["marked"], lw=2.5, animated=True))
-        self.seeds, self.means = [], []
+        self.seeds = []
         for colour, marker in ((plots.ROLES["own model"], "o"), (plots.ROLES["marked"], "s")):
             self.seeds += right.plot([], [], marker, color=colour, mec="white", ms=8, animated=True)
-            self.means += right.plot([], [], color=colour, lw=2, animated=True)
-        self.border = right.axhline(0, color=plots.GREY, ls="--", lw=1.2, animated=True)
-        right.set(xlim=(-0.5, 1.5), ylim=(-0.06, 1.12), yticks=[0, 0.5, 1], yticklabels=["0", "", ""])
-        right.set_xticks([0, 1], ["whole", ""], fontsize=8)
-        right.text(0.5, 1.02, "--- border of noise", ha="center", fontsize=9, transform=right.transAxes)
-        above = dict(ha="center", fontsize=9, transform=right.transAxes, animated=True)
-        self.column = right.text(0.5, 1.09, "", **above)
-        below = dict(ha="center", va="top", fontsize=8, transform=right.get_xaxis_transform(), animated=True)
+        dashed = dict(color=plots.GREY, ls="--", lw=1.2, animated=True)
+        self.whole = right.axhline(0, **dashed)
+        (self.interval,) = right.plot([], [], "_-", color=plots.ROLES["marked"], lw=3, ms=14, mew=3, animated=True)
+        right.set(xlim=(-0.5, 1.7), ylim=(-0.5, 1.5), yticks=[0, 1], yticklabels=["0", ""])
+        right.set_xticks([0, 1], ["whole", ""], fontsize=9)
+        right.text(0.5, 1.02, "I: mean of whole model +\ninterval of the difference", ha="center", fontsize=9,
+                   transform=right.transAxes)  # fmt: skip
+        above = dict(ha="center", fontsize=10, transform=right.transAxes, animated=True)
+        self.column = right.text(0.5, 1.16, "", **above)
+        below = dict(ha="center", va="top", fontsize=9, transform=right.get_xaxis_transform(), animated=True)
         self.row = right.text(1, -0.03, "", **below)
         beside = dict(ha="right", va="center", transform=right.get_yaxis_transform(), animated=True)
         self.largest = right.text(-0.06, 1, "", **beside)
 
     def move(self, row: str = "no RoPE", column: str = "mirror") -> str:
-        table = cells()
+        table = cells(self.rows)
         base, other = table[BASE][column], table[row][column]
-        border = noise_border(base)
-        largest = max(*base, *other, border)
-        self.frame.set_xy((columns().index(column) - 0.5, list(cells(self.rows)).index(row) - 0.5))
-        for x, (values, seeds, mean) in enumerate(zip((base, other), self.seeds, self.means, strict=True)):
-            seeds.set_data(x + np.linspace(-0.1, 0.1, len(values)), [value / largest for value in values])
-            mean.set_data([x - 0.25, x + 0.25], 2 * [fmean(values) / largest])
-        self.border.set_ydata(2 * [border / largest])
+        largest = max(*base, *other)
+        self.frame.set_xy((self.shown.index(column) - 0.5, list(table).index(row) - 0.5))
+        for x, (values, seeds) in enumerate(zip((base, other), self.seeds, strict=True)):
+            seeds.set_data(x + np.linspace(-0.12, 0.12, len(values)), [value / largest for value in values])
+        self.whole.set_ydata(2 * [fmean(base) / largest])
+        found = tests(self.rows, column).get(row)
+        ends = [] if found is None else [(fmean(base) + end) / largest for end in (found.low, found.high)]
+        self.interval.set_data([1.4] * len(ends), ends)
         self.column.set_text(column)
         self.row.set_text("whole" if row == BASE else row)
         self.largest.set_text(written(largest, column))
-        return compared(row, column)
+        return compared(row, column, self.rows)
 
 
-def compared(row: str, column: str) -> str:
-    """The seeds of a row beside those of the whole model, in words, and whether the rule sees a difference."""
-    base, other = cells()[BASE][column], cells()[row][column]
-    unit = "% above the floor" if column == ALL else "nats a word"
-    span = " to ".join(written(value, column) for value in (min(base), max(base)))
-    reading = f"{column}: the whole model owes {written(fmean(base), column)} {unit} (seeds {span})"
+def compared(row: str, column: str, rows: tuple[str, ...]) -> str:
+    """The seeds of a row beside those of the whole model, in words, and what Welch's test says."""
+    base, other = cells(rows)[BASE][column], cells(rows)[row][column]
+    unit = "% above the floor" if column == ALL else "nats per word above the floor"
+    reading = (
+        f"{column}: the whole model has {written(fmean(base), column)} {unit} (seeds {seeds_in_words(base, column)})"
+    )
     if row == BASE:
-        return reading + ". It is the row that all others are compared with."
-    seeds = ", ".join(written(value, column) for value in sorted(other))
-    reading += f"; {row} owes {written(fmean(other), column)} (seeds {seeds}). The means are "
-    apart = abs(fmean(other) - fmean(base)) / spread(base)
-    reading += f"{apart:.1f} spreads of the whole model apart: "
-    if beyond_noise(base, other):
-        return reading + "more than 3, a difference."
-    touch = min(other) <= max(base) and min(base) <= max(other)
-    return reading + f"not more than 3, so none is seen{'' if touch else ', though no seed of one reaches the other'}."
+        return reading + ". All other rows are compared with it."
+    found, digits = tests(rows, column)[row], 1 if column == ALL else 2
+    low, high = (f"{end:+.{digits}f}" for end in (found.low, found.high))
+    reading += f"; {row} has {written(fmean(other), column)} (seeds {seeds_in_words(other, column)}). "
+    reading += f"The difference is {found.value:+.{digits}f}, 95 % interval {low} to {high}; p, corrected for "
+    reading += f"{len(tests(rows, column))} comparisons, is {'below 0.001' if found.p < 0.001 else f'{found.p:.3f}'}: "
+    return reading + ("a difference." if found.p < 0.05 else "we cannot claim a difference.")
+
+
+def seeds_in_words(values: list[float], column: str) -> str:
+    return ", ".join(written(value, column) for value in sorted(values))
 
 
 def box(x: int, y: int, **style) -> Rectangle:
@@ -141,19 +161,21 @@ def box(x: int, y: int, **style) -> Rectangle:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, **style)
 
 
-def ablation_matrix(rows: list[str] | None = None) -> Panel:
+def ablation_matrix(rows: list[str] | None = None, shown: list[str] | None = None) -> Panel:
     """The panel: a row and a column, each on a slider.
 
-    rows: up to seven have room beside the whole model, which always comes first; None: all. Raises ConfigError for a
-    row without runs.
+    rows: up to seven have room beside the whole model, which always comes first; None: all. shown: the columns,
+    "all, %" and rules; None: all. Raises ConfigError for a row or a column without runs.
     """
     chosen = (BASE, *(row for row in rows if row != BASE)) if rows else ()
-    names = list(cells(chosen))
+    names, rules = list(cells(chosen)), list(shown or columns())
+    if unknown := [rule for rule in rules if rule not in columns()]:
+        raise ConfigError(f"There is no column {unknown[0]!r}; there are {', '.join(columns())}.")
     return Panel(
-        Matrix(chosen),
+        Matrix(chosen, tuple(rules)),
         width=9.5,
         height=4.6,
         name="ablation matrix",
         row=Choice("no RoPE" if "no RoPE" in names else names[-1], [(row, row) for row in names], label="taken out"),
-        column=Choice("mirror", [(rule, rule) for rule in columns()], label="rule"),
+        column=Choice("mirror" if "mirror" in rules else rules[-1], [(rule, rule) for rule in rules], label="rule"),
     )

@@ -82,18 +82,36 @@ def draw_runs(ax: Axes, rows: dict[str, list[tuple]], xlabel: str, ylabel: str):
     """Curves of several trainings: a colour and a line style for each setting.
 
     A thin line is one seed, the thick line their mean, the band their lowest to highest. rows: setting → for each seed
-    x and y, two sequences. Mean and band reach as far as the shortest seed.
+    x and y, two sequences. Mean and band are point by point where the seeds have equally many points, at the mean of
+    their x; else they reach as far as the shortest seed.
     """
     ax.clear()
     for i, (row, seeds) in enumerate(rows.items()):
         colour, style = (BLUE, ORANGE, GREEN, RED, SKY, PINK)[i % 6], ("-", "--", "-.", ":")[i % 4]
         for x, y in seeds:
             ax.plot(x, y, color=colour, ls=style, lw=0.7, alpha=0.6)
-        x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
-        heights = np.array([np.interp(x, *seed) for seed in seeds])
+        if len({len(y) for _, y in seeds}) == 1:
+            x, heights = np.mean([x for x, _ in seeds], axis=0), np.array([y for _, y in seeds])
+        else:
+            x = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 200)
+            heights = np.array([np.interp(x, *seed) for seed in seeds])
         if len(seeds) > 1:
             ax.fill_between(x, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
         ax.plot(x, heights.mean(0), color=colour, ls=style, lw=2.2, label=row)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if rows:
         ax.legend(fontsize=8)
+
+
+def draw_power_laws(ax: Axes, rows: dict[str, tuple], later: tuple, xlabel: str, ylabel: str):
+    """Points and their fitted laws on logarithmic axes, a marker for each row, and stars that no fit has seen.
+
+    rows: name → x, y and the law, a function of x. later: x and y of the stars. The lines reach as far as the stars.
+    """
+    reach = np.array([min(min(x) for x, _, _ in rows.values()), max(later[0])])
+    for (row, (x, y, law)), colour, marker in zip(rows.items(), (BLUE, ORANGE, GREEN), "os^", strict=False):
+        ax.loglog(x, y, marker, color=colour, label=row)
+        ax.loglog(reach, law(reach), color=colour, lw=1)
+    ax.loglog(*later, "*", color=GREEN, mec="black", ms=12, label="not in the fit")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(fontsize=8)

@@ -11,7 +11,7 @@ from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
 from .bpe import byte_fallback, decode, encode
 from .diagnosis import early_stop, leak_p
-from .experiments import bits_per_byte, equal_time_steps, verdict
+from .experiments import equal_time_steps, verdict
 from .feed_forward import selectivity, silu, swiglu
 from .generation import generate, kv_cache
 from .model import block, count_parameters, logit_lens

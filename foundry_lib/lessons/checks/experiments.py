@@ -1,252 +1,203 @@
-"""Exercises of lesson 09: is a difference more than chance, a fair unit, and the steps that fit into a time."""
+"""Exercises of lesson 09: is a difference more than chance, and how many steps fit into a time."""
 
 import math
 import statistics
 
 from .ladder import Exercise
-from .tokens import LN2_ROUNDED, ln_2_in_full
-
-
-def spread(values):
-    """Highest minus lowest, by sorting."""
-    ordered = sorted(values)
-    return ordered[-1] - ordered[0]
-
-
-def judged(difference, noise):
-    """(spreads apart, whether more than 3), from a difference of two lists and a measure of noise."""
-    spreads = difference / noise
-    return spreads, spreads > 3
 
 
 def of_means(base, other):
-    return abs(math.fsum(other) / len(other) - math.fsum(base) / len(base))
+    return math.fsum(other) / len(other) - math.fsum(base) / len(base)
 
 
-def spreads_apart(base, other):
-    return of_means(base, other) / spread(base)
+def judged(difference, error, border):
+    """(t, whether it is beyond the border), from a difference of two lists and its standard error."""
+    t = difference / error
+    return t, abs(t) > border
+
+
+def error_of(base, other, variance=statistics.variance):
+    """The standard error of the difference of two means."""
+    return math.sqrt(variance(base) / len(base) + variance(other) / len(other))
+
+
+def welch_t(base, other):
+    return of_means(base, other) / error_of(base, other)
 
 
 verdict = Exercise(
     "verdict",
-    "my_verdict(base, other) → (how many spreads apart, True or False)",
+    "my_verdict(base, other, border) → (t, True or False)",
     [
-        {"base": [8.0, 6.5, 12.0], "other": [30.0, 29.0, 33.0]},
-        {"base": [8.0, 6.5, 12.0], "other": [6.0, 9.5, 5.0]},
-        {"base": [30.0, 31.0, 31.5, 29.5], "other": [8.0, 6.5, 12.0]},
-        {"base": [2.0, 2.4, 2.1], "other": [3.2, 3.1, 3.5, 2.9, 3.0]},
-        {"base": [0.5, 0.75, 0.5], "other": [2.0, 1.25, 1.25]},
-        {"base": [1.0, 1.5, 1.25], "other": [2.75, 2.75, 2.75]},  # exactly three spreads
-        {"base": [4.0, 5.0, 4.5, 4.8], "other": [6.0, 6.5]},  # the ranges of the two lists do not overlap
-        {"base": [1.0, 2.0, 3.0], "other": [2.5, 5.0, 6.0]},
+        {"base": [8.0, 6.5, 12.0], "other": [30.0, 29.0, 33.0], "border": 3.2},
+        {"base": [8.0, 6.5, 12.0], "other": [6.0, 9.5, 5.0], "border": 2.9},
+        {"base": [30.0, 31.0, 31.5, 29.5], "other": [8.0, 6.5, 12.0], "border": 3.6},  # better, and beyond the border
+        {"base": [2.0, 2.4, 2.1], "other": [3.2, 3.1, 3.5, 2.9, 3.0], "border": 2.7},
+        {"base": [0.5, 0.75, 0.5], "other": [2.0, 1.25, 1.25], "border": 3.9},
+        {"base": [4.0, 5.0, 4.5, 4.8], "other": [6.0, 6.5], "border": 3.0},
+        {"base": [1.0, 2.0, 3.0], "other": [2.5, 5.0, 6.0], "border": 3.1},
+        {"base": [0.4, 0.1, 0.3], "other": [0.9, 1.1, 1.0, 0.8], "border": 3.1},  # a difference below the border, t not
     ],
-    lambda base, other: judged(of_means(base, other), spread(base)),
+    lambda base, other, border: judged(of_means(base, other), error_of(base, other), border),
 )
 
 
 @verdict.mistake
-def best_seeds_compared(base, other):
+def best_seeds_compared(base, other, border):
     """The luckiest seed of one was compared with the luckiest of the other. Would another throw of the dice say the
     same?"""
-    return judged(abs(min(other) - min(base)), spread(base))
+    return judged(min(other) - min(base), error_of(base, other), border)
 
 
 @verdict.mistake
-def first_seeds_compared(base, other):
+def first_seeds_compared(base, other, border):
     """One seed of each was compared, and the others were not looked at. What were they trained for?"""
-    return judged(abs(other[0] - base[0]), spread(base))
+    return judged(other[0] - base[0], error_of(base, other), border)
 
 
 @verdict.mistake
-def noise_of_the_new_row(base, other):
-    """The noise was read off the new row. Which row tells how far seeds scatter when nothing has been changed?"""
-    return judged(of_means(base, other), spread(other) or 1e-9)
-
-
-@verdict.mistake
-def larger_of_both_spreads(base, other):
-    """The larger of both spreads was taken. Which row tells how far seeds scatter when nothing has been changed, and
-    is the border to be moved by the other?"""
-    return judged(of_means(base, other), max(spread(base), spread(other)))
-
-
-@verdict.mistake
-def sums_divided_by_three(base, other):
-    """Both sums were divided by 3. Has every row three seeds?"""
-    return judged(abs(math.fsum(other) - math.fsum(base)) / 3, spread(base))
-
-
-@verdict.mistake
-def spread_over_both_rows(base, other):
-    """The spread reaches over both rows, so the effect itself is in it. Whose seeds differ by chance alone?"""
-    return judged(of_means(base, other), spread(base + other))
-
-
-@verdict.mistake
-def population_standard_deviation(base, other):
-    """That is the standard deviation with n below the line, which is no spread from end to end."""
-    return judged(of_means(base, other), statistics.pstdev(base))
-
-
-@verdict.mistake
-def squared_spread(base, other):
-    """That is the variance, a square. In which unit is the difference of two means?"""
-    return judged(of_means(base, other), statistics.pvariance(base))
-
-
-@verdict.mistake
-def sample_standard_deviation(base, other):
-    """That is the standard deviation with n − 1 below the line. Is it what this rule calls spread?"""
-    return judged(of_means(base, other), statistics.stdev(base))
-
-
-@verdict.mistake
-def standard_error(base, other):
-    """That is the standard error of a mean, which shrinks with every seed. What does the rule measure with?"""
-    return judged(of_means(base, other), statistics.stdev(base) / math.sqrt(len(base)))
-
-
-@verdict.mistake
-def lower_mean_counts_negative(base, other):
-    """A row that became better gives a number below zero, and can never pass the border. Does only harm count?"""
-    return judged(math.fsum(other) / len(other) - math.fsum(base) / len(base), spread(base))
-
-
-@verdict.mistake
-def higher_mean_counts_negative(base, other):
-    """A row that became worse gives a number below zero. Which way round should not matter?"""
-    return judged(math.fsum(base) / len(base) - math.fsum(other) / len(other), spread(base))
-
-
-@verdict.mistake
-def medians_compared(base, other):
+def medians_compared(base, other, border):
     """The middle seed of each was taken. How do the other seeds enter a mean?"""
-    return judged(abs(statistics.median(other) - statistics.median(base)), spread(base))
+    return judged(statistics.median(other) - statistics.median(base), error_of(base, other), border)
 
 
 @verdict.mistake
-def sums_compared(base, other):
+def sums_compared(base, other, border):
     """Sums were compared, so five seeds look worse than three. What makes them comparable?"""
-    return judged(abs(math.fsum(other) - math.fsum(base)), spread(base))
+    return judged(math.fsum(other) - math.fsum(base), error_of(base, other), border)
 
 
 @verdict.mistake
-def difference_relative_to_the_mean(base, other):
-    """The difference is in shares of the base's mean. Is a large share rare, if seeds scatter as much?"""
-    return judged(of_means(base, other), math.fsum(base) / len(base))
+def sums_divided_by_three(base, other, border):
+    """Both sums were divided by 3. Has every list three seeds?"""
+    return judged((math.fsum(other) - math.fsum(base)) / 3, error_of(base, other), border)
 
 
 @verdict.mistake
-def one_spread_is_enough(base, other):
-    """The number is right, but one spread is taken for enough. How many are asked for?"""
-    return spreads_apart(base, other), spreads_apart(base, other) > 1
+def difference_without_an_error(base, other, border):
+    """This t is the difference itself. By what is it divided?"""
+    return judged(of_means(base, other), 1.0, border)
 
 
 @verdict.mistake
-def two_spreads_are_enough(base, other):
-    """The number is right, but two spreads are taken for enough. How many are asked for?"""
-    return spreads_apart(base, other), spreads_apart(base, other) > 2
+def scatter_of_the_base_alone(base, other, border):
+    """Only the seeds of the first list enter the error. Do those of the second one not vary?"""
+    return judged(of_means(base, other), statistics.stdev(base) / math.sqrt(len(base)), border)
 
 
 @verdict.mistake
-def rows_must_not_overlap(base, other):
-    """The number is right, but the verdict asks only whether the two rows touch. What does the rule compare?"""
-    return spreads_apart(base, other), min(other) > max(base) or min(base) > max(other)
+def scatter_of_the_other_alone(base, other, border):
+    """Only the seeds of the second list enter the error. Do those of the first one not vary?"""
+    return judged(of_means(base, other), statistics.stdev(other) / math.sqrt(len(other)), border)
 
 
 @verdict.mistake
-def exactly_three_spreads_pass(base, other):
-    """Right but where the means are three spreads apart to the digit. Is that more than three?"""
-    return spreads_apart(base, other), spreads_apart(base, other) >= 3
+def spread_of_the_base(base, other, border):
+    """The error is the highest minus the lowest of the first list. That grows with more seeds: should the error?"""
+    return judged(of_means(base, other), max(base) - min(base), border)
 
 
 @verdict.mistake
-def verdict_reversed(base, other):
-    """The number is right and the answer is turned round. Does True stand for an effect or for chance?"""
-    return spreads_apart(base, other), spreads_apart(base, other) <= 3
+def deviation_of_the_base(base, other, border):
+    """The error is the standard deviation of the first list: how far one of its runs lies from the mean. How far does
+    a difference of two means lie from the true one?"""
+    return judged(of_means(base, other), statistics.stdev(base), border)
 
 
-def in_bits(nats_per_token, bytes_per_token):
-    return math.log2(math.exp(nats_per_token)) / bytes_per_token
+@verdict.mistake
+def deviation_of_single_runs(base, other, border):
+    """The variances were added, but not divided by the number of seeds. This is the error of two single runs. What do
+    more seeds do to the error of a mean?"""
+    return judged(of_means(base, other), math.sqrt(statistics.variance(base) + statistics.variance(other)), border)
 
 
-bits_per_byte = Exercise(
-    "bits_per_byte",
-    "my_bits_per_byte(nats_per_token, bytes_per_token) → a number",
-    [
-        {"nats_per_token": 3.0, "bytes_per_token": 2.5},
-        {"nats_per_token": 0.5, "bytes_per_token": 4.0},
-        {"nats_per_token": 6.9, "bytes_per_token": 1.0},
-    ],
-    in_bits,
-    {LN2_ROUNDED: ln_2_in_full(in_bits)},
-)
+@verdict.mistake
+def population_variance(base, other, border):
+    """The squared distances of n seeds were divided by n. Three seeds then vary too little: what stands in the formula
+    of the variance?"""
+    return judged(of_means(base, other), error_of(base, other, statistics.pvariance), border)
 
 
-@bits_per_byte.mistake
-def nats_per_byte(nats_per_token, bytes_per_token):
-    """The number is still in nats. Which size has a bit, seen from there?"""
-    return nats_per_token / bytes_per_token
+@verdict.mistake
+def variance_of_the_difference(base, other, border):
+    """The error is a square: a variance. In which unit is the difference of two means?"""
+    return judged(of_means(base, other), error_of(base, other) ** 2, border)
 
 
-@bits_per_byte.mistake
-def multiplied_by_ln_2(nats_per_token, bytes_per_token):
-    """Every bit was made smaller where it should become more of them: one nat is 1.44 bits."""
-    return nats_per_token * math.log(2) / bytes_per_token
+@verdict.mistake
+def deviations_for_variances(base, other, border):
+    """Standard deviations stand where the formula has their squares."""
+    return judged(of_means(base, other), error_of(base, other, statistics.stdev), border)
 
 
-@bits_per_byte.mistake
-def multiplied_by_the_bytes(nats_per_token, bytes_per_token):
-    """A token of many bytes comes out as costing more for each byte. Is the cost shared out or heaped up?"""
-    return nats_per_token / math.log(2) * bytes_per_token
+@verdict.mistake
+def errors_added(base, other, border):
+    """The two errors were added as they are. What does the formula add, and when does it take the root?"""
+    both = (statistics.stdev(values) / math.sqrt(len(values)) for values in (base, other))
+    return judged(of_means(base, other), sum(both), border)
 
 
-@bits_per_byte.mistake
-def bits_per_token(nats_per_token, bytes_per_token):
-    """These are bits, but for a whole token. Among how many bytes are they shared?"""
-    return nats_per_token / math.log(2)
+@verdict.mistake
+def pooled_variance(base, other, border):
+    """Both lists were given one common variance. What if one setting varies more than the other?"""
+    freedom = len(base) + len(other) - 2
+    common = (len(base) - 1) * statistics.variance(base) + (len(other) - 1) * statistics.variance(other)
+    return judged(of_means(base, other), error_of(base, other, lambda values: common / freedom), border)
 
 
-@bits_per_byte.mistake
-def bytes_per_bit(nats_per_token, bytes_per_token):
-    """It is upside down: bytes for each bit. Should a better model have more or less?"""
-    return bytes_per_token * math.log(2) / nats_per_token
+@verdict.mistake
+def variance_of_both_lists_together(base, other, border):
+    """The variance is that of both lists in one, so the effect itself is in it. Whose seeds differ by chance only?"""
+    return judged(of_means(base, other), error_of(base, other, lambda _: statistics.variance(base + other)), border)
 
 
-@bits_per_byte.mistake
-def logarithm_to_base_10(nats_per_token, bytes_per_token):
-    """The logarithm to base 10 went in. How many values has a bit?"""
-    return nats_per_token / math.log(10) / bytes_per_token
+@verdict.mistake
+def difference_relative_to_the_mean(base, other, border):
+    """The difference is a share of the first mean. Is a large share rare, if seeds vary as much?"""
+    return judged(of_means(base, other), math.fsum(base) / len(base), border)
 
 
-@bits_per_byte.mistake
-def perplexity_per_byte(nats_per_token, bytes_per_token):
-    """This is a perplexity for each byte. Where did an exponential come from?"""
-    return math.exp(nats_per_token / bytes_per_token)
+@verdict.mistake
+def base_minus_other(base, other, border):
+    """The sign is turned round. Which of the two means is subtracted from which?"""
+    return judged(of_means(other, base), error_of(base, other), border)
 
 
-@bits_per_byte.mistake
-def perplexity_in_place_of_the_loss(nats_per_token, bytes_per_token):
-    """The exponential of the loss was taken, which is the perplexity. What is a loss in nats already?"""
-    return math.exp(nats_per_token) / math.log(2) / bytes_per_token
+@verdict.mistake
+def sign_dropped(base, other, border):
+    """t has lost its sign, and the reader cannot see which setting has the higher mean. Where does only the size
+    count?"""
+    return judged(abs(of_means(base, other)), error_of(base, other), border)
 
 
-@bits_per_byte.mistake
-def logarithm_of_the_loss(nats_per_token, bytes_per_token):
-    """The logarithm was taken once more of what is a logarithm already. What is a loss in nats?"""
-    return math.log2(nats_per_token) / bytes_per_token
+@verdict.mistake
+def only_harm_counts(base, other, border):
+    """t is right, but a setting that became better never passes the border. Does only harm count?"""
+    return welch_t(base, other), welch_t(base, other) > border
 
 
-@bits_per_byte.mistake
-def logarithm_of_the_quotient(nats_per_token, bytes_per_token):
-    """The logarithm of nats per byte was taken. What is a loss in nats already?"""
-    return math.log2(nats_per_token / bytes_per_token)
+@verdict.mistake
+def difference_against_the_border(base, other, border):
+    """t is right, but the verdict compares the difference with the border. In which unit is the border?"""
+    return welch_t(base, other), abs(of_means(base, other)) > border
 
 
-@bits_per_byte.mistake
-def ln_2_to_three_digits(nats_per_token, bytes_per_token):
-    """Three digits of ln 2 are too few to count bytes with."""
-    return nats_per_token / 0.693 / bytes_per_token
+@verdict.mistake
+def border_of_two(base, other, border):
+    """t is right, but the verdict takes 2 for the border. Which border was handed over?"""
+    return welch_t(base, other), abs(welch_t(base, other)) > 2
+
+
+@verdict.mistake
+def lists_must_not_overlap(base, other, border):
+    """t is right, but the verdict asks only whether the two lists overlap. What does the rule compare?"""
+    return welch_t(base, other), min(other) > max(base) or min(base) > max(other)
+
+
+@verdict.mistake
+def verdict_reversed(base, other, border):
+    """t is right and the answer is turned round. Does True stand for a difference or for chance?"""
+    return welch_t(base, other), abs(welch_t(base, other)) <= border
 
 
 equal_time_steps = Exercise(
