@@ -10,11 +10,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foundry_lib import plots
-from foundry_lib.lessons.checks import below, within
+from foundry_lib.lessons.checks import below, check_equal, within
 from foundry_lib.panels.live_figure import LiveFigure
 from foundry_lib.panels.loss_figure import draw_excess
 from foundry_lib.plots.style import light
@@ -162,3 +163,22 @@ def test_a_table_has_its_lines_in_html_and_as_text(monkeypatch):
     plots.show_table("row   <sum>\nwhole  0.25")
     assert shown[0]["text/plain"] == "row   <sum>\nwhole  0.25"
     assert "white-space:pre;" in shown[0]["text/html"] and "row   &lt;sum&gt;\nwhole" in shown[0]["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ([1.0, 2.0], [1.0, 2.1], r"max difference 0.1, allowed 1e-06. The first is at index \(1,\): 2 and 2.1"),
+        ([math.nan], [math.nan], "max difference nan"),
+        ([1.0], [1.0, 2.0], r"the shapes differ, \(1,\) and \(2,\)"),
+        (1.0, 1.1, r"index \(\): 1 and 1.1"),
+    ],
+)
+def test_two_forms_that_differ_are_not_called_equal(ours, theirs, words):
+    with pytest.raises(AssertionError, match=f"two forms: {words}"):
+        check_equal("two forms", ours, theirs)
+
+
+def test_two_forms_that_are_equal_print_their_difference(capsys):
+    check_equal("two forms", torch.tensor([1.0, math.inf]), [1.0000002, math.inf])
+    assert capsys.readouterr().out == "two forms: max difference 2e-07 (allowed 1e-06) ✓\n"

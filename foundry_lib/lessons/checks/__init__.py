@@ -2,6 +2,7 @@
 
 checks.rms_norm(my_rms_norm)                          # judges any implementation, the learner's or the library's
 checks.within("validation loss", loss, 3.4, 0.05)     # prints or raises
+checks.check_equal("formula and nn.RMSNorm", y, z)    # prints the largest difference, or raises
 """
 
 # ruff: noqa: F401  EXERCISES collects the exercises from what is imported here
@@ -18,8 +19,8 @@ from .sampling import min_p, temperature, top_k, top_p
 from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
 from .whole_model import model
-from .words import below, within
+from .words import below, check_equal, within
 
 EXERCISES = {value.name: value for value in globals().values() if isinstance(value, ladder.Exercise)}
 
-__all__ = ["EXERCISES", "below", "ladder", "within", *EXERCISES]
+__all__ = ["EXERCISES", "below", "check_equal", "ladder", "within", *EXERCISES]

@@ -1,11 +1,13 @@
-"""Checks of a measured number: it stands beside what the lesson expects, and an error says when it is too far off.
+"""Checks of a measured number: the line shows it and what the lesson expects; an error says when it is too far off.
 
 A measured number moves in its last digits with the processor and the thread count. The regression check therefore
-compares these lines without the number before "(expected" (tests/sanitize.cfg), and the rest of them as printed.
+compares these lines without the number before "(expected" or "(allowed" (tests/sanitize.cfg), and the rest as printed.
 """
 
 import math
 import re
+
+import torch
 
 
 def decimals(tolerance: float) -> int:
@@ -47,6 +49,28 @@ def below(name: str, value: float, bound: float, what: str):
         raise AssertionError(f"{name}: found {value:.6g}, which is not below {what}, {bound:.6g}")
     limit = what if re.search(r"\d", what) else f"{what}, {bound:.3g}"  # "0.1 nats" says its number itself
     print(f"{name} {value:.3g} (expected below {limit}) ✓")
+
+
+def check_equal(name: str, ours, theirs, atol: float = 1e-6):
+    """Print "name: max difference 2e-07 (allowed 1e-06) ✓"; raise AssertionError when they differ by more than `atol`.
+
+    ours, theirs: two tensors, arrays, lists or numbers of one shape. NaN is never equal; an infinity equals itself.
+
+    >>> check_equal("square root of 4 and 2", [4**0.5], [2.0])
+    square root of 4 and 2: max difference 0 (allowed 1e-06) ✓
+    """
+    ours, theirs = (torch.as_tensor(value).detach().cpu().double() for value in (ours, theirs))
+    if ours.shape != theirs.shape:
+        raise AssertionError(f"{name}: the shapes differ, {tuple(ours.shape)} and {tuple(theirs.shape)}")
+    difference = torch.where(ours == theirs, 0.0, (ours - theirs).abs())  # ∞ − ∞ would be NaN
+    largest = difference.max().item() if difference.numel() else 0.0
+    if not largest <= atol:  # NaN fails too
+        first = tuple((~(difference <= atol)).nonzero()[0].tolist())
+        raise AssertionError(
+            f"{name}: max difference {largest:.2g}, allowed {atol:g}. The first is at index {first}: "
+            f"{ours[first].item():.6g} and {theirs[first].item():.6g}"
+        )
+    print(f"{name}: max difference {largest:.1g} (allowed {atol:g}) ✓")
 
 
 def require_measured(name: str, value):
