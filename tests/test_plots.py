@@ -168,10 +168,10 @@ def test_a_table_has_its_lines_in_html_and_as_text(monkeypatch):
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
-        ([1.0, 2.0], [1.0, 2.1], r"max difference 0.1, allowed 1e-06. The first is at index \(1,\): 2 and 2.1"),
+        ([1.0, 2.0], [1.0, 2.1], r"max difference 0.1, allowed 1e-06. At index \(1,\): 2 and 2.1"),
         ([math.nan], [math.nan], "max difference nan"),
         ([1.0], [1.0, 2.0], r"the shapes differ, \(1,\) and \(2,\)"),
-        (1.0, 1.1, r"index \(\): 1 and 1.1"),
+        (1.0, 1.1, "max difference 0.1, allowed 1e-06. 1 and 1.1"),
     ],
 )
 def test_two_forms_that_differ_are_not_called_equal(ours, theirs, words):

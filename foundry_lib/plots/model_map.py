@@ -13,7 +13,7 @@ from .style import BLUE, GREEN, GREY, INK, RED, YELLOW
 
 WIDTH, HEIGHT = 950, 360  # of the drawing, in pixels at 100 dots per inch
 WITHOUT_LEGEND = 320
-PAPER = "#F7F8FA"  # of a box that is not lit
+PAPER, YOURS = "#F7F8FA", "#DDF1E6"  # of a box that is not lit: the library's, and the learner's
 WORDS = "#404040"  # on the arrows and under the drawing
 SIZE = 8  # points, of every text
 PARTS = {  # what can be lit or marked, and its name in a sentence
@@ -137,8 +137,9 @@ def counted(config) -> int:
 def draw_map(axes: Axes, config, lit: tuple[str, ...] = (), own: tuple[str, ...] = (), names_only: bool = False):
     """Draw the map of a model on `axes` of 950 × 360 pixels.
 
-    lit: the PARTS that get a thick frame, a colour and a triangle. own: the PARTS that get a check mark and the word
-    "yours". names_only: leave out parameters, notes, shapes and the legend; 950 × 160 pixels are enough then.
+    lit: the PARTS that get a thick frame, a colour and a triangle. own: the PARTS that get a green frame, a check mark
+    and the word "yours". names_only: leave out parameters, notes, shapes and the legend; 950 × 160 pixels are enough
+    then.
     """
     axes.set(xlim=(0, WIDTH), ylim=(WITHOUT_LEGEND if names_only else HEIGHT, 0))
     axes.axis("off")
@@ -149,7 +150,7 @@ def draw_map(axes: Axes, config, lit: tuple[str, ...] = (), own: tuple[str, ...]
     title = f"Block, × {config.n_layers} layer{'s' if config.n_layers > 1 else ''}"
     write(axes, 124, 35, f"{title}  ✓ yours" if "sum" in own else title, weight="bold", color=WORDS, ha="left")
     for box in boxes(config):
-        draw_box(axes, box, box.part in lit)
+        draw_box(axes, box, box.part in lit, box.part in own)
         rows = [(row, dict(weight="bold", color=INK)) for row in box.name.split("\n")]
         if not names_only:
             rows += [(row, dict(color=INK)) for row in box.text.split("\n") if row]
@@ -166,9 +167,11 @@ def write(axes: Axes, x: float, y: float, text: str, down: float = 0, ha: str = 
     axes.annotate(text, (x, y), (0, -down), textcoords="offset points", **style, **look)
 
 
-def draw_box(axes: Axes, box: Box, lit: bool):
-    """A box, or the circle of a sum; a lit one has a thick frame, a colour and a triangle at its corner."""
-    look = dict(ec=RED, lw=2.5, fc=YELLOW) if lit else dict(ec=GREY, lw=1, fc=PAPER)
+def draw_box(axes: Axes, box: Box, lit: bool, own: bool):
+    """A box, or the circle of a sum; a lit one has a thick frame, a colour and a triangle, an own one a green frame."""
+    look = dict(ec=GREEN, lw=2, fc=YOURS) if own else dict(ec=GREY, lw=1, fc=PAPER)
+    if lit:
+        look = dict(ec=RED, lw=2.5, fc=YELLOW)
     left, top = box.x - box.width / 2, box.y - box.height / 2
     if box.part == "sum":
         round_look = dict(ms=17, mec=look["ec"], mew=look["lw"], mfc=look["fc"])
@@ -210,7 +213,7 @@ def draw_legend(axes: Axes, config, lit: bool, own: bool):
     letters += f" · d = {c.head_dim} channels per head · F = {c.hidden_dim:,} neurons · V = {c.vocab_size:,} tokens"
     write(axes, 11, 333, letters, ha="left", color=WORDS)
     marks = f"A number in a box counts parameters, in a block those of one layer; in all {c.n_params:,}."
-    marks += "   ▼ thick frame: this lesson." * lit + "   ✓ yours; no mark: the library's." * own
+    marks += "   ▼ thick frame: this lesson." * lit + "   ✓ yours, green; no mark: the library's." * own
     write(axes, 11, 351, marks, ha="left", color=WORDS)
 
 

@@ -67,7 +67,7 @@ def check_equal(name: str, ours, theirs, atol: float = 1e-6):
     if not largest <= atol:  # NaN fails too
         first = tuple((~(difference <= atol)).nonzero()[0].tolist())
         raise AssertionError(
-            f"{name}: max difference {largest:.2g}, allowed {atol:g}. The first is at index {first}: "
+            f"{name}: max difference {largest:.2g}, allowed {atol:g}. {f'At index {first}: ' if first else ''}"
             f"{ours[first].item():.6g} and {theirs[first].item():.6g}"
         )
     print(f"{name}: max difference {largest:.1g} (allowed {atol:g}) ✓")
