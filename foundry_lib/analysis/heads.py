@@ -100,6 +100,18 @@ def relations(ids: Tensor) -> dict[str, Tensor]:
     return {name: where & (back >= 0) for name, where in related.items()}
 
 
+def mean_weights(model, tokenizer, stories: list) -> dict[str, Tensor]:
+    """The mean weight of each head on each relation, over all tokens of some tales: relation → (layers, H)."""
+    total, count = {}, 0
+    for row in tale_rows(model, tokenizer, stories):
+        ids = torch.tensor(row)
+        weights = attention_weights(model, ids[None, :-1].to(model.device)).cpu()
+        for name, where in relations(ids).items():
+            total[name] = total.get(name, 0) + (weights * where).sum((-2, -1))
+        count += len(row) - 1
+    return {name: weight / count for name, weight in total.items()}
+
+
 def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
     """What the heads attend to where a rule fixes the next word: rule → relation → mean weight (layers, H).
 

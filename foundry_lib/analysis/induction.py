@@ -39,3 +39,16 @@ def induction_scores(model, ids: Tensor) -> Tensor:
     weights = torch.stack([layer.weights for layer in watched])  # (layers, n, H, T, T)
     queries = torch.arange(1 + length, 1 + 2 * length, device=weights.device)
     return weights[..., queries, queries - length + 1].mean(-1).transpose(1, 2).cpu()
+
+
+def exchanged(ids: Tensor, targets: list[int], tokens: list[int]) -> Tensor:
+    """A text in which some tokens are other ones wherever they occur, so that copies stay copies.
+
+    ids: (T,). targets: positions of the tokens to exchange. tokens: the new ones, the first for the first target.
+
+    >>> exchanged(torch.tensor([1, 5, 6, 9, 5, 6]), [4, 5], [7, 8]).tolist()
+    [1, 7, 8, 9, 7, 8]
+    """
+    old = dict.fromkeys(ids[targets].tolist())
+    new = dict(zip(old, tokens, strict=False))
+    return torch.tensor([new.get(token, token) for token in ids.tolist()])

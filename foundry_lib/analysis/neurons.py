@@ -1,7 +1,5 @@
 """The hidden channels ("neurons") of a feed-forward: their values at every word, and the words that open them."""
 
-import operator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -130,21 +128,3 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     if not members_by_kind:
         raise ConfigError(f"None of the {len(words)} words read is of a known kind; give other texts or kinds.")
     return Neurons(layer % n_layers, words, torch.cat(gates), torch.cat(ups), members_by_kind)
-
-
-def judge_neuron(neurons: Neurons, neuron: int | None, kind: str, bar: float = 0.9) -> str:
-    """Judge a learner's choice: a sentence on how selective this neuron is for a kind of words.
-
-    neuron: None means that nothing was chosen yet. bar: the required share of pairs.
-    """
-    if neuron is None:
-        return "not yet"
-    size = neurons.gate.shape[1]
-    with suppress(TypeError):  # a whole number of NumPy, or a tensor that holds one
-        neuron = neuron if isinstance(neuron, bool) else operator.index(neuron)
-    if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < size:
-        return f"A neuron is a whole number from 0 to {size - 1}, found {neuron!r}."
-    wins = neurons.selectivity(kind)[neuron].item()
-    verdict = "found" if wins >= bar else f"not selective enough, {100 * bar:.0f} are asked"
-    words = ", ".join(neurons.top_words(neuron))
-    return f"{verdict}: {kind} win {100 * wins:.1f} of 100 pairs at neuron {neuron}; it opens most for {words}."

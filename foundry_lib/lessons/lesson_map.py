@@ -25,6 +25,7 @@ LIT = {  # lesson → the parts of the map that it is about
     "07": ("loss",),
     "08": ("cache", "softmax", "next"),
     "09": tuple(model_map.PARTS),
+    "11": ("embedding", "attention", "swiglu", "sum", "head"),
 }
 BOXES = {  # a part of the learner's → its boxes on the map
     "rms_norm": ("norm",),
