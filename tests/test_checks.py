@@ -118,23 +118,27 @@ def test_a_pass_is_kept_only_for_the_learners_own_work(tmp_path, monkeypatch):
 
 
 def solutions():
-    """The code of every folded solution in the lessons that defines a my_…"""
+    """The code of every folded solution in the lessons that defines a my_…, with the solutions before it."""
     for path in sorted(LESSONS.glob("*.ipynb")):
+        before = ""
         for cell in nbformat.read(path, as_version=4).cells:
             for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell.source, re.S):
                 if re.search(r"^(def|class) [Mm]y", text, re.M):
-                    yield pytest.param(path, text, id=f"{path.stem}: {text.split('(')[0]}")
+                    yield pytest.param(path, text, before, id=f"{path.stem}: {text.split('(')[0]}")
+                    before += text
 
 
-@pytest.mark.parametrize("path, text", list(solutions()))
-def test_each_solution_passes_its_check(path, text):
-    """The solution runs with what its lesson imports, and passes the check that the lesson gives to that name."""
+@pytest.mark.parametrize("path, text, before", list(solutions()))
+def test_each_solution_passes_its_check(path, text, before):
+    """The solution runs with what its lesson imports and what the learner wrote earlier in it, and passes the check
+    that the lesson gives to that name."""
     import foundry_lib
 
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     namespace = {name: getattr(foundry_lib, name) for name in foundry_lib.__all__}
     exec("import math, torch\nimport torch.nn.functional as F\nfrom torch import Tensor, nn", namespace)
     name = re.search(r"^(?:def|class) (\w+)", text, re.M)[1]
+    exec(before, namespace)
     exec(text, namespace)
     calls = [call for c in cells for call in re.findall(rf"checks\.(\w+)\({name}\)", c.source)]
     assert calls, f"no cell of {path.stem} checks {name}"
@@ -288,9 +292,6 @@ def test_lost_digits_are_told_in_whichever_form_they_were_lost():
         a, b = x.chunk(2, dim=-1)
         return torch.cat((a * table[0] - b * table[1], a * table[1] + b * table[0]), dim=-1)
 
-    def guide(x, freqs):
-        return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * freqs).flatten(3)
-
     def both(one):
         return lambda q, k, freqs: (one(q, freqs), one(k, freqs))
 
@@ -298,7 +299,6 @@ def test_lost_digits_are_told_in_whichever_form_they_were_lost():
         (checks.rms_norm, rms_norm, normed),
         (checks.rotate, turned, in_32_bits(turned)),
         (checks.rotary, both(turned), both(in_32_bits(turned))),
-        (checks.complex_rotary, both(guide), both(in_32_bits(guide))),
     ):
         assert check.judge(right).passed, check.judge(right).message
         message = check.judge(wrong).message
@@ -313,8 +313,8 @@ def test_a_slip_is_named_for_whichever_number_stands_in_it():
         assert "divided by something tiny" in says("temperature", lambda logits, t, tiny=tiny: logits / (t + tiny))
     for rounded in (0.69, 0.693, 0.6931, 1 / 1.44, 1 / 1.443):
         assert "ln 2 was rounded" in says("bits_per_byte", lambda nats, size, ln2=rounded: nats / ln2 / size)
-        assert "ln 2 was rounded" in says("bits_per_character", lambda n, t, c, ln2=rounded: n * t / c / ln2)
-        assert "ln 2 was rounded" in says("floor_per_character", lambda logs, n, ln2=rounded: -logs.sum() / ln2 / n)
+        rounded_units = lambda losses, n, ln2=rounded: (losses.mean().exp(), losses.sum() / ln2 / n)  # noqa: E731
+        assert "ln 2 was rounded" in says("loss_units", rounded_units)
     assert checks.bits_per_byte.judge(lambda nats, size: nats / 0.693147 / size).passed
     for whole in (int, round, math.ceil):
         assert "no multiple of 32" in says("matched_width", lambda dim, whole=whole: whole(8 * dim / 3))
