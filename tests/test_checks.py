@@ -118,20 +118,17 @@ def test_a_pass_is_kept_only_for_the_learners_own_work(tmp_path, monkeypatch):
 
 
 def solutions():
-    """The code of every folded solution in the lessons that defines a my_…, with the solutions before it."""
+    """The code of every folded solution in the lessons that defines a my_…"""
     for path in sorted(LESSONS.glob("*.ipynb")):
-        before = ""
         for cell in nbformat.read(path, as_version=4).cells:
             for text in re.findall(r"<summary>Solution</summary>.*?```python\n(.*?)```", cell.source, re.S):
                 if re.search(r"^(def|class) [Mm]y", text, re.M):
-                    yield pytest.param(path, text, before, id=f"{path.stem}: {text.split('(')[0]}")
-                    before += text
+                    yield pytest.param(path, text, id=f"{path.stem}: {text.split('(')[0]}")
 
 
-@pytest.mark.parametrize("path, text, before", list(solutions()))
-def test_each_solution_passes_its_check(path, text, before):
-    """The solution runs with what its lesson imports and what the learner wrote earlier in it, and passes the check
-    that the lesson gives to that name."""
+@pytest.mark.parametrize("path, text", list(solutions()))
+def test_each_solution_passes_its_check(path, text):
+    """The solution runs with what its lesson imports, and passes the check that the lesson gives to that name."""
     import foundry_lib
 
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
