@@ -8,6 +8,10 @@ import torch
 
 from foundry_lib import KVCache, MiniLLM, ModelConfig, causal_attention, fused_causal_attention, tales
 from foundry_lib.analysis import heads as look
+from foundry_lib.analysis import silencing
+from foundry_lib.analysis.induction import induction_scores, random_halves
+from foundry_lib.analysis.neurons import gather
+from foundry_lib.analysis.quality import excess, tale_rows
 from foundry_lib.training.checkpoint import load_checkpoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -106,7 +110,7 @@ def test_relations_by_hand():
     assert found["the token two places back"] == [[t, t - 2] for t in range(2, 5)]
     assert found["the start of the text"] == [[t, 0] for t in range(5)]
     assert found["an earlier copy of the next word"] == [[2, 1], [4, 2]]
-    assert found["the place after an earlier copy of itself"] == [[3, 2]]
+    assert found["the position after an earlier copy of itself"] == [[3, 2]]
 
 
 def test_looks_of_a_head_that_is_known(starter, told, monkeypatch):
@@ -144,12 +148,71 @@ def test_a_head_without_a_clear_aim_is_spread():
 
 
 def test_silencing_is_the_change_of_the_excess(starter, told):
+    """The excess counts each word once, `silencing` each tale once; they agree where one tale has the rule."""
     model, tokenizer = starter
-    found = look.silencing(model, tokenizer, told)
+    found = silencing.silencing(model, tokenizer, told)
     assert set(found) == {(layer, head) for layer in range(2) for head in range(4)}
-    whole = look.excess(model, tokenizer, told).by_rule
-    with look.silenced(model, 1, 2):
-        without = look.excess(model, tokenizer, told).by_rule
+    for tale in told:
+        whole = excess(model, tokenizer, [tale, tale]).by_rule
+        with look.silenced(model, 1, 2):
+            without = excess(model, tokenizer, [tale, tale]).by_rule
+        one = silencing.silencing(model, tokenizer, [tale])[1, 2]
+        for rule, nats in one.items():
+            assert nats == pytest.approx([without[rule] - whole[rule]], abs=1e-4)
     for rule, nats in found[1, 2].items():
-        assert nats == pytest.approx(without[rule] - whole[rule], abs=1e-4)
-    assert max(max(rules.values()) for rules in found.values()) > 0.3
+        assert len(nats) == sum(rule in tale.rules for tale in told)
+    assert max(nats.mean() for rules in found.values() for nats in rules.values()) > 0.3
+
+
+def test_a_head_silenced_by_its_mean_gives_the_mean(starter, told):
+    model, tokenizer = starter
+    rows = tale_rows(model, tokenizer, told[:2])
+    means = silencing.mean_outputs(model, rows)
+    outputs = []
+    with look.looking(model) as watched:
+        for row in rows:
+            model(torch.tensor([row]))
+            outputs.append(watched[1].mixed[0, 2])
+    by_hand = torch.cat(outputs).mean(0)
+    assert means.shape == (2, 4, 32) and torch.allclose(means[1, 2], by_hand, atol=1e-5) and by_hand.abs().max() > 0.05
+    with look.looking(model, ((1, 2),), means) as watched:
+        model(torch.tensor([rows[0]]))
+    assert torch.equal(watched[1].mixed[0, 2], means[1, 2].expand(len(rows[0]), -1))
+    by_mean, by_zeros = (silencing.silencing(model, tokenizer, told[:2], instead)[1, 3] for instead in (means, None))
+    assert any(abs(by_mean[rule] - by_zeros[rule]).max() > 1e-3 for rule in by_mean)
+
+
+def test_an_induction_head_is_found_and_a_distance_is_not(small, monkeypatch):
+    """A head made by hand that attends to the token after an earlier copy has score 1, and 0 where nothing repeats."""
+    repeated, different = (random_halves(list(range(3, 11)), 5, 4, 1, repeat) for repeat in (True, False))
+    assert repeated.shape == (5, 9) and torch.equal(repeated[:, 1:5], repeated[:, 5:]) and repeated[0, 0] == 1
+    assert all(len(set(text[1:].tolist())) == 8 for text in different), "nothing occurs twice"
+    ids = repeated
+
+    def induction(q, k, v):
+        previous = torch.cat((ids.new_full((5, 1), -1), ids[:, :-1]), 1)
+        after_a_copy = (previous[:, None] == ids[:, :, None]).tril().float()
+        return causal_attention(q, k, v)[0], after_a_copy[:, None].expand(-1, 6, -1, -1)
+
+    monkeypatch.setattr(look, "causal_attention", induction)
+    assert torch.equal(induction_scores(small, ids), torch.ones(3, 6, 5))
+    ids = different
+    assert torch.equal(induction_scores(small, ids), torch.zeros(3, 6, 5))
+
+
+def test_neurons_are_read_from_a_feed_forward_of_the_learner_s(starter, told):
+    """It gets the three weights and calls no module, so nothing can be read from the modules' outputs."""
+    model, tokenizer = starter
+
+    class Own(type(model.layers[0].feed_forward)):
+        def forward(self, x):
+            return swiglu(x, self.w_gate.weight, self.w_up.weight, self.w_down.weight)
+
+    def swiglu(x, gate, up, down):
+        return (torch.nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
+
+    own = copy.deepcopy(model)
+    for layer in own.layers:
+        layer.feed_forward.__class__ = Own
+    texts = [told[0].text]
+    assert torch.allclose(gather(own, tokenizer, texts).gate, gather(model, tokenizer, texts).gate, atol=1e-5)

@@ -173,13 +173,14 @@ def test_noise_is_called_noise(monkeypatch):
     assert "is outside the spread" in with_seeds([5.0, 5.2, 5.5], [8.0, 8.2, 8.5])
 
 
-def test_looking_and_use_are_drawn_where_they_are():
-    ax = Figure().subplots()
-    points = [(0.9, 2.5, "gift", 1), (0.88, 2.45, "sum", 1), (0.0, 1.9, "mirror", 0), (0.1, 0.0, "fact", 0)]
-    plots.draw_looking(ax, points)
-    drawn = {line.get_label(): (line.get_marker(), line.get_xydata().tolist()) for line in ax.lines}
-    assert drawn == {
-        "layer 0": ("s", [[0.0, 1.9], [0.1, 0.0]]),
-        "layer 1": ("o", [[0.9, 2.5], [0.88, 2.45]]),
-    }
-    assert [text.get_text() for text in ax.texts] == ["gift", "mirror"], "no name over another, none for small ones"
+def test_weight_and_use_are_drawn_beside_each_other():
+    left, right = Figure().subplots(1, 2)
+    lost = {"by zeros": [(0.1, 0.0, 0.2), (2.4, 2.0, 2.8)], "by the mean": [(0.1, 0.0, 0.2), (2.3, 1.9, 2.7)]}
+    plots.draw_use(left, right, ["0·3", "1·2"], [0.9, 0.01], lost)
+    assert [bar.get_width() for bar in left.patches] == [0.9, 0.01]
+    dots = {bars.get_label(): bars.lines[0].get_xydata().round(2).tolist() for bars in right.containers}
+    assert dots == {"by zeros": [[0.1, -0.15], [2.4, 0.85]], "by the mean": [[0.1, 0.15], [2.3, 1.15]]}
+    ends = right.containers[0].lines[2][0].get_segments()
+    assert [end.round(2).tolist() for end in ends] == [[[0.0, -0.15], [0.2, -0.15]], [[2.0, 0.85], [2.8, 0.85]]]
+    assert left.get_ylim() == right.get_ylim()
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["0·3", "1·2"]

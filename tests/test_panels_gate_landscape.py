@@ -3,7 +3,6 @@
 import math
 import re
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -160,18 +159,8 @@ def test_a_word_beyond_the_map_stands_on_its_edge_and_is_counted(read):
     assert "beyond" not in gl.Landscape(neurons).draw(Figure(), kind="colours", rank=40)
 
 
-def test_a_choice_is_judged_in_a_sentence(read):
+def test_an_unknown_kind_is_refused(read):
     neurons = read[2]
-    order = neurons.most_selective("colours")
-    assert units.judge_neuron(neurons, None, "colours") == "not yet"
-    assert "whole number from 0 to 63, found 99" in units.judge_neuron(neurons, 99, "colours")
-    assert "found 'x'" in units.judge_neuron(neurons, "x", "colours")
-    for number in (order[0], np.int64(order[0]), torch.tensor(order[0])):
-        assert units.judge_neuron(neurons, number, "colours", bar=0.5).startswith("found: colours win")
-    assert "found True" in units.judge_neuron(neurons, True, "colours")
-    assert units.judge_neuron(neurons, order[-1], "colours").startswith(
-        "not selective enough, 90 are asked: colours win"
-    )
     with pytest.raises(ValueError, match="no 'stars'; there are colours, numbers"):
         gl.gate_landscape(neurons, "stars")
 

@@ -103,7 +103,7 @@ PLOTS = {
     "distribution": lambda ax: plots.draw_distribution(ax, ["␣a", "␣b"], [0.7, 0.3], [True, False], [0.6, 0.4]),
     "costs": lambda ax: plots.draw_costs(ax, ["a", "cat"], [0.1, 1.0], [2.0, 1.5]),
     "weights": lambda ax: plots.draw_weights(ax, torch.eye(16), ["crocodile"] * 16),
-    "looking": lambda ax: plots.draw_looking(ax, [(0.9, 2.5, "gift", 1), (0.1, 0.0, "fact", 0)], [(0.9, 2.5, "gift")]),
+    "use": lambda ax: plots.draw_use(ax, ax.figure.add_subplot(2, 2, 4), ["0·0"], [0.9], {"zeros": [(1, 0, 2)]}),
     "excess": lambda ax: draw_excess(ax, {"sum": 12.4, "gift": 0.1}, {"sum": 3.0, "gift": 2.0}),
     "quality": lambda ax: plots.draw_quality(ax.figure, {"top_k": {1: quality(3), 50: quality(30)}}),
     "strip": lambda ax: plots.draw_strip(ax.figure, ["Once", " there"], np.array([2.0, 9.0]), [1.5, np.inf]),

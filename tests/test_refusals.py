@@ -12,7 +12,7 @@ from torch import nn
 
 from foundry_lib import ConfigError, CorpusError, KVCache, MiniLLM, ModelConfig, generate
 from foundry_lib.analysis.heads import silenced
-from foundry_lib.analysis.neurons import Neurons, judge_neuron
+from foundry_lib.analysis.neurons import Neurons
 from foundry_lib.analysis.quality import excess, measure
 from foundry_lib.analysis.surprise import grammar_surprise
 from foundry_lib.experiments import ablations
@@ -85,7 +85,7 @@ REFUSED = {
     "a rule of no table": (lambda: ablations.table(["whole model"], ["foo"]), "no rule 'foo'; there are all, "),
     "a measure that is none": (lambda: compare([RUN], "foo"), "no measure 'foo'; there are share, "),
     "no runs": (lambda: compare([]), "no runs to compare"),
-    "a kind of words": (lambda: judge_neuron(NEURONS, 1, "number"), "no 'number'; there are colours"),
+    "a kind of words": (lambda: NEURONS.selectivity("number"), "no 'number'; there are colours"),
     "no tales to compare on": (lambda: excess(MODEL, SPELLER, []), "no tales to compare on"),
     "no tales to write": (lambda: measure(MODEL, SPELLER, "en", 0), "At least one tale must be written, found n=0"),
     "rows in a list": (lambda: sweep("x", ["a"]), r"rows must be .*, found \['a'\]"),

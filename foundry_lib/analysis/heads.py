@@ -1,4 +1,4 @@
-"""Inside a model: what its heads attend to, and what it loses when one of them is silenced.
+"""Inside a model: what its heads attend to, and how to silence some of them (`silencing` measures what that does).
 
 Inside `looking` every layer attends with `causal_attention`, which returns the mixed values and the weights. So the
 weights shown here are those that mixed the values.
@@ -13,30 +13,34 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..models.attention import causal_attention
 from ..text.words import token_words
-from .quality import excess, tale_rows
+from .quality import tale_rows
 
 CLEAR = 0.5  # a head whose largest mean weight on any relation is below this is called spread
 
 
 class Watched:
-    """Attends as `causal_attention` does, stores the weights, and returns zeros for the heads in `silent`."""
+    """Attends as `causal_attention` does; stores the weights and what the heads give, the mixed values (B, H, T, d).
 
-    def __init__(self, silent: set[int]):
-        self.silent, self.weights = silent, None
+    silent: head → what it gives instead of its mixed values, (d,), or 0.
+    """
+
+    def __init__(self, silent: dict[int, Tensor | float]):
+        self.silent, self.weights, self.mixed = silent, None, None
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed, self.weights = causal_attention(q, k, v)
-        if self.silent:
-            mixed[:, list(self.silent)] = 0.0
-        return mixed
+        self.mixed, self.weights = causal_attention(q, k, v)
+        for head, instead in self.silent.items():
+            self.mixed[:, head] = instead
+        return self.mixed
 
 
 @contextmanager
-def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Watched]]:
+def looking(model, silent: tuple[tuple[int, int], ...] = (), instead: Tensor | None = None) -> Iterator[list[Watched]]:
     """Inside the `with`, every layer attends through a `Watched`. Yields their list, one per layer.
 
-    silent: pairs (layer, head), counted from 0. Nested calls add up. Raises ConfigError for a layer or a head that the
-    model lacks.
+    silent: pairs (layer, head), counted from 0. instead: (layers, H, d), what each silent head gives instead of its
+    mixed values (`silencing.mean_outputs`); None is zeros. Nested calls add up. Raises ConfigError for a layer or a
+    head that the model lacks.
     """
     before = [layer.attention.attend for layer in model.layers]
     for layer, head in silent:
@@ -46,8 +50,8 @@ def looking(model, silent: tuple[tuple[int, int], ...] = ()) -> Iterator[list[Wa
                 f"{model.config.n_heads - 1}; there is no head {head} of layer {layer}."
             )
     for number, layer in enumerate(model.layers):
-        heads = {head for index, head in silent if index == number}
-        layer.attention.attend = Watched(heads | getattr(before[number], "silent", set()))
+        heads = {head: 0.0 if instead is None else instead[number, head] for index, head in silent if index == number}
+        layer.attention.attend = Watched(getattr(before[number], "silent", {}) | heads)
     try:
         yield [layer.attention.attend for layer in model.layers]
     finally:
@@ -87,13 +91,25 @@ def relations(ids: Tensor) -> dict[str, Tensor]:
     previous = torch.cat((read.new_tensor([-1]), read[:-1]))  # the token before each position
     related = {
         "an earlier copy of the next word": read == target[:, None],
-        "the place after an earlier copy of itself": previous == read[:, None],
+        "the position after an earlier copy of itself": previous == read[:, None],
         "the token before it": back == 1,
         "the token two places back": back == 2,
         "itself": back == 0,
         "the start of the text": (position == 0).expand_as(back),
     }
     return {name: where & (back >= 0) for name, where in related.items()}
+
+
+def mean_weights(model, tokenizer, stories: list) -> dict[str, Tensor]:
+    """The mean weight of each head on each relation, over all tokens of some tales: relation → (layers, H)."""
+    total, count = {}, 0
+    for row in tale_rows(model, tokenizer, stories):
+        ids = torch.tensor(row)
+        weights = attention_weights(model, ids[None, :-1].to(model.device)).cpu()
+        for name, where in relations(ids).items():
+            total[name] = total.get(name, 0) + (weights * where).sum((-2, -1))
+        count += len(row) - 1
+    return {name: weight / count for name, weight in total.items()}
 
 
 def looks(model, tokenizer, stories: list) -> dict[str, dict[str, Tensor]]:
@@ -130,19 +146,3 @@ def label(weights: dict[str, dict[str, Tensor]], layer: int, head: int) -> str:
     options = [(weight[layer, head].item(), name, rule) for rule in weights for name, weight in weights[rule].items()]
     weight, name, rule = max(options)
     return f"{weight:.2f} of its weight on {name}, where the rule is {rule}" if weight >= CLEAR else "spread"
-
-
-def silencing(model, tokenizer, stories: list) -> dict[tuple[int, int], dict[str, float]]:
-    """The loss that each head saves: (layer, head) → rule → nats per word, lost when only this head is silent.
-
-    stories: tales (`tales.generate`).
-    """
-    with looking(model):
-        whole = excess(model, tokenizer, stories).by_rule
-    lost = {}
-    for layer in range(model.config.n_layers):
-        for head in range(model.config.n_heads):
-            with silenced(model, layer, head):
-                without = excess(model, tokenizer, stories).by_rule
-            lost[layer, head] = {rule: without[rule] - whole[rule] for rule in whole}
-    return lost

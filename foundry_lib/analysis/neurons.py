@@ -1,7 +1,5 @@
 """The hidden channels ("neurons") of a feed-forward: their values at every word, and the words that open them."""
 
-import operator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,9 +52,9 @@ class Neurons:
     def selectivity(self, kind: str) -> Tensor:
         """(F,): of all pairs of a word of this kind and another word, the share in which the first has the wider gate.
 
-        Raises ConfigError for a kind that the texts lack. This is the area under the ROC curve (Mann & Whitney 1947),
-        counted by ranks: the rank of a word is the number of words with a narrower gate. The ranks of a kind's n words
-        sum to the pairs they win against other words, plus the n (n − 1) / 2 pairs among themselves.
+        Raises ConfigError for a kind that the texts lack. This share is the AUC, the area under the ROC curve (Mann &
+        Whitney 1947), counted by ranks: the rank of a word is the number of words with a narrower gate. The ranks of a
+        kind's n words sum to the pairs they win against other words, plus the n (n − 1) / 2 pairs among themselves.
         """
         if kind not in self.kinds:
             raise ConfigError(f"The texts have no {kind!r}; there are {', '.join(self.kinds)}.")
@@ -107,11 +105,13 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
     n_layers = len(model.layers)
     if not -n_layers <= layer < n_layers:
         raise ConfigError(f"The model has the layers 0 to {n_layers - 1}; there is no layer {layer}.")
-    part, noted = model.layers[layer].feed_forward, {"w_gate": [], "w_up": []}
-    hooks = [
-        getattr(part, name).register_forward_hook(lambda _, __, out, seen=seen: seen.append(out[0, 1:].float().cpu()))
-        for name, seen in noted.items()
-    ]
+    part, gates, ups = model.layers[layer].feed_forward, [], []
+
+    def note(_, inputs, __):  # from what the part reads, so that it works for a learner's own feed-forward too
+        gates.append(part.w_gate(inputs[0])[0, 1:].float().cpu())
+        ups.append(part.w_up(inputs[0])[0, 1:].float().cpu())
+
+    hook = part.register_forward_hook(note)
     words = []
     try:
         for text in texts:
@@ -119,8 +119,7 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
             model(torch.tensor([ids], device=model.device))
             words += [tokenizer.decode([i]).strip() for i in ids[1:]]  # the begin token is not a word
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()
     members_by_kind = {}
     for kind, members in (word_kinds() if kinds is None else kinds).items():
         chosen = torch.tensor([word in members for word in words], dtype=torch.bool)
@@ -128,22 +127,4 @@ def gather(model, tokenizer, texts: list[str], layer: int = 0, kinds: dict[str, 
             members_by_kind[kind] = chosen
     if not members_by_kind:
         raise ConfigError(f"None of the {len(words)} words read is of a known kind; give other texts or kinds.")
-    return Neurons(layer % n_layers, words, torch.cat(noted["w_gate"]), torch.cat(noted["w_up"]), members_by_kind)
-
-
-def judge_neuron(neurons: Neurons, neuron: int | None, kind: str, bar: float = 0.9) -> str:
-    """Judge a learner's choice: a sentence on how selective this neuron is for a kind of words.
-
-    neuron: None means that nothing was chosen yet. bar: the required share of pairs.
-    """
-    if neuron is None:
-        return "not yet"
-    size = neurons.gate.shape[1]
-    with suppress(TypeError):  # a whole number of NumPy, or a tensor that holds one
-        neuron = neuron if isinstance(neuron, bool) else operator.index(neuron)
-    if isinstance(neuron, bool) or not isinstance(neuron, int) or not 0 <= neuron < size:
-        return f"A neuron is a whole number from 0 to {size - 1}, found {neuron!r}."
-    wins = neurons.selectivity(kind)[neuron].item()
-    verdict = "found" if wins >= bar else f"not selective enough, {100 * bar:.0f} are asked"
-    words = ", ".join(neurons.top_words(neuron))
-    return f"{verdict}: {kind} win {100 * wins:.1f} of 100 pairs at neuron {neuron}; it opens most for {words}."
+    return Neurons(layer % n_layers, words, torch.cat(gates), torch.cat(ups), members_by_kind)

@@ -26,6 +26,7 @@ LIT = {  # lesson → the parts of the map that it is about
     "08": ("cache", "softmax", "next"),
     "09": tuple(model_map.PARTS),
     "10": ("loss",),
+    "11": ("embedding", "attention", "swiglu", "sum", "head"),
 }
 BOXES = {  # a part of the learner's → its boxes on the map
     "rms_norm": ("norm",),

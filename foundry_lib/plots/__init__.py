@@ -3,7 +3,7 @@
 A line style, a hatch or a marker always means the same as the colour, so that no reader needs the colour.
 """
 
-from .attention import draw_looking, draw_weights, move_weights
+from .attention import draw_use, draw_weights, move_weights
 from .cache import draw_cache
 from .losses import LINE_STYLES, draw_losses, draw_power_laws, draw_runs, running_mean, stretch_near_floor
 from .output import show, show_table
@@ -30,8 +30,8 @@ from .tokens import REMOVED, draw_costs, draw_distribution, draw_strip
 
 __all__ = [
     "BLUE", "CARD", "GREEN", "GREY", "INK", "LINE_STYLES", "ORANGE", "PINK", "RED", "REMOVED", "ROLES", "SKY", "YELLOW",
-    "cjk_fonts", "draw_cache", "draw_costs", "draw_distribution", "draw_looking", "draw_losses", "draw_power_laws",
-    "draw_quality", "draw_rows", "draw_runs", "draw_strip", "draw_weights", "glyphs_missing", "ink_on", "move_weights",
+    "cjk_fonts", "draw_cache", "draw_costs", "draw_distribution", "draw_losses", "draw_power_laws", "draw_quality",
+    "draw_rows", "draw_runs", "draw_strip", "draw_use", "draw_weights", "glyphs_missing", "ink_on", "move_weights",
     "running_mean", "show", "show_table", "stretch_near_floor", "use_course_style", "visible",
 ]  # fmt: skip
 

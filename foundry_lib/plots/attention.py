@@ -1,9 +1,9 @@
-"""Attention as pictures: the weights of one head, and weight against use for all of them."""
+"""Attention as pictures: the weights of one head, and for all heads their weights beside what they are worth."""
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from .style import BLUE, GREEN, ORANGE, PINK
+from .style import BLUE, INK, ORANGE, RED
 
 NUMBERED, SIZE = 16, 8  # columns whose cells have room for a number; points of names and numbers
 
@@ -47,25 +47,24 @@ def move_weights(ax: Axes, weights, past=None):
         numbers.set_data(places[1], places[0])
 
 
-def draw_looking(ax: Axes, points: list[tuple[float, float, str, int]], ringed: list[tuple] = ()):
-    """Weight against use: a dot for each head at each rule, with the rule's name where there is room.
+def draw_use(left: Axes, right: Axes, heads: list[str], weights: list[float], lost: dict[str, list[tuple]]):
+    """Where the heads attend against what they are worth: a row for each head.
 
-    points: (weight on the word to be predicted, nats lost when the head is silent, rule, layer). ringed: (weight, nats,
-    rule) of the points that the lesson discusses; they get a ring, and always a name.
+    left: a bar for its weight. right: a dot with its interval for the nats lost, for each way to silence it. lost: name
+    of the way → for each head (mean, low, high).
     """
-    ax.clear()
-    for layer in sorted({point[3] for point in points}):
-        x, y = zip(*(point[:2] for point in points if point[3] == layer), strict=True)
-        ax.plot(x, y, "so^D"[layer % 4], color=(ORANGE, BLUE, GREEN, PINK)[layer % 4], label=f"layer {layer}")
-    named = []
-    for weight, cost, rule in ringed:
-        ax.plot(weight, cost, "o", ms=13, mfc="none", mec="black")
-        ax.annotate(rule, (weight, cost), xytext=(11, 0), textcoords="offset points", fontsize=10, va="center")
-        named.append((weight, cost))
-    for weight, cost, rule, _ in sorted(points, key=lambda point: -point[1]):
-        free = all(abs(weight - x) > 0.12 or abs(cost - y) > 0.15 for x, y in named)
-        if free and (weight > 0.3 or cost > 0.8):
-            ax.annotate(rule, (weight, cost), xytext=(6, 4), textcoords="offset points", fontsize=8)
-            named.append((weight, cost))
-    ax.set(xlabel="weight on the next word", ylabel="nats lost when silent", xlim=(-0.03, 1.1))
-    ax.legend(fontsize=8, loc="upper center")
+    rows = np.arange(len(heads))
+    left.clear(), right.clear()
+    left.barh(rows, weights, color=BLUE, height=0.6)
+    ways = zip(lost.items(), ((RED, "o", -0.15), (ORANGE, "s", 0.15)), strict=False)
+    for (name, found), (colour, marker, shift) in ways:
+        mean, low, high = np.array(found).T
+        style = dict(color=colour, fmt=marker, ms=5, label=name)
+        right.errorbar(mean, rows + shift, xerr=(mean - low, high - mean), **style)
+    left.set(xlim=(0, 1), xlabel="weight on the next word", ylabel="layer · head", yticks=rows, yticklabels=heads)
+    right.set(xlabel="nats lost when silent", yticks=rows, yticklabels=[""] * len(heads))
+    right.axvline(0, color=INK, lw=1)
+    right.legend(fontsize=9, loc="best")
+    for ax in (left, right):
+        ax.set_ylim(len(heads) - 0.5, -0.5)
+        ax.grid(visible=False, axis="y")

@@ -652,23 +652,23 @@ fault(
     "tales",
     "rules one token late",
     "floor look",
-    "03 06",
+    "06 11",
     (WORDS, "return [*owners, len(ends)]", "return [owners[0], *owners]"),
 )
 fault(
     "tales",
     "model's excess has the wrong sign",
     "quality look",
-    "06 08 03",
+    "06 08",
     (QUALITY, "row.sum() + tale.log_prob for", "row.sum() - tale.log_prob for"),
 )
 fault("tales", "copies not found", "quality", "08", (QUALITY, "sum(text in training for text in texts)", "0"))
-fault("tales", "a silent head still speaks", "look", "03", (LOOK, "mixed[:, list(self.silent)] = 0.0", "pass"))
+fault("tales", "a silent head still speaks", "look", "11", (LOOK, "self.mixed[:, head] = instead", "pass"))
 fault(
     "tales",
     "attention looked up one place late",
     "look",
-    "03",
+    "11",
     (LOOK, '"the token before it": back == 1', '"the token before it": back == 0'),
 )
 fault(
