@@ -22,6 +22,7 @@ from ...shape import Shape
 from .. import progress
 from ..as_parts import trouble_in_words
 from ..traceback_in_words import error_in_words, name_of
+from .general import general
 from .outcomes import (  # noqa: F401  exercises take `leaves` from here
     IN_16_BITS,
     Outcome,
@@ -155,14 +156,14 @@ class Exercise:
             value_name, wrong_shape = partial(self.value_name, case=case), partial(self.wrong_shape, case)
             message = answer.error or differs_in_form(answer, expected, value_name, wrong_shape)
             if message:
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         for case, answer in zip(self.cases, answers, strict=True):
             if answer.changed:
                 return self._wrong(f"It changed its input {answer.changed} in place.", case, answers, right)
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             message = not_a_number(answer, expected, partial(self.value_name, case=case))
             if message:
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         for message, holds in self.properties.items():
             for case in self.cases:
                 try:
@@ -170,13 +171,13 @@ class Exercise:
                 except Exception as error:  # noqa: BLE001  a property may use an input that no case has
                     passes, message = False, error_in_words(error)
                 if not passes:
-                    return self._wrong(message, case, answers, right)
+                    return self._wrong(message, case, answers, right, work)
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             if not close(answer, expected):
                 message = first_difference(
                     answer, expected, partial(self.value_name, case=case), self.letters_out(case)
                 )
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
 
     def sizes(self, case: dict) -> dict:
@@ -207,10 +208,12 @@ class Exercise:
         coming_out.bind(expected, sizes)
         return coming_out.difference(found, sizes)
 
-    def _wrong(self, message: str, case: dict | None = None, answers=(), right=()) -> Verdict:
+    def _wrong(self, message: str, case: dict | None = None, answers=(), right=(), work=None) -> Verdict:
         lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
-        reason = self._matching_mistake(answers, right, case) or (
-            message.startswith("Found") and common(answers, right)
+        reason = (
+            self._matching_mistake(answers, right, case)
+            or (work and general(self, work, answers, right))
+            or (message.startswith("Found") and common(answers, right))
         )
         if reason:
             lines.append(f"  {reason}")
