@@ -313,7 +313,7 @@ def in_steps_of_32(work, case):
 matched_width = Exercise(
     "matched_width",
     "my_matched_width(dim) → a whole number",
-    [{"dim": dim} for dim in (64, 96, 128, 256, 500, 4096)],
+    [{"dim": dim} for dim in (64, 96, 97, 128, 256, 500, 4096)],
     width_reference,
     {"A whole number came out, but no multiple of 32. By how much do the models of this course round?": in_steps_of_32},
 )

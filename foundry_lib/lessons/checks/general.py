@@ -9,7 +9,7 @@ from .other_input import right_for_another_input
 from .outcomes import Outcome, near, outcome
 from .patterns import one_factor
 from .probes import leak, no_effect
-from .relations import by_row, relation
+from .relations import by_row, linear, relation, sign_of_the_wrong, triples_of
 from .trials import trials
 
 SLOW = 0.03  # seconds of one run
@@ -34,12 +34,12 @@ def first_fact(exercise, work, answers: list[Outcome], right: list[Outcome]) -> 
         return only_when(exercise, made)
     if any(shapes(trial.answer) != shapes(trial.right) for trial in cases):
         return right_for_another_input(exercise, made) or only_when(exercise, made)
-    wrong = [number for number in range(min(len(trial.right.values) for trial in made)) if is_wrong(made, number)]
+    wrong = [number for number in range(max(len(trial.right.values) for trial in made)) if is_wrong(made, number)]
     return (
         no_effect(exercise, every)
         or (same_factor(made, wrong[0]) if len(wrong) == 1 else None)
         or right_for_another_input(exercise, made)
-        or next((found for number in wrong if (found := relation(exercise, made, number))), None)
+        or next((found for number in wrong if (found := rule_of(exercise, made, number))), None)
         or leak(exercise, work, made)
         or only_with(exercise, work, made)
         or kept(made)
@@ -51,10 +51,14 @@ def first_fact(exercise, work, answers: list[Outcome], right: list[Outcome]) -> 
 
 def same_factor(made, number: int) -> str | None:
     """Whether every number of one result is off by the same factor, in all trials."""
-    pairs = [(trial.answer.values[number].double(), trial.right.values[number].double()) for trial in made]
-    pairs = [(found.flatten(), expected.flatten()) for found, expected in pairs if found.shape == expected.shape]
+    pairs = [(found.double().flatten(), expected.flatten()) for _, found, expected in triples_of(made, number)]
     finite = all(found.isfinite().all() and expected.isfinite().all() for found, expected in pairs)
-    return one_factor(pairs) if finite and len(pairs) == len(made) else None
+    return one_factor(pairs) if pairs and finite and all(len(a) == len(b) for a, b in pairs) else None
+
+
+def rule_of(exercise, made, number: int) -> str | None:
+    """How the numbers of one result follow from the right ones."""
+    return linear(made, number) or relation(exercise, made, number) or sign_of_the_wrong(made, number)
 
 
 def shapes(result: Outcome) -> list:
@@ -63,11 +67,5 @@ def shapes(result: Outcome) -> list:
 
 def is_wrong(made, number: int) -> bool:
     """Whether a result, counted from 0, has wrong numbers in a trial."""
-    for trial in made:
-        if trial.answer.values is None or len(trial.answer.values) <= number:
-            return False
-    return any(
-        t.answer.values[number].shape == t.right.values[number].shape
-        and not near(t.answer.values[number], t.right.values[number]).all()
-        for t in made
-    )
+    pairs = [(found, expected) for _, found, expected in triples_of(made, number) if found.shape == expected.shape]
+    return any(not near(found, expected).all() for found, expected in pairs)

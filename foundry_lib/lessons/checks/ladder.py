@@ -36,6 +36,7 @@ from .outcomes import (  # noqa: F401  exercises take `leaves` from here
     same,
 )
 from .patterns import pattern
+from .trials import trials
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ class Exercise:
     def _wrong(self, message: str, case: dict | None = None, answers=(), right=(), work=None) -> Verdict:
         lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
         reason = (
-            self._matching_mistake(answers, right, case)
+            self._matching_mistake(answers, right, case, work)
             or (work and general(self, work, answers, right))
             or (message.startswith("Found") and common(answers, right))
         )
@@ -219,7 +220,7 @@ class Exercise:
             lines.append(f"  {reason}")
         return Verdict("wrong", "\n".join(lines))
 
-    def _matching_mistake(self, answers, right, case: dict | None) -> str | None:
+    def _matching_mistake(self, answers, right, case: dict | None, work) -> str | None:
         """The message of the one mistake whose results equal the learner's on every case.
 
         None if there is no such mistake, or more than one. If there is none, the cases in 16 bits are left out, and
@@ -241,7 +242,9 @@ class Exercise:
                     fitting.append(message)
             if fitting:
                 return fitting[0] if len(fitting) == 1 else None
-        return self._on_most_cases(theirs, answers, right, next(i for i in all_cases if self.cases[i] is case))
+        first = next(i for i in all_cases if self.cases[i] is case)
+        words = self._on_most_cases(theirs, answers, right, first)
+        return words and self._with_its_share(words, theirs[words], answers, right, work)
 
     def _on_most_cases(self, theirs: dict, answers, right, first: int) -> str | None:
         """The one mistake that the learner made together with another: it explains most of the wrong results.
@@ -260,8 +263,24 @@ class Exercise:
         best = [message for message, counts in explained.items() if counts[:2] == max(explained.values())[:2]]
         if len(best) != 1:
             return None
-        _, equal, shown = explained[best[0]]
-        return f"On {equal} of {shown} inputs it gives what this mistake gives: {best[0]}"
+        return best[0]
+
+    def _with_its_share(self, words: str, theirs: list[Outcome], answers, right, work) -> str | None:
+        """A mistake that explains most wrong results, with their number.
+
+        None where some argument is changed and the learner's result never follows the mistake's. Then the two are equal
+        on the cases by chance.
+        """
+        shown = [i for i, outcomes in enumerate(zip(theirs, right, strict=True)) if not close(*outcomes)]
+        equal = sum(close(answers[i], theirs[i]) for i in shown)
+        follows: dict[str, bool] = {}
+        for trial in trials(self, work, answers, right)[len(self.cases) :] if work else ():
+            mistaken = outcome(self, self.mistakes[words], trial.case)
+            if trial.is_wrong and mistaken.values and not close(mistaken, trial.right):
+                follows[trial.changed] = follows.get(trial.changed, False) or close(trial.answer, mistaken)
+        if not all(follows.values()):
+            return None
+        return f"On {equal} of {len(shown)} inputs it gives what this mistake gives: {words}"
 
 
 def common(answers, right) -> str | None:

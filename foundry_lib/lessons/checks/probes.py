@@ -106,29 +106,30 @@ def changes(exercise, function, trial: Trial, side: str, where: tuple) -> Tensor
     name, _, axis, letter = where
     before, rows = getattr(trial, side), []
     for i in range(trial.case[name].shape[axis]):
-        after = outcome(exercise, function, {**trial.case, name: changed_at(trial.case[name], axis, i)})
-        if after.values is None or [x.shape for x in after.values] != [x.shape for x in before.values]:
-            return None
         row = None
-        for a, b, letters in zip(after.values, before.values, exercise.letters_out(trial.case), strict=False):
-            axes = letters.split()
-            if axes.count(letter) == 1:
-                at = 0 if letter == "..." else axes.index(letter) - len(axes)
-                bad = (~near(a, b)).movedim(at, 0).reshape(a.shape[at], -1).any(1)
-                row = bad if row is None else row | bad
+        for factor in (1.5, -2.0):
+            after = outcome(exercise, function, {**trial.case, name: changed_at(trial.case[name], axis, i, factor)})
+            if after.values is None or [x.shape for x in after.values] != [x.shape for x in before.values]:
+                return None
+            for a, b, letters in zip(after.values, before.values, exercise.letters_out(trial.case), strict=False):
+                axes = letters.split()
+                if axes.count(letter) == 1:
+                    at = 0 if letter == "..." else axes.index(letter) - len(axes)
+                    bad = (~near(a, b)).movedim(at, 0).reshape(a.shape[at], -1).any(1)
+                    row = bad if row is None else row | bad
         if row is None:
             return None
         rows.append(row)
     return torch.stack(rows)
 
 
-def changed_at(x: Tensor, axis: int, index: int) -> Tensor:
+def changed_at(x: Tensor, axis: int, index: int, factor: float) -> Tensor:
     """A copy of x with other numbers at one index of one axis; whole numbers stay between x's lowest and highest."""
     changed = x.clone()
     part = changed.select(axis, index)
     if x.is_floating_point() or x.is_complex():
         noise = torch.rand(part.shape, generator=torch.Generator().manual_seed(1))
-        part.copy_(part * (1.5 + noise) + 0.5 - noise)
+        part.copy_(part * (factor + noise) + 0.5 - noise)
     else:
         part.copy_(torch.where(part == x.max(), x.min(), part + 1))
     return changed

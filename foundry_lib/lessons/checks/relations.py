@@ -6,7 +6,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from .outcomes import near
+from .outcomes import IN_16_BITS, near
 from .trials import SCALARS, Trial
 
 FUNCTIONS = {  # the number found as a function f of the expected one x
@@ -63,9 +63,7 @@ def relation(exercise, made: list[Trial], value: int) -> str | None:
 
     Where some trials are right, the rule may hold on the wrong ones only. Then they must be four at least.
     """
-    if any(trial.answer.values is None or len(trial.answer.values) <= value for trial in made):
-        return None
-    triples = [(trial, trial.answer.values[value], trial.right.values[value].double()) for trial in made]
+    triples = triples_of(made, value)
     if any(found.shape != expected.shape for _, found, expected in triples):
         return None
     wrong = [triple for triple in triples if not near(triple[1], triple[2]).all()]
@@ -81,6 +79,47 @@ def relation(exercise, made: list[Trial], value: int) -> str | None:
         if rules:
             return f"{where}Every expected number is {rules[0]}." if len(rules) == 1 else None
     return None
+
+
+def triples_of(made: list[Trial], value: int) -> list[tuple]:
+    """(trial, the number or tensor found, the expected one) for each trial that has this result."""
+    some = [trial for trial in made if trial.right.values and len(trial.right.values) > value]
+    if any(trial.answer.values is None or len(trial.answer.values) <= value for trial in some):
+        return []
+    return [(trial, trial.answer.values[value], trial.right.values[value].double()) for trial in some]
+
+
+def linear(made: list[Trial], value: int) -> str | None:
+    """Whether every number is the same multiple of the expected one, or that plus or minus a constant."""
+    triples = triples_of(made, value)
+    if not triples or any(found.shape != expected.shape for _, found, expected in triples):
+        return None
+    found = torch.cat([x.double().flatten() for _, x, _ in triples])
+    expected = torch.cat([x.flatten() for _, _, x in triples])
+    if len(expected.unique()) < 4 or not (found.isfinite().all() and expected.isfinite().all()):
+        return None
+    low, high = expected.argmin(), expected.argmax()
+    slope = ((found[high] - found[low]) / (expected[high] - expected[low])).item()
+    offset = (found[low] - slope * expected[low]).item()
+    if not follows(lambda _, x: slope * x + offset, triples) or abs(slope) < 1e-6 or abs(offset) < 1e-4:
+        return None
+    if abs(slope - 1) < 1e-6:
+        return f"Every number is {abs(offset):.6g} {'larger' if offset > 0 else 'smaller'} than the expected one."
+    if abs(slope + 1) < 1e-6:
+        return f"Every number is {offset:.6g} minus the expected one."
+    return f"Every number is {slope:.6g} times the expected one, {'plus' if offset > 0 else 'minus'} {abs(offset):.6g}."
+
+
+def sign_of_the_wrong(made: list[Trial], value: int) -> str | None:
+    """Whether all wrong numbers have the opposite sign, and are right without it."""
+    triples = triples_of(made, value)
+    if any(found.shape != expected.shape for _, found, expected in triples):
+        return None
+    wrong = [(a[~near(a, b)].double(), b[~near(a, b)]) for _, a, b in triples]
+    count = sum(len(a) for a, _ in wrong)
+    if count < 12 or not all(torch.allclose(a, -b, rtol=1e-4, atol=1e-6) for a, b in wrong):
+        return None
+    return "Every wrong number has the opposite sign, and is right without it."
 
 
 def follows(rule, triples: list) -> bool:
@@ -164,17 +203,13 @@ def numbers_of(exercise, trial: Trial, expected: Tensor) -> dict:
 def by_row(exercise, made: list[Trial], value: int) -> str | None:
     """Whether each token, or each channel, is off by one factor or by one difference of its own."""
     pairs = [
-        (t.answer.values[value].double(), t.right.values[value].double())
-        for t in made
-        if t.is_wrong and t.answer.values and len(t.answer.values) > value
+        (found.double(), expected)
+        for trial, found, expected in triples_of(made, value)
+        if trial.is_wrong and found.shape == expected.shape and found.dtype not in IN_16_BITS
     ]
-    pairs = [
-        (a, b) for a, b in pairs if a.shape == b.shape and b.dim() > 1 and b.shape[-1] > 2 and b[..., 0].numel() > 2
-    ]
+    pairs = [(a, b) for a, b in pairs if b.dim() > 1 and b.shape[-1] > 2 and b[..., 0].numel() > 2]
     pairs = [(a, b) for a, b in pairs if (a - b).abs().max() > 1e-2 * b.abs().max()]
-    if len(pairs) < 3 or not all(
-        a.isfinite().all() and b.isfinite().all() and (b.abs() > 1e-6).all() for a, b in pairs
-    ):
+    if len(pairs) < 3 or not all(a.isfinite().all() and b.isfinite().all() and b.abs().min() > 1e-6 for a, b in pairs):
         return None
     letters = exercise.letters_out(made[0].case)
     last = letters[value].split()[-1] if len(letters) > value else "the last axis"

@@ -64,11 +64,18 @@ def other_values(cases: list[dict], number: int, name: str) -> list:
     if not isinstance(value, Tensor) or not value.dim():
         return []
     other_order = value.flatten().roll(1).reshape(value.shape)
-    others = [scaled(value), other_order] if value.is_floating_point() or value.is_complex() else [other_order]
+    others = [other_order, next_numbers(value) if value.dtype == torch.int64 else scaled(value)]
     return [other for other in others if not torch.equal(other, value)]
+
+
+def next_numbers(x: Tensor) -> Tensor:
+    """Each whole number plus 1, in place of the largest the smallest. Numbers below 0 stay."""
+    return torch.where(x < 0, x, torch.where(x == x.max(), x[x >= 0].min() if (x >= 0).any() else x, x + 1))
 
 
 def scaled(x: Tensor) -> Tensor:
     """Each number times another factor between 0.7 and 1.3: its sign and its dtype stay."""
+    if x.dtype == torch.bool:
+        return ~x
     factors = 0.7 + 0.6 * torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
     return (x * factors).to(x.dtype)
