@@ -8,7 +8,7 @@ from .only_where import kept, only_at_indices, only_when, only_with
 from .other_input import right_for_another_input
 from .outcomes import Outcome, near, outcome
 from .patterns import one_factor
-from .probes import leak, no_effect
+from .probes import leak, no_effect, unread_end
 from .relations import by_row, linear, relation, sign_of_the_wrong, triples_of
 from .trials import trials
 
@@ -41,6 +41,7 @@ def first_fact(exercise, work, answers: list[Outcome], right: list[Outcome]) -> 
         or right_for_another_input(exercise, made)
         or next((found for number in wrong if (found := rule_of(exercise, made, number))), None)
         or leak(exercise, work, made)
+        or unread_end(exercise, work, made)
         or only_with(exercise, work, made)
         or kept(made)
         or only_when(exercise, made)

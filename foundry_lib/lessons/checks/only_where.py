@@ -61,7 +61,18 @@ def only_when(exercise, made: list[Trial]) -> str | None:
         return None
     tables = [dict(conditions(exercise, trial, made)) for trial in made]
     fitting = [words for words in tables[0] if [table.get(words) for table in tables] == wrong]
-    return f"It is wrong whenever {fitting[0]}, and right otherwise." if len(fitting) == 1 else None
+    if fitting:
+        return f"It is wrong whenever {fitting[0]}, and right otherwise." if len(fitting) == 1 else None
+    true = {words: sum(table.get(words, False) for table in tables) for words in tables[0] if " than " in words}
+    narrow = [
+        words
+        for words, count in true.items()
+        if count <= len(made) - 5
+        and sum(wrong) >= max(5, 0.7 * count)
+        and all(table.get(words) for table, is_wrong in zip(tables, wrong, strict=True) if is_wrong)
+    ]
+    best = [words for words in narrow if true[words] == min(true[other] for other in narrow)]
+    return f"It is wrong only where {best[0]}." if len(best) == 1 else None
 
 
 def conditions(exercise, trial: Trial, made: list[Trial]) -> Iterator:

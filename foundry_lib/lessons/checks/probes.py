@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from .outcomes import IN_16_BITS, close, near, outcome
-from .trials import Trial
+from .trials import Trial, next_numbers
 
 WORDS = {"B": "sequence", "T": "position", "S": "position", "H": "head", "K": "kv head", "D": "channel", "d": "channel"}
 ALSO = {"K": "H", "S": "T"}  # an axis of an input that acts on another axis of the result
+FACTORS = 1.5, -2.0  # by which numbers are changed
 LONGEST = 12  # positions on one axis: a longer one takes too much time
 
 
@@ -55,6 +56,41 @@ def never_matters(made: list[Trial], name: str, number: int | None) -> bool:
 def differ(some: list[Tensor], others: list[Tensor]) -> bool:
     """Whether two lists of tensors differ in any bit; NaN differs from everything."""
     return len(some) != len(others) or not all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+def unread_end(exercise, work, made: list[Trial]) -> str | None:
+    """The first or last index of an input's axis that changes the right result and never the learner's."""
+    cases = [trial for trial in made if trial.changed is None and trial.answer.values is not None]
+    for name, value in made[0].case.items():
+        axes = value.dim() if isinstance(value, Tensor) and value.dtype != torch.bool else 0
+        if any(t.case[name].dim() != axes for t in cases if axes):
+            continue
+        for axis in range(axes):
+            for words, index in (("first", 0), ("last", -1)):
+                shown = 0
+                for trial in cases:
+                    never = unread(exercise, work, trial, (name, axis, index))
+                    shown = -1 if never is False else shown + bool(never)
+                    if shown < 0:
+                        break
+                if shown > 1:
+                    thing = f"the {words} index of axis {axis} of `{name}`"
+                    return f"The result does not change when only {thing} changes. Which line leaves it out?"
+    return None
+
+
+def unread(exercise, work, trial: Trial, where: tuple) -> bool | None:
+    """Whether the learner's result stays the same when one index changes; None where the right one stays too."""
+    name, axis, index = where
+    if trial.case[name].shape[axis] < 2:
+        return None
+    changed = [{**trial.case, name: changed_at(trial.case[name], axis, index, factor)} for factor in FACTORS]
+    for case in changed:
+        answer = outcome(exercise, work, case)
+        if answer.values is None or differ(answer.values, trial.answer.values):
+            return False
+    expected = [outcome(exercise, exercise.reference, case) for case in changed]
+    return None if any(x.values is None or close(x, trial.right) for x in expected) else True
 
 
 def leak(exercise, work, made: list[Trial]) -> str | None:
@@ -107,7 +143,9 @@ def changes(exercise, function, trial: Trial, side: str, where: tuple) -> Tensor
     before, rows = getattr(trial, side), []
     for i in range(trial.case[name].shape[axis]):
         row = None
-        for factor in (1.5, -2.0):
+        for factor in FACTORS:
+            if row is not None and row.all():
+                break
             after = outcome(exercise, function, {**trial.case, name: changed_at(trial.case[name], axis, i, factor)})
             if after.values is None or [x.shape for x in after.values] != [x.shape for x in before.values]:
                 return None
@@ -131,7 +169,7 @@ def changed_at(x: Tensor, axis: int, index: int, factor: float) -> Tensor:
         noise = torch.rand(part.shape, generator=torch.Generator().manual_seed(1))
         part.copy_(part * (factor + noise) + 0.5 - noise)
     else:
-        part.copy_(torch.where(part == x.max(), x.min(), part + 1))
+        part.copy_(next_numbers(x).select(axis, index))
     return changed
 
 
