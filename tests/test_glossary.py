@@ -129,7 +129,7 @@ SECTIONS = {  # (lesson, section) → what the section has, by which the page na
     ("08", "7"): "quality_curves",
     ("07", "7"): "reference_lines(loader)",
     ("07", "3"): "ln V",
-    ("05", "7"): "after 25 steps on one batch",
+    ("05", "4"): "after 25 steps on one batch",
     ("07", "4"): "zero_grad()",
     ("09", "6"): "learning_rate",
     ("07", "14"): "five_curves.json",

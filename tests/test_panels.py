@@ -136,6 +136,13 @@ def test_the_volume_knob_says_what_is_true():
     assert without[-1] > 1e4 and with_norm[-1] < 10 and len(with_norm) == knob.DEPTH
 
 
+def test_the_gradient_is_drawn_at_a_right_angle():
+    ax = Figure().subplots()
+    knob.draw_right_angle(ax)
+    token, gradient = ([end - start for start, end in zip(a.xyann, a.xy, strict=True)] for a in ax.texts[::2])
+    assert token == [2, 1] and abs(gradient[0] * 2 + gradient[1]) < 1e-6 and math.hypot(*gradient) > 0.5
+
+
 @pytest.mark.parametrize("control", ["gain", "offset"])
 def test_the_volume_knob_redraws_quickly(control):
     one = volume_knob()

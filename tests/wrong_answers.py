@@ -6,6 +6,7 @@ CAUSES says what each wrong answer is told: the name of a known mistake, words o
 or None where it gets only the first wrong index.
 """
 
+import codecs
 import math
 from collections import Counter
 
@@ -209,24 +210,6 @@ def only_queries_returned(xq, xk, freqs_cis):
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
 
-@wrong("smallest_base")
-def one_turn_allowed_too_early(head_dim, context):
-    base = 10
-    while context / base ** (head_dim / 2 - 1) > 2 * math.pi:
-        base *= 10
-    return base
-
-
-@wrong("complex_rotary")
-def halves_made_complex(xq, xk, freqs):
-    def turn(x):
-        return torch.view_as_real(
-            torch.view_as_complex(x.reshape(*x.shape[:-1], 2, -1).mT.contiguous()) * freqs
-        ).flatten(3)
-
-    return turn(xq), turn(xk)
-
-
 # ---- 03
 
 
@@ -362,14 +345,107 @@ def swiglu_with_one_product(x, w_gate, w_up, w_down):
     return torch.tensordot(gate * gate.sigmoid() * up, w_down, dims=([-1], [1]))
 
 
-@wrong("matched_width")
-def width_with_int_first(dim):
-    return int(8 * dim / 3) // 32 * 32 + 32
+@wrong("plain_mlp")
+class PlainAsWideAsSwiGLU(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, config.hidden_dim, bias=False)
+        self.w_down = nn.Linear(config.hidden_dim, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
 
 
-@wrong("matched_width")
-def width_without_thirds(dim):
-    return math.ceil(4 * dim / 32) * 32
+class PlainParts(nn.Module):
+    """The right width; a subclass has the forward pass."""
+
+    def __init__(self, config):
+        super().__init__()
+        width = int(1.5 * config.hidden_dim)
+        self.w_up = nn.Linear(config.dim, width, bias=False)
+        self.w_down = nn.Linear(width, config.dim, bias=False)
+
+
+@wrong("plain_mlp")
+class PlainWithRelu(PlainParts):
+    def forward(self, x):
+        return self.w_down(torch.relu(self.w_up(x)))
+
+
+@wrong("plain_mlp")
+class PlainSquaresFirst(PlainParts):
+    def forward(self, x):
+        return self.w_down(torch.relu(self.w_up(x).square()))
+
+
+@wrong("plain_mlp")
+class PlainReluAtTheEnd(PlainParts):
+    def forward(self, x):
+        return F.relu(self.w_down(self.w_up(x))) ** 2
+
+
+@wrong("plain_mlp")
+class PlainTimesTwo(PlainParts):
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) * 2)
+
+
+@wrong("plain_mlp")
+class PlainForgetsToComeBack(PlainParts):
+    def forward(self, x):
+        return F.relu(self.w_up(x)) ** 2
+
+
+@wrong("plain_mlp")
+class PlainWithBiases(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, 3 * config.hidden_dim // 2)
+        self.w_down = nn.Linear(3 * config.hidden_dim // 2, config.dim)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainWithOtherNames(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        width = 3 * config.hidden_dim // 2
+        self.layers = nn.Sequential(nn.Linear(config.dim, width, bias=False), nn.ReLU())
+        self.out = nn.Linear(width, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.out(self.layers(x) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainFloatWidth(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, config.hidden_dim * 3 / 2, bias=False)
+        self.w_down = nn.Linear(config.hidden_dim * 3 / 2, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@wrong("plain_mlp")
+class PlainWidthOfTheDims(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.w_up = nn.Linear(config.dim, 4 * config.dim, bias=False)
+        self.w_down = nn.Linear(4 * config.dim, config.dim, bias=False)
+
+    def forward(self, x):
+        return self.w_down(F.relu(self.w_up(x)) ** 2)
+
+
+@right("plain_mlp")
+class PlainByClamp(PlainParts):
+    def forward(self, x):
+        hidden = self.w_up(x).clamp_min(0)
+        return torch.einsum("...f,df->...d", hidden * hidden, self.w_down.weight)
 
 
 @wrong("selectivity")
@@ -540,19 +616,182 @@ def merge_by_recursion(ids, pair, new):
     return [ids[0], *merge_by_recursion(ids[1:], pair, new)]
 
 
-@wrong("bits_per_character")
-def bits_for_each_token(nats_per_token, n_tokens, n_characters):
-    return nats_per_token / math.log(2) / n_tokens * n_characters
+@wrong("encode")
+def encode_by_a_dictionary(ids, merges):
+    table, out = dict(merges), list(ids)
+    i = 0
+    while i < len(out) - 1:
+        if (out[i], out[i + 1]) in table:
+            out[i : i + 2] = [table[out[i], out[i + 1]]]
+            i = max(0, i - 1)
+        else:
+            i += 1
+    return out
 
 
-@wrong("floor_per_character")
-def floor_of_the_mean(word_log_probs, n_characters):
-    return (-word_log_probs.mean() / math.log(2) / n_characters).item()
+@wrong("encode")
+def encode_returns_in_the_loop(ids, merges):
+    for (a, b), new in merges:
+        out, i = [], 0
+        while i < len(ids):
+            hit = i + 1 < len(ids) and ids[i] == a and ids[i + 1] == b
+            out.append(new if hit else ids[i])
+            i += 1 + hit
+        return out
 
 
-@wrong("floor_per_character")
-def floor_per_word(word_log_probs, n_characters):
-    return (-word_log_probs.sum() / math.log(2) / len(word_log_probs)).item()
+@wrong("encode")
+def encode_never_assigns(ids, merges):
+    result = ids
+    for pair, new in merges:
+        result, i = [], 0
+        while i < len(ids):
+            hit = tuple(ids[i : i + 2]) == pair
+            result.append(new if hit else ids[i])
+            i += 2 if hit else 1
+    return result
+
+
+@wrong("encode")
+def encode_backwards(ids, merges):
+    out = list(ids)
+    for pair, new in merges[::-1]:
+        for i in range(len(out) - 1, 0, -1):
+            if (out[i - 1], out[i]) == pair:
+                out[i - 1 : i + 1] = [new]
+    return out
+
+
+@wrong("encode")
+def encode_index_error(ids, merges):
+    for (a, b), new in merges:
+        out, i = [], 0
+        while i < len(ids):
+            if ids[i] == a and ids[i + 1] == b:
+                out.append(new)
+                i += 2
+            else:
+                out.append(ids[i])
+                i += 1
+        ids = out
+    return ids
+
+
+@right("encode")
+def encode_by_rank(ids, merges):
+    rank = {pair: i for i, (pair, _) in enumerate(merges)}
+    out = list(ids)
+    while len(out) > 1:
+        best = min(range(len(out) - 1), key=lambda i: rank.get((out[i], out[i + 1]), math.inf))
+        if (out[best], out[best + 1]) not in rank:
+            break
+        out[best : best + 2] = [merges[rank[out[best], out[best + 1]]][1]]
+    return out
+
+
+@wrong("byte_fallback")
+def bytes_with_append(text, char_ids):
+    out = []
+    for c in text:
+        out.append(char_ids[c] if c in char_ids else list(c.encode()))
+    return out
+
+
+@wrong("byte_fallback")
+def bytes_by_ord(text, char_ids):
+    return [char_ids[c] if c in char_ids else ord(c) for c in text]
+
+
+@wrong("byte_fallback")
+def bytes_by_try(text, char_ids):
+    try:
+        return [char_ids[c] for c in text]
+    except KeyError:
+        return list(text.encode("utf-8"))
+
+
+@wrong("byte_fallback")
+def bytes_in_latin(text, char_ids):
+    out = []
+    for c in text:
+        out += [char_ids[c]] if c in char_ids else c.encode("latin-1")
+    return out
+
+
+@right("byte_fallback")
+def bytes_by_a_generator(text, char_ids):
+    return [i for c in text for i in ([char_ids[c]] if char_ids.get(c) is not None else bytes(c, "utf8"))]
+
+
+@wrong("decode")
+def decode_one_by_one(ids, vocabulary):
+    text = ""
+    for i in ids:
+        text += vocabulary[i].decode("utf-8", "replace")
+    return text
+
+
+@wrong("decode")
+def decode_strictly(ids, vocabulary):
+    return b"".join([vocabulary[i] for i in ids]).decode()
+
+
+@wrong("decode")
+def decode_to_bytes(ids, vocabulary):
+    return b"".join([vocabulary[i] for i in ids])
+
+
+@wrong("decode")
+def decode_ignores(ids, vocabulary):
+    return b"".join(map(vocabulary.__getitem__, ids)).decode(errors="ignore")
+
+
+@wrong("decode")
+def decode_with_question_marks(ids, vocabulary):
+    return b"".join(vocabulary[i] for i in ids).decode("utf-8", "replace").replace("\ufffd", "?")
+
+
+@right("decode")
+def decode_incrementally(ids, vocabulary):
+    reader = codecs.getincrementaldecoder("utf-8")("replace")
+    return "".join(reader.decode(vocabulary[i]) for i in ids) + reader.decode(b"", final=True)
+
+
+@wrong("loss_units")
+def units_in_nats(losses, n_bytes):
+    return torch.exp(losses.mean()), losses.sum() / n_bytes
+
+
+@wrong("loss_units")
+def units_mean_per_byte(losses, n_bytes):
+    mean = losses.mean().item()
+    return math.exp(mean), mean / math.log(2) / n_bytes
+
+
+@wrong("loss_units")
+def units_exp_of_all(losses, n_bytes):
+    return math.exp(losses.sum()), losses.sum().item() / (n_bytes * math.log(2))
+
+
+@wrong("loss_units")
+def units_power_of_two(losses, n_bytes):
+    return (2 ** losses.mean()).item(), (losses.sum() / math.log(2) / n_bytes).item()
+
+
+@wrong("loss_units")
+def units_with_point_69(losses, n_bytes):
+    return losses.mean().exp().item(), losses.sum().item() / 0.69 / n_bytes
+
+
+@wrong("loss_units")
+def units_only_bits(losses, n_bytes):
+    return losses.sum().item() / math.log(2) / n_bytes
+
+
+@right("loss_units")
+def units_of_bits_first(losses, n_bytes):
+    bits = losses / math.log(2)
+    return 2 ** bits.mean(), bits.sum() / n_bytes
 
 
 @wrong("next_token_batch")
@@ -1059,22 +1298,6 @@ def rotary_second_half_first(xq, xk, freqs_cis):
     return turn(xq), turn(xk)
 
 
-@wrong("smallest_base")
-def base_without_two_pi(head_dim, context):
-    base = 10
-    while context * base ** (-(head_dim - 2) / head_dim) >= 1:
-        base *= 10
-    return base
-
-
-@wrong("smallest_base")
-def base_of_the_exponent(head_dim, context):
-    power = 1
-    while context * 10 ** (-power * (head_dim - 2) / head_dim) >= 2 * math.pi:
-        power += 1
-    return power
-
-
 def causal(T, S=None):
     return torch.ones(T, S or T, dtype=torch.bool).tril((S or T) - T)
 
@@ -1173,16 +1396,6 @@ def swiglu_without_transposing(x, w_gate, w_up, w_down):
 @wrong("swiglu")
 def swiglu_silu_at_the_end(x, w_gate, w_up, w_down):
     return F.silu((x @ w_gate.T) * (x @ w_up.T)) @ w_down.T
-
-
-@wrong("matched_width")
-def width_of_two_thirds(dim):
-    return -(-2 * dim // 3 // 32) * 32
-
-
-@wrong("matched_width")
-def width_up_to_64(dim):
-    return math.ceil(8 * dim / 3 / 64) * 64
 
 
 @wrong("selectivity")
@@ -1329,21 +1542,6 @@ def merge_runs_over_the_end(ids, pair, new):
             out.append(ids[i])
             i += 1
     return out
-
-
-@wrong("bits_per_character")
-def bits_stay_nats(nats_per_token, n_tokens, n_characters):
-    return nats_per_token * n_tokens / n_characters
-
-
-@wrong("floor_per_character")
-def floor_below_zero(word_log_probs, n_characters):
-    return (word_log_probs.sum() / math.log(2) / n_characters).item()
-
-
-@wrong("floor_per_character")
-def floor_in_nats(word_log_probs, n_characters):
-    return (-word_log_probs.sum() / n_characters).item()
 
 
 @wrong("next_token_batch")
@@ -1639,12 +1837,6 @@ def rotary_in_one_call(xq, xk, freqs_cis):
     return both.split((xq.shape[1], xk.shape[1]), 1)
 
 
-@right("smallest_base")
-def base_by_recursion(head_dim, context, base=10):
-    turned = context / base ** (1 - 2 / head_dim)
-    return base if turned < math.tau else base_by_recursion(head_dim, context, 10 * base)
-
-
 @right("attention")
 def attention_token_by_token(q, k, v):
     T = q.shape[2]
@@ -1674,11 +1866,6 @@ def silu_by_tanh(x):
 def swiglu_by_linear(x, w_gate, w_up, w_down):
     gate, up = F.linear(x, torch.cat((w_gate, w_up))).chunk(2, -1)
     return F.linear(gate / (1 + (-gate).exp()) * up, w_down)
-
-
-@right("matched_width")
-def width_by_floor_division(dim):
-    return -(-8 * dim // 96) * 32
 
 
 @right("selectivity")
@@ -1881,11 +2068,6 @@ def swiglu_tanh(x, g, u, d):
     return (torch.tanh(x @ g.T) * (x @ u.T)) @ d.T
 
 
-@wrong("matched_width")
-def width_floor(dim):
-    return int(8 * dim / 3 / 32) * 32
-
-
 @wrong("selectivity")
 def sel_less(gate, chosen):
     return (gate[chosen][:, None] < gate[~chosen]).float().mean().item()
@@ -1963,11 +2145,6 @@ def merge_any_order(ids, pair, new):
             out.append(ids[i])
             i += 1
     return out
-
-
-@wrong("bits_per_character")
-def bits_no_tokens(n, t, c):
-    return n / math.log(2) / c
 
 
 @wrong("next_token_batch")
@@ -2152,31 +2329,6 @@ def bits_log(n, b):
     return math.log2(n / b)
 
 
-@wrong("floor_per_character")
-def floor_words(w, n):
-    return (-w.sum() / math.log(2) / (n * len(w))).item()
-
-
-@wrong("smallest_base")
-def base_first_hand(head_dim, context):
-    b = 10
-    while context / b >= 2 * math.pi:
-        b *= 10
-    return b
-
-
-@wrong("complex_rotary")
-def complex_abs(xq, xk, f):
-    def t(x):
-        return (
-            torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2)) * f)
-            .reshape(*x.shape[:-1], 2, -1)
-            .flatten(3)
-        )
-
-    return t(xq), torch.view_as_real(torch.view_as_complex(xk.reshape(*xk.shape[:-1], -1, 2)) / f).flatten(3)
-
-
 CAUSES = {
     "norm_without_keepdim": "axis_of_the_mean_dropped",
     "norm_over_axis_one": "mean_over_axis_one",
@@ -2196,8 +2348,6 @@ CAUSES = {
     "table_on_the_heads": "Two tensors do not fit",
     "same_angle_at_every_position": "one_row_of_the_table_for_all",
     "only_queries_returned": "It returned",
-    "one_turn_allowed_too_early": "exponent_not_divided_by_the_pairs",
-    "halves_made_complex": "halves_joined_to_pairs",
     "mask_times_minus_infinity": "mask_multiplied_by_infinity",
     "root_of_the_heads": "scores_scaled_by_the_number_of_heads",
     "keys_transposed_fully": "Two tensors do not fit",
@@ -2213,8 +2363,16 @@ CAUSES = {
     "silu_of_the_quick_gelu": "sigmoid_of_a_multiple",
     "gate_weights_twice": "gate_times_itself",
     "weights_viewed": "matrices_reshaped",
-    "width_with_int_first": "one_step_too_many",
-    "width_without_thirds": "classic_width_rounded",
+    "PlainAsWideAsSwiGLU": "as_wide_as_the_swiglu",
+    "PlainWithRelu": "relu_not_squared",
+    "PlainSquaresFirst": "squared_without_relu",
+    "PlainReluAtTheEnd": "curve_at_the_end",
+    "PlainTimesTwo": "relu_doubled",
+    "PlainForgetsToComeBack": "the output",
+    "PlainWithBiases": "BiasKept",
+    "PlainWithOtherNames": "Its weights should be w_up.weight",
+    "PlainFloatWidth": "Your code raised TypeError",
+    "PlainWidthOfTheDims": "four_times_dim",
     "selectivity_in_percent": "pairs_in_per_cent",
     "PostNorm": "post_norm",
     "SecondResidualFromTheInput": "residual_from_before_attention",
@@ -2231,9 +2389,26 @@ CAUSES = {
     "merge_from_the_right": "merged_from_the_right",
     "merge_loses_the_last": "last_token_lost",
     "merge_in_place": "in place",
-    "bits_for_each_token": "tokens_and_characters_exchanged",
-    "floor_of_the_mean": "mean_of_the_words",
-    "floor_per_word": "divided_by_the_words",
+    "encode_by_a_dictionary": "leftmost_pair_first",
+    "encode_returns_in_the_loop": "only_the_first_merge",
+    "encode_never_assigns": "each_merge_on_the_text_as_it_came",
+    "encode_backwards": "newest_merge_first",
+    "encode_index_error": "list index out of range",
+    "bytes_with_append": "thing that it returned is '[195, 175]'",
+    "bytes_by_ord": "code_point_in_place_of_bytes",
+    "bytes_by_try": "whole_text_in_bytes_where_one_is_unknown",
+    "bytes_in_latin": "It returned",
+    "decode_one_by_one": "each_token_by_itself",
+    "decode_strictly": "broken_bytes_raise",
+    "decode_to_bytes": "bytes_returned",
+    "decode_ignores": "broken_bytes_left_out",
+    "decode_with_question_marks": None,
+    "units_in_nats": "nats_per_byte",
+    "units_mean_per_byte": "mean_loss_shared_among_the_bytes",
+    "units_exp_of_all": "perplexity_of_the_sum",
+    "units_power_of_two": "two_to_a_loss_in_nats",
+    "units_with_point_69": "ln 2 was rounded",
+    "units_only_bits": "It returned",
     "batch_by_a_reshape": "starts_not_used",
     "batch_with_lists_of_one_row": "axis_of_the_rows_missing",
     "loss_shifted_again": "targets_moved_once_more",
@@ -2288,8 +2463,6 @@ CAUSES = {
     "rotary_joins_both": "It returned",
     "rotary_returns_the_queries_twice": "Shape of",
     "rotary_second_half_first": "halves_of_both_exchanged",
-    "base_without_two_pi": "turn_of_one_radian",
-    "base_of_the_exponent": "power_instead_of_the_base",
     "attention_swaps_its_results": "Shape of",
     "attention_multiplies_by_the_triangle": "hidden_scores_set_to_zero",
     "attention_sees_one_ahead": "one_future_key_visible",
@@ -2306,8 +2479,6 @@ CAUSES = {
     "swiglu_forgets_to_come_back": "Shape of",
     "swiglu_without_transposing": "no_matrix_transposed",
     "swiglu_silu_at_the_end": "silu_after_the_product",
-    "width_of_two_thirds": "two_thirds_of_dim",
-    "width_up_to_64": "multiple_of_64",
     "selectivity_by_means": "means_compared",
     "selectivity_over_all_pairs": "compared_with_all_words",
     "BothFromTheSameInput": "feed_forward_reads_the_block_input",
@@ -2324,9 +2495,6 @@ CAUSES = {
     "merge_keeps_the_second": "second_token_kept",
     "merge_only_once": "first_occurrence_only",
     "merge_runs_over_the_end": "list index out of range",
-    "bits_stay_nats": "nats_per_character",
-    "floor_below_zero": "negative_floor",
-    "floor_in_nats": "floor_in_nats",
     "batch_rolls_the_rows": "targets_wrap_around",
     "batch_of_one_tensor": "It returned",
     "batch_from_the_next_block": "targets_of_the_next_block",
@@ -2386,7 +2554,6 @@ CAUSES = {
     "silu_log": "softplus_instead_of_silu",
     "swiglu_silu_of_x": "gate_and_up_added",
     "swiglu_tanh": "tanh_gate",
-    "width_floor": "rounded_down",
     "sel_less": "pairs_won_by_the_other_word",
     "sel_wrong_group": "compared_with_the_largest_of_the_others",
     "NoResidual": "no_residual",
@@ -2397,7 +2564,6 @@ CAUSES = {
     "lens_reversed": "last_layer_first",
     "merge_never": "nothing_merged",
     "merge_any_order": "merged_in_any_order",
-    "bits_no_tokens": "token_count_not_used",
     "batch_starts_plus": "both_one_position_late",
     "loss_first_target": "always_token_zero",
     "loss_nll": "scores_averaged_without_softmax",
@@ -2423,7 +2589,4 @@ CAUSES = {
     "verdict_var": "squared_spread",
     "steps_nobatch": "one_row_per_step",
     "bits_log": "logarithm_of_the_quotient",
-    "floor_words": "mean_of_the_words",
-    "base_first_hand": "last_exponent_is_one",
-    "complex_abs": "xk_divided_by_freqs",
 }

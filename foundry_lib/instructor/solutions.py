@@ -20,5 +20,15 @@ def solutions() -> dict[str, str]:
             if re.search(r"^(def|class) ", text, re.M)
         ]
         by_name = {progress.defined_name(text): text for text in texts}
-        found |= {check: by_name[work] for check, work in checked.items() if check in progress.PARTS}
+        found |= {check: with_its_calls(work, by_name) for check, work in checked.items() if check in progress.PARTS}
     return found
+
+
+def with_its_calls(name: str, texts: dict[str, str]) -> str:
+    """The source of a solution, after the solutions of the same lesson that it calls.
+
+    >>> with_its_calls("g", {"f": "def f(x): ...", "g": "def g(x): f(x)"}).split("\\n\\n")
+    ['def f(x): ...', 'def g(x): f(x)']
+    """
+    called = [other for other in texts if other != name and re.search(rf"\b{other}\(", texts[name])]
+    return "\n\n".join([*(with_its_calls(other, texts) for other in called), texts[name]])

@@ -33,11 +33,7 @@ class Item:
 MODEL_PARTS = tuple(f"check {name}" for name, lesson in progress.PARTS.items() if lesson <= "05")
 BASIC_PARAMETERS = ("check learning_rate", "check temperature", "check equal_time_steps")  # 07, 08, 09
 SAMPLING = ("check temperature", "check top_k", "check top_p", "check min_p")
-NEW_FUNCTIONS = (
-    "check complex_rotary",
-    "check accumulation",
-    "check kv_cache",
-)  # another form, a larger batch, a cache
+NEW_FUNCTIONS = ("check min_p", "check accumulation", "check kv_cache")  # another filter, a larger batch, a cache
 GROUPS = {
     "Basics": (
         Item("understand the architecture of a transformer", "05", of_lesson("05", "05-exit")),

@@ -16,7 +16,7 @@ LOOK = {
     "norms": (plots.RED, ""),
     "head": (plots.SKY, "+++"),
 }
-NAMES = {"feed_forward": "feed-forward", "norms": "norms (too thin to see)"}
+NAMES = {"feed_forward": "feed-forward", "norms": "norms (thin)", "head": "own head"}
 STEPS, BATCH, CONTEXT = 1600, 8, 200  # a training by the tales' recipe
 SPEED = 45e9  # operations per second; the runs in data/tales_runs.jsonl reached 26 to 55e9 on one thread
 VOCABULARIES = [512, 1536, 4096, 8192, 32768]
@@ -41,43 +41,51 @@ def short(number: float) -> str:
 
 COSTS = (  # title, a number of a configuration, how it is written
     ("operations for one token", lambda config: config.flops_per_token, short),
-    ("KV cache, bytes a token", lambda config: config.kv_cache_bytes_per_token, "{:,}".format),
-    ("training, estimated minutes", lambda config: training_seconds(config) / 60, "{:.0f}".format),
+    ("KV cache, bytes per token", lambda config: config.kv_cache_bytes_per_token, "{:,}".format),
 )
-ROWS = ("tied", "own head")
+ROWS = ("tied head", "own head")
 
 
 class Budget(Picture):
     """Left: parameters by part, with tied and with own head. Right: the work, beside that of the default configuration.
 
-    Lengths are shares of the longest bar, so that axes and names do not move; the numbers are on the bars.
+    Lengths are shares of the longest bar, so that axes and names do not move. A text costs most of all to draw, so the
+    numbers of the parts are written once, under their names, and not on both bars.
     """
 
     def build(self, figure: Figure, **values):
-        margins = dict(left=0.095, right=0.99, bottom=0.06, top=0.93, wspace=0.24, hspace=0.75)
-        grid = figure.add_gridspec(3, 2, width_ratios=[2.3, 1], **margins)
-        self.build_parts(figure.add_subplot(grid[:, 0]))
-        self.costs = [self.build_cost(figure.add_subplot(grid[row, 1]), *cost) for row, cost in enumerate(COSTS)]
+        margins = dict(left=0.095, right=0.99, bottom=0.06, wspace=0.24)
+        bars = figure.add_gridspec(1, 2, width_ratios=[2.3, 1], top=0.66, **margins)
+        costs = figure.add_gridspec(2, 2, width_ratios=[2.3, 1], top=0.88, hspace=0.7, **margins)
+        names = figure.add_gridspec(1, 2, width_ratios=[2.3, 1], **margins | dict(bottom=0.68, top=0.9))
+        self.build_parts(figure.add_subplot(bars[0]))
+        self.costs = [self.build_cost(figure.add_subplot(costs[row, 1]), *cost) for row, cost in enumerate(COSTS)]
+        self.build_names(figure.add_subplot(names[0]))
 
     def build_parts(self, ax):
-        """A bar for each part of each row, with its number where there is room."""
+        """A bar for each row, cut into the parts, and its total."""
         self.parts = {
-            part: ax.add_patch(Boxes(fc=colour, hatch=hatch, ec="white", animated=True, label=NAMES.get(part, part)))
+            part: ax.add_patch(Boxes(fc=colour, hatch=hatch, ec="white", animated=True))
             for part, (colour, hatch) in LOOK.items()
         }
-        box = dict(boxstyle="round,pad=0.15", facecolor=plots.CARD, edgecolor="none", alpha=0.9)
-        beside = dict(ha="center", va="center", fontsize=8, bbox=box, animated=True)
-        numbered = ("embedding", "attention", "feed_forward", "head")
-        self.numbers = {(part, y): ax.text(0, y, "", **beside) for part in numbered for y in range(len(ROWS))}
         self.totals = [ax.text(0, y, "", va="center", fontsize=9, animated=True) for y in range(len(ROWS))]
         ax.set_yticks(range(len(ROWS)), ROWS)
-        ax.set(xlim=(0, 1.12), ylim=(-0.5, 2.15), xticks=[], title="parameters")
+        ax.set(xlim=(0, 1.12), ylim=(-0.5, 1.5), xticks=[])
         ax.grid(visible=False)
-        ax.legend(fontsize=8, ncols=5, loc="upper left", columnspacing=1.0, handlelength=1.4)
+
+    def build_names(self, ax):
+        """The names of the parts with their colours, and room for a number under each."""
+        ax.set(xlim=(0, len(LOOK)), ylim=(0, 2), title="parameters")
+        ax.set_axis_off()
+        self.numbers = {}
+        for x, (part, (colour, hatch)) in enumerate(LOOK.items()):
+            ax.barh(1.5, 0.14, 0.5, left=x, color=colour, hatch=hatch, edgecolor="white")
+            ax.text(x + 0.18, 1.5, NAMES.get(part, part), va="center", fontsize=8)
+            self.numbers[part] = ax.text(x + 0.18, 0.6, "", va="center", fontsize=9, animated=True)
 
     def build_cost(self, ax, title, cost, written):
         """The bar of the default, and below it this model's; the number of the default does not move."""
-        look = dict(color=[plots.GREY, plots.BLUE], hatch=["\\\\", ""], edgecolor="white", animated=True)
+        look = dict(color=[plots.GREY, plots.BLUE], animated=True)
         bars = ax.barh([0, 1], [0, 0], **look)
         ax.text(1.42, 0, written(cost(ModelConfig())), ha="right", va="center", fontsize=8)
         ax.set(xlim=(0, 1.45), ylim=(1.5, -0.5), xticks=[], yticks=[0, 1], yticklabels=["the default", "this one"])
@@ -97,12 +105,11 @@ class Budget(Picture):
             for part, count in config.params_by_part.items():
                 width = count / own.n_params
                 boxes[part].append((left, y - 0.31, width, 0.62))
-                if (part, y) in self.numbers:
-                    self.numbers[part, y].set(x=left + width / 2, text=short(count), visible=width > 0.07)
                 left += width
             total.set(x=left + 0.01, text=short(config.n_params))
         for part, patch in self.parts.items():
             patch.put(boxes[part])
+            self.numbers[part].set_text(short(own.params_by_part[part]))
         for (bars, number), (_, cost, written) in zip(self.costs, COSTS, strict=True):
             pair = cost(ModelConfig()), cost(own)
             for bar, value in zip(bars, pair, strict=True):
@@ -126,7 +133,7 @@ def budget() -> Panel:
     return Panel(
         Budget(),
         width=9.5,
-        height=3.5,
+        height=3.2,
         name="budget",
         preset=Choice("small", list(PRESETS), label="size"),
         vocab_size=Choice(8192, {f"{size:,}": size for size in VOCABULARIES}, label="vocabulary"),

@@ -38,6 +38,24 @@ def course(turns: float) -> tuple[list[float], list[float]]:
     return [*x, rounds / turns, 1], [*y, 0, turns - rounds]
 
 
+MODELS = [  # name, base, channels of a head, trained length; sources: see the end of lesson 02
+    ("our tales", 500, 32, 200),
+    ("Llama 2", 10_000, 128, 4096),
+    ("Llama 3", 500_000, 128, 8192),
+    ("Qwen2.5 7B", 1_000_000, 128, 32_768),
+]
+
+
+def bases_table() -> str:
+    """The bases of real models, how many positions the slowest hand needs for a turn, and how many hands go round."""
+    lines = [f"{'model':<12}{'base':>10}{'trained length':>16}{'slowest turn':>14}{'hands that go round':>21}"]
+    for name, base, head_dim, length in MODELS:
+        counts = turns(base, length, head_dim)
+        rounds, slowest = f"{int((counts >= 1).sum())} of {len(counts)}", length / counts[-1].item()
+        lines.append(f"{name:<12}{base:>10,}{length:>16,}{slowest:>14,.0f}{rounds:>21}")
+    return "\n".join(lines)
+
+
 class Hands(Picture):
     """Left: how often each hand goes round in the context. Right: the angle of two of the hands at each distance."""
 
@@ -65,7 +83,7 @@ class Hands(Picture):
             (self.PAIRS - 1, dict(color=plots.BLUE, lw=2)),
         ):
             (self.lines[pair],) = right.plot([], [], label=f"pair {pair}", animated=True, **style)
-        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="where the hand stands, in turns")
+        right.set(xlim=(0, 1), ylim=(0, 1), xlabel="distance", title="angle of the hand, in turns")
         right.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", ""])
         self.end = right.text(1, -0.027, "", ha="center", va="top", transform=right.transAxes, animated=True)
         right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -80,8 +98,8 @@ class Hands(Picture):
         self.end.set_text(f"{context:,}")
         rounds, slowest = sum(value >= 1 for value in counts), counts[-1]
         return (
-            f"Base {base:,.0f}, {context:,} places: {rounds} of {len(counts)} hands go round. The slowest makes "
-            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} places for one."
+            f"Base {base:,.0f}, {context:,} positions: {rounds} of {len(counts)} hands go round. The slowest makes "
+            f"{slowest:.3g} turns; it needs {context / slowest:,.0f} positions for one."
         )
 
 
@@ -93,5 +111,5 @@ def hands() -> Panel:
         height=3.2,
         name="fast and slow hands",
         base=Choice(10000.0, {f"{base:,.0f}": base for base in BASES}),
-        context=Choice(512, {f"{positions:,} places": positions for positions in (64, 256, 512, 2048, 8192)}),
+        context=Choice(512, {f"{positions:,} positions": positions for positions in (64, 256, 512, 2048, 8192)}),
     )

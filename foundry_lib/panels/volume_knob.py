@@ -1,9 +1,12 @@
-"""The volume knob of lesson 01: a norm on loud and on quiet input, and on the residual stream through the layers."""
+"""The pictures of lesson 01: a norm on large and small input, its gradient, and the residual stream over layers."""
 
+import math
 from functools import cache
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 from .. import plots
 from ..models.norm import rms_norm
@@ -41,20 +44,58 @@ def rms_by_layer(normed: bool, depth: int = DEPTH, dim: int = 64, seed: int = 0)
 def short(number: float) -> str:
     """Three digits, or the whole part of a number that has more.
 
-    >>> short(0.71312), short(-1372.4)
-    ('0.713', '-1,372')
+    >>> short(0.71312), short(1372.4)
+    ('0.713', '1,372')
     """
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
+def draw_layers(ax: Axes) -> str:
+    """RMS of the residual stream after each of 32 random layers, without a norm and with one. Returns the reading."""
+    layers = range(1, DEPTH + 1)
+    without, normed = rms_by_layer(False), rms_by_layer(True)
+    ax.plot(layers, without, color=plots.ORANGE, ls="--", label="without a norm")
+    ax.plot(layers, normed, color=plots.BLUE, label="each layer norms its input")
+    ax.set(yscale="log", xlabel="after layer", ylabel="RMS of the residual stream")
+    ax.minorticks_off()
+    ax.legend()
+    return (
+        f"RMS of the residual stream after each of {DEPTH} random layers, on a logarithmic axis. After the last layer "
+        f"it is about {round(without[-1], -3):,.0f} without a norm and {normed[-1]:.1f} with one."
+    )
+
+
+def draw_right_angle(ax: Axes) -> str:
+    """A token of two channels, the circle of all tokens of its length, and a gradient through RMSNorm.
+
+    The loss is the sum of the cubes of the norm's two outputs. Returns the reading.
+    """
+    x = torch.tensor([2.0, 1.0], requires_grad=True)
+    rms_norm(x, torch.ones(2), 0.0).pow(3).sum().backward()
+    (a, b), (slope_a, slope_b) = x.tolist(), (2 * x.grad).tolist()
+    ax.add_patch(Circle((0, 0), math.hypot(a, b), fill=False, ls=":", ec=plots.GREY))
+    for start, move, colour, words, at in (
+        ((0, 0), (a, b), plots.BLUE, "x", (0.9, 0.7)),
+        ((a, b), (slope_a, slope_b), plots.ORANGE, "gradient", (a + slope_a + 0.1, b + slope_b)),
+    ):
+        end = [value + step for value, step in zip(start, move, strict=True)]
+        ax.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color=colour, lw=2, shrinkA=0, shrinkB=0))
+        ax.text(*at, words, color=colour, fontsize=11)
+    ax.set(aspect="equal", xlim=(-2.5, 4.2), ylim=(-2.5, 2.5), xlabel="channel 0", ylabel="channel 1")
+    return (
+        "A token x of two channels is an arrow from the centre of a circle to its edge. The gradient of a loss after "
+        "RMSNorm starts there and touches the circle: the two arrows are at a right angle."
+    )
+
+
 class Knob(Picture):
-    """Left: one token's channels before and after the norm. Right: RMS of the residual stream over 32 layers."""
+    """One token's channels before the norm, on a logarithmic axis, and after it."""
 
     def build(self, figure: Figure, **values):
         margins = dict(left=0.085, right=0.98, bottom=0.18, top=0.89, wspace=0.22)
-        before, after, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3], gridspec_kw=margins)
+        before, after = figure.subplots(1, 2, gridspec_kw=margins)
         self.bars, self.rms = [], []
-        titles = (before, "before: RMS ", 0.62, plots.ORANGE), (after, "after RMSNorm: RMS ", 0.78, plots.BLUE)
+        titles = (before, "before: RMS ", 0.58, plots.ORANGE), (after, "after RMSNorm: RMS ", 0.68, plots.BLUE)
         for ax, title, end, colour in titles:
             self.bars.append(ax.bar(range(CHANNELS), [0] * CHANNELS, color=colour, animated=True))
             ax.axhline(0, color=plots.GREY, lw=0.8)
@@ -62,28 +103,21 @@ class Knob(Picture):
             beside = dict(fontsize=10, transform=ax.transAxes)
             ax.text(end, 1.03, title, ha="right", **beside)
             self.rms.append(ax.text(end, 1.03, "", animated=True, **beside))
-        # The left bars are shares of their largest number, and the axis names that number, so the axis does not move.
-        before.set(ylim=(-1.05, 1.05), yticks=[-1, 0, 1], yticklabels=["", "0", ""])
-        beside = dict(fontsize=10, ha="right", va="center", transform=before.get_yaxis_transform(), animated=True)
-        self.ends = [before.text(-0.03, sign, "", **beside) for sign in (-1, 1)]
+        before.set_yscale("symlog", linthresh=1e-3)  # a fixed axis from −10,000 to 10,000: the bars move, not the axis
+        before.set(ylim=(-1e4, 1e4))
+        before.set_yticks(
+            [-1000, -1, -0.001, 0, 0.001, 1, 1000], ["−1,000", "−1", "−0.001", "0", "0.001", "1", "1,000"], fontsize=9
+        )
+        before.minorticks_off()
         after.set_ylim(-3, 3)
-        layers = range(1, DEPTH + 1)
-        right.plot(layers, rms_by_layer(False), color=plots.ORANGE, ls="--", label="layers read the stream as it is")
-        right.plot(layers, rms_by_layer(True), color=plots.BLUE, label="layers read it normed")
-        right.set(yscale="log", xlabel="layer")
-        right.set_title("RMS of the stream", fontsize=10)
-        right.minorticks_off()
-        right.legend(fontsize=8)
 
     def move(self, gain: float = 1.0, offset: float = 0.0) -> str:
         x = gain * (torch.randn(CHANNELS, generator=torch.Generator().manual_seed(3)) + offset)
         y = rms_norm(x, torch.ones(CHANNELS))
-        largest = x.abs().max().item()
-        for bars, heights in zip(self.bars, (x / (largest or 1), y), strict=True):
+        for text, bars, heights in zip(self.rms, self.bars, (x, y), strict=True):
+            text.set_text(short(rms(heights)))
             for bar, height in zip(bars, heights.tolist(), strict=True):
                 bar.set_height(height)
-        for text, number in zip((*self.rms, *self.ends), (rms(x), rms(y), -largest, largest), strict=True):
-            text.set_text(short(number).replace("-", "−"))
         return f"Gain {gain:.4g}, offset {offset:.3g}: RMS {short(rms(x))} before, {rms(y).item():.3f} after."
 
 

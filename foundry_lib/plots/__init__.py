@@ -4,6 +4,7 @@ A line style, a hatch or a marker always means the same as the colour, so that n
 """
 
 from .attention import draw_looking, draw_weights, move_weights
+from .cache import draw_cache
 from .losses import LINE_STYLES, draw_losses, draw_runs, running_mean
 from .output import show, show_table
 from .style import (
@@ -29,10 +30,9 @@ from .tokens import REMOVED, draw_costs, draw_distribution, draw_strip
 
 __all__ = [
     "BLUE", "CARD", "GREEN", "GREY", "INK", "LINE_STYLES", "ORANGE", "PINK", "RED", "REMOVED", "ROLES", "SKY", "YELLOW",
-    "cjk_fonts", "draw_costs", "draw_distribution", "draw_looking", "draw_losses", "draw_quality", "draw_rows",
-    "draw_runs", "draw_strip", "draw_weights", "glyphs_missing", "ink_on", "move_weights", "running_mean", "show",
-    "show_table",
-    "use_course_style", "visible",
+    "cjk_fonts", "draw_cache", "draw_costs", "draw_distribution", "draw_looking", "draw_losses", "draw_quality",
+    "draw_rows", "draw_runs", "draw_strip", "draw_weights", "glyphs_missing", "ink_on", "move_weights", "running_mean",
+    "show", "show_table", "use_course_style", "visible",
 ]  # fmt: skip
 
 use_course_style()

@@ -23,7 +23,7 @@ def draw_rows(ax: Axes, rows: dict[str, dict[str, float]], rules: list[str]) -> 
         heights = [max(0.0, values[rule]) for rule in rules]
         ax.bar(x, heights, 0.92 * width, color=colour, hatch=HATCHES[i % 4], edgecolor=CARD, label=row)
     ax.set_xticks(np.arange(len(rules)), rules)
-    ax.set(ylabel="nats a word above the floor")
+    ax.set(ylabel="nats per word above the floor")
     ax.grid(visible=False, axis="x")
     ax.legend(fontsize=8)
     longest = {row: max(rules, key=values.__getitem__) for row, values in rows.items()}

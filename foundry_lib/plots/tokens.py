@@ -54,8 +54,8 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None, title: str
     norm = Normalize(0, max(4.0, float(np.ceil(nats.max()))))
     colours = matplotlib.colormaps["cividis"](norm(nats))
     per_line, x, line, boxes = 11.5 * width, 0.0, 0, []  # at 8 points a letter takes about 1/11.5 inch
-    for token in tokens:
-        wide = max(letters(token) + 0.6, 3.6)
+    for index, token in enumerate(tokens):
+        wide = max(letters(token) + 0.6, 7.0 if index == nats.argmax() else 3.6)
         if x and x + wide > per_line:
             x, line = 0.0, line + 1
         boxes.append((x, -line, wide))
@@ -78,7 +78,7 @@ def draw_strip(figure: Figure, tokens: list[str], nats, grammar=None, title: str
     ax.axis("off")
     scale = ScalarMappable(norm, "cividis")
     bar = figure.colorbar(scale, ax=ax, orientation="horizontal", fraction=0.12, aspect=60, pad=0.02)
-    beside = "" if grammar is None else ", in brackets what the grammar pays"
+    beside = "" if grammar is None else ", in brackets the grammar's surprise"
     bar.set_label(f"surprise (nats); red frame: the largest{beside}", fontsize=8)
 
 

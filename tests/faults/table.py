@@ -174,6 +174,17 @@ fault(
 )
 fault(
     "model",
+    "RoPE's last position is the one before",
+    "model guide parity",
+    "02",
+    (
+        ROPE,
+        "    return torch.stack((angle.cos(), angle.sin()))",
+        "    angle[-1] = angle[-2]\n    return torch.stack((angle.cos(), angle.sin()))",
+    ),
+)
+fault(
+    "model",
     "RoPE begins at position 1",
     "model guide parity",
     "02 05",
@@ -338,6 +349,13 @@ fault(
         "return documents[:index], documents[index:]",
         "return documents[:index], documents[: len(documents) - index]",
     ),
+)
+fault(
+    "training",
+    "a validation batch moves the training's generator",
+    "data trainer",
+    "07",
+    (DATA, "generator=self._generators[split]", 'generator=self._generators["train"]'),
 )
 fault(
     "training",
@@ -570,6 +588,18 @@ fault(
     (GENERATE, "if stop_at_end and token.item() == EOS_ID", "if False"),
 )
 
+fault(
+    "sampling",
+    "top-k 0 keeps one token",
+    "sample",
+    "08",
+    (
+        SAMPLE,
+        '    if config.top_k:\n        logits = filters["top_k"](logits, config.top_k)',
+        '    if config.top_k is not None:\n        logits = filters["top_k"](logits, config.top_k or 1)',
+    ),
+)
+
 # ---- Tales and what is measured on them
 
 fault(
@@ -578,6 +608,19 @@ fault(
     "tales quality",
     "06 08",
     (VERDICT, "    if reader.breaks:\n", '    if [broken for broken in reader.breaks if broken.rule == "mirror"]:\n'),
+)
+fault(
+    "tales",
+    "parser accepts a tale without its end",
+    "tales quality",
+    "08",
+    (
+        VERDICT,
+        '        kind = "unfinished" if',
+        "        if not word and words and words[-1] in STOPS:\n"
+        '            return Verdict(True, None, grammar.messages["valid"], number, len(words), tale, asked, kept)\n'
+        '        kind = "unfinished" if',
+    ),
 )
 fault(
     "tales",

@@ -9,14 +9,16 @@ checks.check_equal("formula and nn.RMSNorm", y, z)    # prints the largest diffe
 
 from . import ladder
 from .attention import attention, attention_order, cache_bytes, gqa
+from .bpe import byte_fallback, decode, encode
 from .experiments import bits_per_byte, equal_time_steps, verdict
-from .feed_forward import matched_width, selectivity, silu, swiglu
+from .feed_forward import selectivity, silu, swiglu
 from .generation import generate, kv_cache
 from .model import block, count_parameters, logit_lens
 from .norm import rms_norm
-from .rope import complex_rotary, rope_table, rotary, rotate, smallest_base
+from .plain_mlp import plain_mlp
+from .rope import rope_table, rotary, rotate
 from .sampling import min_p, temperature, top_k, top_p
-from .tokens import bits_per_character, floor_per_character, merge, most_common_pair, next_token_batch
+from .tokens import loss_units, merge, most_common_pair, next_token_batch
 from .training import accumulation, learning_rate, mean_loss, train_step
 from .whole_model import model
 from .words import below, check_equal, within

@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: SiLU, SwiGLU, the width that matches, and how selective a gate is."""
+"""Exercises on the feed-forward part: SiLU, SwiGLU, and how selective a gate is."""
 
 import math
 from functools import wraps
@@ -119,9 +119,9 @@ SWIGLU_CASES = [
 def swiglu_reference(x, w_gate, w_up, w_down):
     """The reference, one hidden channel at a time: its gate, its up projection, and the output that it adds."""
     out = torch.zeros_like(x)
-    for to_gate, to_value, writes in zip(w_gate, w_up, w_down.T, strict=True):
-        gate, value = (x * to_gate).sum(-1, keepdim=True), (x * to_value).sum(-1, keepdim=True)
-        out = out + silu_reference(gate) * value * writes
+    for to_gate, to_up, writes in zip(w_gate, w_up, w_down.T, strict=True):
+        gate, up = (x * to_gate).sum(-1, keepdim=True), (x * to_up).sum(-1, keepdim=True)
+        out = out + silu_reference(gate) * up * writes
     return out
 
 
@@ -159,7 +159,7 @@ def sigmoid_gate(gate, up):
 @swiglu.mistake
 @with_hidden
 def gate_and_up_added(gate, up):
-    """Gate and value were added. When a gate is shut, what should come out of its channel?"""
+    """Gate and up projection were added. When a gate is closed, what should come out of its channel?"""
     return silu_reference(gate) + up
 
 
@@ -173,20 +173,20 @@ def silu_on_both_projections(gate, up):
 @swiglu.mistake
 @with_hidden
 def silu_on_the_up_projection(gate, up):
-    """SiLU stands on the wrong one of the two: gate and value have changed places. Which one opens and shuts?"""
+    """SiLU is on the wrong one of the two: gate and up projection are exchanged. Which one opens and closes?"""
     return gate * silu_reference(up)
 
 
 @swiglu.mistake
 @with_hidden
 def silu_after_the_product(gate, up):
-    """The product went through SiLU, after gate and value had met. Which of them needs it, and when?"""
+    """The product of gate and up projection went through SiLU. Which of them needs it, and when?"""
     return silu_reference(gate * up)
 
 
 @swiglu.mistake
 def silu_after_w_down(x, w_gate, w_up, w_down):
-    """SiLU came last, behind w_down. What is left to multiply when the gate is closed that late?"""
+    """SiLU came last, after w_down. What is left to multiply when the gate is closed that late?"""
     return silu_reference((x @ w_gate.T * (x @ w_up.T)) @ w_down.T)
 
 
@@ -214,7 +214,7 @@ def tanh_gate(gate, up):
 @swiglu.mistake
 @with_hidden
 def w_gate_not_used(gate, up):
-    """w_gate changes nothing: the value opens its own way. Where does the third matrix come in?"""
+    """w_gate changes nothing: the up projection is its own gate. Where does the third matrix come in?"""
     return silu_reference(up)
 
 
@@ -291,110 +291,6 @@ def w_down_first(x, w_gate, w_up, w_down):
 def silu_before_the_matrices(x, w_gate, w_up, w_down):
     """x went through SiLU before the matrices. Which numbers are the gate's?"""
     return ((silu_reference(x) @ w_gate.T) * (x @ w_up.T)) @ w_down.T
-
-
-# ---- The width at which three matrices have as many parameters as two
-
-
-def width_reference(dim):
-    """The reference: try every multiple of 32 and return the first that is large enough."""
-    width = 32
-    while 3 * dim * width < 2 * dim * (4 * dim):
-        width += 32
-    return width
-
-
-def in_steps_of_32(work, case):
-    """False for 8/3 · dim as a whole number, rounded up, down or to the nearest."""
-    width = float(work(*case.values()))
-    return width % 32 == 0 or not width.is_integer() or abs(width - 8 * case["dim"] / 3) >= 1
-
-
-matched_width = Exercise(
-    "matched_width",
-    "my_matched_width(dim) → a whole number",
-    [{"dim": dim} for dim in (64, 96, 97, 128, 256, 500, 4096)],
-    width_reference,
-    {"A whole number came out, but no multiple of 32. By how much do the models of this course round?": in_steps_of_32},
-)
-
-
-@matched_width.mistake
-def classic_width(dim):
-    """That is the classic width. With three matrices instead of two, are the parameters still the same?"""
-    return 4 * dim
-
-
-@matched_width.mistake
-def twice_dim(dim):
-    """Too narrow: at twice dim three matrices have 6 · dim² parameters. How many had the two?"""
-    return 2 * dim
-
-
-@matched_width.mistake
-def width_not_rounded(dim):
-    """The width is right before rounding. To a multiple of which number should it go up?"""
-    return 8 * dim / 3
-
-
-@matched_width.mistake
-def rounded_down(dim):
-    """It was rounded down, so the three matrices are smaller than the two. In which direction should it go?"""
-    return 8 * dim // 3 // 32 * 32
-
-
-@matched_width.mistake
-def rounded_to_the_nearest(dim):
-    """It was rounded to the nearest multiple. Look at dim 64: is 160 enough?"""
-    return round(8 * dim / 3 / 32) * 32
-
-
-@matched_width.mistake
-def two_thirds_of_dim(dim):
-    """Two thirds of dim: two thirds is right, but of which width?"""
-    return math.ceil(2 * dim / 3 / 32) * 32
-
-
-@matched_width.mistake
-def one_step_too_many(dim):
-    """Where 8/3 · dim is a multiple of 32 already, one 32 too many was added. Try dim 96 by hand."""
-    return (8 * dim // 3 // 32 + 1) * 32
-
-
-@matched_width.mistake
-def multiple_of_256(dim):
-    """Each width is a multiple of 256: bigger models round so. By how much do the models of this course round?"""
-    return math.ceil(8 * dim / 3 / 256) * 256
-
-
-@matched_width.mistake
-def multiple_of_64(dim):
-    """Each width is a multiple of 64. By how much do the models of this course round?"""
-    return math.ceil(8 * dim / 3 / 64) * 64
-
-
-@matched_width.mistake
-def classic_width_rounded(dim):
-    """That is the classic width, rounded up. With three matrices instead of two, are the parameters still the same?"""
-    return math.ceil(4 * dim / 32) * 32
-
-
-@matched_width.mistake
-def fraction_upside_down(dim):
-    """The fraction is upside down: should there be more hidden channels than dim, or fewer?"""
-    return math.ceil(3 * dim / 8 / 32) * 32
-
-
-@matched_width.mistake
-def next_whole_number(dim):
-    """It went up to the next whole number only."""
-    return math.ceil(8 * dim / 3)
-
-
-@matched_width.mistake
-def four_thirds_of_dim(dim):
-    """It is half as wide as it should be: 4/3 of dim. How wide was the classic one, and which share of it is left?"""
-    return math.ceil(4 * dim / 3 / 32) * 32
 
 
 # ---- How selective a gate is

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: RoPE, real and complex, and its table of angles."""
+"""Exercises of lesson 02: RoPE and its table of angles."""
 
 import math
 from functools import wraps
@@ -80,7 +80,7 @@ rotate = Exercise(
 @rotate.mistake
 @in_halves
 def turned_backwards(a, b, cos, sin):
-    """Every pair is turned by its angle, but backwards. In which of the two lines does the minus sign stand?"""
+    """Every pair is turned by its angle, but backwards. In which of the two lines is the minus sign?"""
     return a * cos + b * sin, b * cos - a * sin
 
 
@@ -94,7 +94,7 @@ def neighbours_paired(x, table):
 @rotate.mistake
 @in_halves
 def sine_and_cosine_exchanged(a, b, cos, sin):
-    """At place 0, where the angle is zero, x does not stay as it is: cosine and sine have changed places. Which of
+    """At position 0, where the angle is zero, x changes: cosine and sine are exchanged. Which of
     them is 1 there?"""
     return a * sin - b * cos, a * cos + b * sin
 
@@ -115,13 +115,13 @@ def both_products_subtracted(a, b, cos, sin):
 
 @rotate.mistake
 def angle_follows_the_head(x, table):
-    """The angle depends on the head and not on the place. Which axis of x is T?"""
+    """The angle depends on the head and not on the position. Which axis of x is T?"""
     return turn(x.transpose(1, 2), table[:, : x.shape[1]]).transpose(1, 2)
 
 
 @rotate.mistake
 def angle_follows_the_batch(x, table):
-    """The angle depends on the row of the batch. Along which axis of x do the rows of the table belong?"""
+    """The angle depends on the sequence of the batch. Along which axis of x do the rows of the table belong?"""
     return turn(x.transpose(0, 2), table[:, : x.shape[0]]).transpose(0, 2)
 
 
@@ -133,21 +133,21 @@ def all_pairs_turn_by_the_first_angle(x, table):
 
 @rotate.mistake
 def all_positions_turn_by_the_first_row(x, table):
-    """All places are turned alike, by the first row of the table. Then what do they tell apart?"""
+    """All positions are turned alike, by the first row of the table. Which row belongs to position t?"""
     return turn(x, table[:, :1].expand_as(table))
 
 
 @rotate.mistake
 @in_halves
 def halves_exchanged(a, b, cos, sin):
-    """The two new halves stand in each other's place. Which half of the result belongs to a?"""
+    """The two new halves are exchanged. Which half of the result belongs to a?"""
     return a * sin + b * cos, a * cos - b * sin
 
 
 @rotate.mistake
 @in_halves
 def first_half_overwritten(a, b, cos, sin):
-    """The second half is made from the new a and no more from the old one. What did the first line overwrite?"""
+    """The second half is made from the new a, not from the old one. What did the first line overwrite?"""
     a = a * cos - b * sin
     return a, a * sin + b * cos
 
@@ -171,7 +171,7 @@ def pairs_left_side_by_side(x, table):
 @rotate.mistake
 @in_halves
 def second_half_not_turned(a, b, cos, sin):
-    """Only the first half was turned. A turn moves both hands' coordinates: where has the second line gone?"""
+    """Only the first half was turned. A rotation changes both coordinates of a pair: where is the second line?"""
     return a * cos - b * sin, b + 0 * a
 
 
@@ -184,7 +184,7 @@ def scaled_by_the_cosine_only(a, b, cos, sin):
 
 @rotate.mistake
 def neighbours_read_and_halves_written(x, table):
-    """Every second channel was read, and the result was written in halves. Does each pair come back to the places
+    """Every second channel was read, and the result was written in halves. Does each pair return to the channels
     that it was read from?"""
     return turn_neighbours(x, table).unflatten(-1, (-1, 2)).transpose(-2, -1).flatten(-2)
 
@@ -201,7 +201,7 @@ def rotation_in_32_bits(x, table):
 def rotary_case(batch, heads, kv_heads, length, dim, start=0, dtype=torch.float32):
     table = table_of(angles(dim, length, 50.0, start), dtype)
     q, k = (normal(batch, h, length, dim, seed=h, dtype=dtype) for h in (heads, kv_heads))
-    return {"xq": q, "xk": k, "freqs_cis": table}
+    return {"xq": q, "xk": k, "table": table}
 
 
 def turn_both(xq, xk, freqs_cis):
@@ -226,7 +226,7 @@ def sees_only_distance(work, case):
 
 rotary = Exercise(
     "rotary",
-    "my_rotary(xq, xk, freqs_cis) → the turned xq and xk",
+    "my_rotary(xq, xk, table) → the turned xq and xk",
     [
         rotary_case(2, 4, 2, 5, 8),
         rotary_case(1, 6, 3, 7, 4, start=3),
@@ -235,7 +235,7 @@ rotary = Exercise(
     ],
     turn_both,
     {
-        "The same words 7 places later have other scores. What should a score see of two places?": sees_only_distance,
+        "Both 7 positions later, and the score differs. What should a score see of two positions?": sees_only_distance,
         SQUEEZED: keeps_64_bits(turn_both),
     },
     shapes="B H T d, B K T d, 2 T d/2 -> B H T d, B K T d",
@@ -244,20 +244,21 @@ rotary = Exercise(
 
 @rotary.mistake
 def keys_not_turned(xq, xk, freqs_cis):
-    """The keys come back as they went in. A distance needs how many turned ends?"""
+    """The keys come back as they went in. Which of the two vectors must be turned for a distance?"""
     return turn(xq, freqs_cis), xk + 0
 
 
 @rotary.mistake
 def queries_not_turned(xq, xk, freqs_cis):
-    """The queries come back as they went in, so a score would depend on the key's place alone. What is the first
-    result for?"""
+    """The queries come back as they went in, so a score would depend only on the key's position. What is the
+    first result for?"""
     return xq + 0, turn(xk, freqs_cis)
 
 
 @rotary.mistake
 def queries_turned_backwards(xq, xk, freqs_cis):
-    """Queries turn one way and keys the other: a score then depends on m + n. What does one angle less another need?"""
+    """Queries turn one way and keys the other: a score then depends on m + n. Which sign
+    must both angles have, so that their difference remains?"""
     return turn(xq, backwards(freqs_cis)), turn(xk, freqs_cis)
 
 
@@ -269,14 +270,15 @@ def keys_turned_backwards(xq, xk, freqs_cis):
 
 @rotary.mistake
 def both_turned_backwards(xq, xk, freqs_cis):
-    """Both are turned backwards. Scores still see only the distance, but a model saved by anyone else reads wrongly.
-    Where does a positive angle lead?"""
+    """Both are turned backwards. Scores still see only the distance, but weights that were trained with the
+    usual direction give wrong results. In which direction does a positive angle turn?"""
     return turn_both(xq, xk, backwards(freqs_cis))
 
 
 @rotary.mistake
 def keys_pair_neighbours_queries_halves(xq, xk, freqs_cis):
-    """The queries pair their halves and the keys pair neighbours. Do channel 0 of q and of k still share a hand?"""
+    """The queries pair their halves and the keys pair neighbours. Do channel 0 of q and channel 0 of k
+    still turn by the same angle?"""
     return turn(xq, freqs_cis), turn_neighbours(xk, freqs_cis)
 
 
@@ -288,7 +290,8 @@ def queries_pair_neighbours_keys_halves(xq, xk, freqs_cis):
 
 @rotary.mistake
 def both_pair_neighbours(xq, xk, freqs_cis):
-    """Both results pair neighbours. That is a good rotation and not this library's: where is its convention written?"""
+    """Both results pair neighbours. That is a rotation too, but this library pairs halves. Which channel is the partner
+    of channel 0?"""
     return turn_neighbours(xq, freqs_cis), turn_neighbours(xk, freqs_cis)
 
 
@@ -300,7 +303,7 @@ def keys_returned_first(xq, xk, freqs_cis):
 
 @rotary.mistake
 def kv_heads_repeated(xq, xk, freqs_cis):
-    """The keys have got as many heads as the queries. Is it the rotation's work to share them out?"""
+    """The keys have got as many heads as the queries. Does the rotation have to repeat them?"""
     return turn_both(xq, xk.repeat_interleave(xq.shape[1] // xk.shape[1], dim=1), freqs_cis)
 
 
@@ -312,7 +315,7 @@ def keys_turned_twice(xq, xk, freqs_cis):
 
 @rotary.mistake
 def key_positions_reversed(xq, xk, freqs_cis):
-    """The keys' places run from the end to the beginning. Which row of the table belongs to the first key?"""
+    """The keys' positions run from the end to the beginning. Which row of the table belongs to the first key?"""
     return turn(xq, freqs_cis), turn(xk, freqs_cis.flip(1))
 
 
@@ -324,7 +327,7 @@ def one_row_of_the_table_for_all(xq, xk, freqs_cis):
 
 @rotary.mistake
 def halves_of_both_exchanged(xq, xk, freqs_cis):
-    """The two halves have changed places: at the angle 0 a vector should stay as it is. Which half is a, and which
+    """The two halves are exchanged: at the angle 0 a vector should not change. Which half is a, and which
     is b?"""
     return turn_both(*(torch.cat(x.chunk(2, -1)[::-1], -1) for x in (xq, xk)), freqs_cis)
 
@@ -384,7 +387,7 @@ rope_table = Exercise(
 @rope_table.mistake
 @with_speeds
 def exponent_i_over_d(i, head_dim, theta):
-    """The hands slow down half as fast as they should: pair i has i/d in its exponent. How many channels lie before
+    """The speeds fall half as fast as they should: pair i has i/d in its exponent. How many channels lie before
     pair i?"""
     return theta ** (-i / head_dim)
 
@@ -392,7 +395,7 @@ def exponent_i_over_d(i, head_dim, theta):
 @rope_table.mistake
 @with_speeds
 def exponent_over_the_number_of_pairs(i, head_dim, theta):
-    """The hands slow down twice as fast as they should. Is the exponent's denominator d or the number of pairs?"""
+    """The speeds fall twice as fast as they should. Is the exponent's denominator d or the number of pairs?"""
     return theta ** (-2 * i / (head_dim // 2))
 
 
@@ -414,7 +417,7 @@ def one_speed_for_all_pairs(i, head_dim, theta):
 @rope_table.mistake
 @with_speeds
 def theta_fixed_at_ten_thousand(i, head_dim, theta):
-    """The result does not depend on `theta`: 10,000 stands in its place. Which argument should stand there?"""
+    """The result does not depend on `theta`: it uses 10,000. Which argument should it use?"""
     return right_speed(i, head_dim, 10000.0)
 
 
@@ -428,15 +431,15 @@ def pairs_in_reverse_order(i, head_dim, theta):
 @rope_table.mistake
 @with_speeds
 def exponents_up_to_one(i, head_dim, theta):
-    """The slowest hand's speed is 1/theta to the last digit: the exponents run up to 1. Does 2i/d get there, with i
+    """The slowest speed is 1/theta to the last digit: the exponents run up to 1. Does 2i/d get there, with i
     below d/2?"""
     return theta ** (-i / max(1, head_dim // 2 - 1))
 
 
 @rope_table.mistake
 def positions_start_at_one(head_dim, max_seq_len, theta):
-    """Every row is one place ahead: the first token has been turned already. No score would show it (section 6 says
-    why), but a table has a row 0: what is its angle?"""
+    """Every row is one position ahead: the first token is turned already. No score shows it (section 8 says why), but
+    the table begins with position 0: what is its angle?"""
     return with_speeds(right_speed, start=1)(head_dim, max_seq_len, theta)
 
 
@@ -474,19 +477,19 @@ def cosines_twice(head_dim, max_seq_len, theta):
 
 @rope_table.mistake
 def one_column_per_channel(head_dim, max_seq_len, theta):
-    """There is one column for each channel. How many channels share one hand?"""
+    """There is one column for each channel. How many channels share one angle?"""
     return torch.cat((reference_table(head_dim, max_seq_len, theta),) * 2, dim=-1)
 
 
 @rope_table.mistake
 def rows_and_columns_exchanged(head_dim, max_seq_len, theta):
-    """Rows and columns are exchanged: each row is a pair. What should a slice `table[:, a:b]` choose?"""
+    """Rows and columns are exchanged: each row is a pair. What should a slice `table[:, a:b]` select?"""
     return reference_table(head_dim, max_seq_len, theta).transpose(1, 2)
 
 
 @rope_table.mistake
 def cosine_and_sine_on_the_last_axis(head_dim, max_seq_len, theta):
-    """Cosine and sine stand on the last axis. On which axis does unpacking work?"""
+    """Cosine and sine are on the last axis. On which axis does unpacking work?"""
     return torch.stack(tuple(reference_table(head_dim, max_seq_len, theta)), dim=-1)
 
 
@@ -494,241 +497,3 @@ def cosine_and_sine_on_the_last_axis(head_dim, max_seq_len, theta):
 def angles_without_cosine_and_sine(head_dim, max_seq_len, theta):
     """The angles themselves came back, twice. What do the rotation's lines multiply with?"""
     return torch.stack((angles(head_dim, max_seq_len, theta),) * 2).float()
-
-
-# ---- The smallest base
-
-
-def smallest(too_small, head_dim, context, powers=range(1, 60)):
-    """The first power of ten that is not `too_small(base, head_dim, context)`; None if all are too small."""
-    return next((10**power for power in powers if not too_small(10**power, head_dim, context)), None)
-
-
-def goes_round(turn_size=2 * math.pi, exponent=lambda d: (d - 2) / d):
-    """Whether the last hand reaches the angle `turn_size` within the context."""
-    return lambda base, d, context: context * base ** -exponent(d) >= turn_size
-
-
-def reference_base(head_dim, context):
-    """By logarithms instead of a search: base^((d−2)/d) must exceed context / 2π."""
-    power = math.log10(context / (2 * math.pi)) * head_dim / (head_dim - 2)
-    return 10 ** max(1, math.floor(power) + 1)
-
-
-smallest_base = Exercise(
-    "smallest_base",
-    "my_smallest_base(head_dim, context) → a power of ten",
-    [
-        {"head_dim": 32, "context": 512},
-        {"head_dim": 8, "context": 512},
-        {"head_dim": 16, "context": 50},
-        {"head_dim": 64, "context": 4096},
-        {"head_dim": 128, "context": 131072},
-        {"head_dim": 32, "context": 256},
-        {"head_dim": 8, "context": 5},  # shorter than a turn
-        {"head_dim": 4, "context": 1_000_000},
-    ],
-    reference_base,
-)
-
-
-@smallest_base.mistake
-def half_a_turn(head_dim, context):
-    """This base lets the last hand go half way round, a full turn is longer. How many radians has it?"""
-    return smallest(goes_round(math.pi), head_dim, context)
-
-
-@smallest_base.mistake
-def last_exponent_is_one(head_dim, context):
-    """The last of d/2 hands was given the exponent 1. Counting from 0, which number has it?"""
-    return smallest(goes_round(exponent=lambda head_dim: 1.0), head_dim, context)
-
-
-@smallest_base.mistake
-def turn_of_360_radians(head_dim, context):
-    """With this base the last hand stays below 360 radians. In which unit is a speed of theta^(−2i/d)?"""
-    return smallest(goes_round(360.0), head_dim, context)
-
-
-@smallest_base.mistake
-def exponent_without_the_factor_two(head_dim, context):
-    """The last hand was thought to turn as theta^(−i/d): too fast, so the base comes out far too large. What is its
-    exponent?"""
-    return smallest(goes_round(exponent=lambda head_dim: (head_dim // 2 - 1) / head_dim), head_dim, context)
-
-
-@smallest_base.mistake
-def turn_of_one_radian(head_dim, context):
-    """The last hand stays below one radian. Is that a turn?"""
-    return smallest(goes_round(1.0), head_dim, context)
-
-
-@smallest_base.mistake
-def power_instead_of_the_base(head_dim, context):
-    """That is the power and not yet the number: 3 where 1,000 is meant. What did the question ask for?"""
-    return math.log10(reference_base(head_dim, context))
-
-
-@smallest_base.mistake
-def last_base_that_wraps(head_dim, context):
-    """With this base the hand does wrap: it is the last one that fails. Which one comes next?"""
-    return reference_base(head_dim, context) // 10
-
-
-@smallest_base.mistake
-def base_not_a_power_of_ten(head_dim, context):
-    """At this base the last hand comes round exactly at the end. Which power of ten lies above it?"""
-    return (context / (2 * math.pi)) ** (head_dim / (head_dim - 2))
-
-
-@smallest_base.mistake
-def one_power_too_many(head_dim, context):
-    """One power less would do as well. Does the search stop at the first base that holds?"""
-    return reference_base(head_dim, context) * 10
-
-
-@smallest_base.mistake
-def search_starts_at_base_one(head_dim, context):
-    """For a short context the base came out as 1, with which all hands turn alike. With which base does the list of
-    the question begin?"""
-    return smallest(goes_round(), head_dim, context, range(60))
-
-
-@smallest_base.mistake
-def exponent_not_divided_by_the_pairs(head_dim, context):
-    """The slowest hand was given the speed base^−(d/2 − 1), so it hardly moves. What divides i in the exponent?"""
-    return smallest(goes_round(exponent=lambda head_dim: head_dim / 2 - 1), head_dim, context)
-
-
-@smallest_base.mistake
-def search_ends_too_early(head_dim, context):
-    """For a very long context no base was found: the search ended too early. Up to which base did you look?"""
-    return smallest(goes_round(), head_dim, context, range(1, 7))
-
-
-# ---- The complex form
-
-
-def complex_case(batch, heads, kv_heads, length, dim, start=0, dtype=torch.float32):
-    case = rotary_case(batch, heads, kv_heads, length, dim, start, dtype)
-    cos, sin = case.pop("freqs_cis")
-    return case | {"freqs": torch.complex(cos, sin)}
-
-
-def by_table(work):
-    """work(xq, xk, table) as a function of (xq, xk, complex numbers e^(iφ))."""
-    return wraps(work)(lambda xq, xk, freqs: work(xq, xk, torch.stack((freqs.real, freqs.imag))))
-
-
-def each(rotate_pairs):
-    """A wrong complex form that applies `rotate_pairs(x as complex pairs, freqs)` to q and to k."""
-
-    @wraps(rotate_pairs)
-    def both(xq, xk, freqs):
-        pairs = (torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) for x in (xq, xk))
-        return tuple(rotate_pairs(pair, freqs) for pair in pairs)
-
-    return both
-
-
-def joined(numbers):
-    return torch.view_as_real(numbers).flatten(-2)
-
-
-complex_reference = by_table(lambda q, k, t: (turn_neighbours(q, t), turn_neighbours(k, t)))
-complex_rotary = Exercise(
-    "complex_rotary",
-    "my_complex_rotary(xq, xk, freqs) → the turned xq and xk",
-    [
-        complex_case(2, 4, 2, 5, 8),
-        complex_case(1, 6, 3, 7, 4, start=3),
-        complex_case(3, 2, 1, 9, 6, dtype=torch.float64),
-    ],
-    complex_reference,
-    {SQUEEZED: keeps_64_bits(complex_reference)},
-    shapes="B H T d, B K T d -> B H T d, B K T d",
-)
-
-
-@complex_rotary.mistake
-@each
-def pairs_not_joined(pair, freqs):
-    """The pairs were never joined again: the result has one axis too many. Which axes make up d?"""
-    return torch.view_as_real(pair * freqs)
-
-
-@complex_rotary.mistake
-@each
-def real_parts_first(pair, freqs):
-    """All real parts come first and all imaginary parts after them. In which order did the channels come in?"""
-    return torch.cat(((pair * freqs).real, (pair * freqs).imag), dim=-1)
-
-
-@complex_rotary.mistake
-@each
-def multiplied_by_the_conjugate(pair, freqs):
-    """The numbers were multiplied with the conjugate, which turns clockwise. Who changed the sign of the angle?"""
-    return joined(pair * freqs.conj())
-
-
-@complex_rotary.mistake
-@each
-def freqs_added(pair, freqs):
-    """The angles' numbers were added to the pairs. Which operation on complex numbers adds their angles?"""
-    return joined(pair + freqs)
-
-
-@complex_rotary.mistake
-@each
-def imaginary_part_dropped(pair, freqs):
-    """Only the real part of freqs was used: pairs become shorter and do not turn. What does the other part do?"""
-    return joined(pair * freqs.real)
-
-
-@complex_rotary.mistake
-@by_table
-def halves_paired(xq, xk, table):
-    """The halves of x were paired, as our library does. Which channels does the given reshape put side by side?"""
-    return turn_both(xq, xk, table)
-
-
-@complex_rotary.mistake
-def halves_joined_to_pairs(xq, xk, freqs):
-    """Number i was made of the channels i and i + d/2, and the results stand side by side. Which two channels does
-    `reshape(..., -1, 2)` put into one pair?"""
-
-    def turned(x):
-        pairs = torch.complex(*x.chunk(2, dim=-1)) * freqs
-        return torch.view_as_real(pairs).flatten(-2).type_as(x)
-
-    return turned(xq), turned(xk)
-
-
-@complex_rotary.mistake
-@by_table
-def xk_not_multiplied(xq, xk, table):
-    """xk_ was not multiplied with freqs. Whose places does the second result know?"""
-    return turn_neighbours(xq, table), xk + 0
-
-
-@complex_rotary.mistake
-@by_table
-def xq_not_multiplied(xq, xk, table):
-    """xq_ was not multiplied with freqs. Does a query have no place?"""
-    return xq + 0, turn_neighbours(xk, table)
-
-
-@complex_rotary.mistake
-@by_table
-def xk_divided_by_freqs(xq, xk, table):
-    """The pairs were divided by freqs for the keys only. Which distance comes out of φ + φ?"""
-    return turn_neighbours(xq, table), turn_neighbours(xk, backwards(table))
-
-
-@complex_rotary.mistake
-def complex_pairs_in_32_bits(xq, xk, freqs):
-    """The pairs came in 64 bits: how many are left where you make complex numbers of them?"""
-    return tuple(
-        torch.view_as_real(torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * freqs).flatten(-2).type_as(x)
-        for x in (xq, xk)
-    )

@@ -20,7 +20,7 @@ IDS = [
 def commonest_pair(ids):
     """The reference: it lists the pairs by slices, where learners use zip."""
     pairs = [tuple(ids[i : i + 2]) for i in range(len(ids) - 1)]
-    return max(dict.fromkeys(pairs), key=pairs.count)
+    return Counter(pairs).most_common(1)[0][0]
 
 
 def commonest_sorted(ids):
@@ -274,180 +274,155 @@ LN2 = math.log(2)
 LN2_ROUNDED = "Near, but ln 2 was rounded. With how many of its digits does your line count?"
 
 
-def ln_2_in_full(reference):
-    """A property of a conversion to bits: False where a rounded ln 2, or 1 / ln 2, explains the whole error."""
+def ln_2_in_full(reference, number=float):
+    """A property of a conversion to bits: False where a rounded ln 2, or 1 / ln 2, explains the whole error.
+
+    number: takes the bits out of what the work returns.
+    """
     factors = [LN2 / rounded for rounded in (0.7, 0.69, 0.693, 0.6931)]
     factors += [LN2 * rounded for rounded in (1.4, 1.44, 1.443, 1.4427)]
 
     def holds(work, case):
-        ratio = float(work(*case.values())) / reference(*case.values())
+        ratio = number(work(*case.values())) / reference(*case.values())
         return not any(math.isclose(ratio, factor, rel_tol=1e-6) for factor in factors)
 
     return holds
 
 
-def bits_case(nats_per_token, n_tokens, n_characters):
-    return {"nats_per_token": nats_per_token, "n_tokens": n_tokens, "n_characters": n_characters}
+def losses_case(*losses, n_bytes):
+    return {"losses": torch.tensor(losses), "n_bytes": n_bytes}
 
 
-def in_bits(nats, tokens, characters):
-    return nats * tokens / characters / math.log(2)
+def in_units(losses, n_bytes):
+    """The reference: it adds bits, where learners add nats."""
+    perplexity = math.prod(math.exp(loss / len(losses)) for loss in losses.tolist())
+    return perplexity, sum(loss / LN2 for loss in losses.tolist()) / n_bytes
 
 
-bits_per_character = Exercise(
-    "bits_per_character",
-    "my_bits_per_character(nats_per_token, n_tokens, n_characters) → a number",
-    [bits_case(3.4, 100, 270), bits_case(0.48, 133, 610), bits_case(5.0, 12, 12), bits_case(2.2, 900, 1500)],
-    in_bits,
-    {LN2_ROUNDED: ln_2_in_full(in_bits)},
+loss_units = Exercise(
+    "loss_units",
+    "my_loss_units(losses, n_bytes) → (perplexity, bits per byte)",
+    [
+        losses_case(3.4, 1.2, 0.7, n_bytes=11),
+        losses_case(0.5, 0.0, 2.25, 4.5, 1.1, n_bytes=23),
+        losses_case(5.5, n_bytes=3),
+        losses_case(2.3, 0.1, 0.1, 6.0, n_bytes=14),
+    ],
+    in_units,
+    {LN2_ROUNDED: ln_2_in_full(lambda losses, n_bytes: in_units(losses, n_bytes)[1], lambda result: result[1])},
+    value_name=lambda number, case: ("the perplexity", "the bits per byte")[number - 1],
 )
 
 
-@bits_per_character.mistake
-def bits_per_token(nats_per_token, n_tokens, n_characters):
-    """That is bits for each token. Does a character cost as much as a token?"""
-    return nats_per_token / LN2
+def bits(losses):
+    return losses.sum().item() / LN2
 
 
-@bits_per_character.mistake
-def nats_per_character(nats_per_token, n_tokens, n_characters):
-    """That is nats for each character. How many nats are one bit?"""
-    return nats_per_token * n_tokens / n_characters
+def perplexity(losses):
+    return losses.mean().exp().item()
 
 
-@bits_per_character.mistake
-def multiplied_by_ln_2(nats_per_token, n_tokens, n_characters):
-    """Multiplied by ln 2 where a nat holds more than a bit. Is the number of bits larger or smaller?"""
-    return nats_per_token * n_tokens / n_characters * LN2
+@loss_units.mistake
+def perplexity_of_the_sum(losses, n_bytes):
+    """The perplexity is e to the sum of the losses. Is a longer text harder for the same model?"""
+    return losses.sum().exp().item(), bits(losses) / n_bytes
 
 
-@bits_per_character.mistake
-def tokens_and_characters_exchanged(nats_per_token, n_tokens, n_characters):
-    """Longer tokens make it dearer, and they should make it cheaper. Which number stands below the line?"""
-    return nats_per_token * n_characters / n_tokens / LN2
+@loss_units.mistake
+def mean_of_the_exponentials(losses, n_bytes):
+    """The perplexity is a mean of exponentials. Which comes first, the mean or the exponential?"""
+    return losses.exp().mean().item(), bits(losses) / n_bytes
 
 
-@bits_per_character.mistake
-def token_count_not_used(nats_per_token, n_tokens, n_characters):
-    """The cost was not multiplied by the number of tokens. How much does the whole text cost?"""
-    return nats_per_token / n_characters / LN2
+@loss_units.mistake
+def two_to_a_loss_in_nats(losses, n_bytes):
+    """The perplexity is a power of 2, and the losses are in nats. Which base belongs to nats?"""
+    return 2 ** losses.mean().item(), bits(losses) / n_bytes
 
 
-@bits_per_character.mistake
-def bits_of_the_whole_text(nats_per_token, n_tokens, n_characters):
-    """It is the cost of the whole text. For how many characters is that?"""
-    return nats_per_token * n_tokens / LN2
+@loss_units.mistake
+def mean_loss_as_perplexity(losses, n_bytes):
+    """The first number is the mean loss. What turns it into a perplexity?"""
+    return losses.mean().item(), bits(losses) / n_bytes
 
 
-@bits_per_character.mistake
-def logarithm_to_base_10(nats_per_token, n_tokens, n_characters):
+@loss_units.mistake
+def probability_as_perplexity(losses, n_bytes):
+    """The perplexity is below 1: it is a probability. Among how many tokens can a model be uncertain, at the least?"""
+    return (-losses.mean()).exp().item(), bits(losses) / n_bytes
+
+
+@loss_units.mistake
+def perplexity_per_byte(losses, n_bytes):
+    """The perplexity was divided among the bytes. Is it per token or per byte?"""
+    return (losses.sum() / n_bytes).exp().item(), bits(losses) / n_bytes
+
+
+@loss_units.mistake
+def bits_per_token(losses, n_bytes):
+    """The second number is in bits per token. Among how many bytes are the bits shared?"""
+    return perplexity(losses), bits(losses) / len(losses)
+
+
+@loss_units.mistake
+def nats_per_byte(losses, n_bytes):
+    """The second number is in nats per byte. How many nats are one bit?"""
+    return perplexity(losses), losses.sum().item() / n_bytes
+
+
+@loss_units.mistake
+def multiplied_by_ln_2(losses, n_bytes):
+    """Multiplied by ln 2 where a nat is more than a bit. Is the number of bits larger or smaller?"""
+    return perplexity(losses), losses.sum().item() * LN2 / n_bytes
+
+
+@loss_units.mistake
+def mean_loss_shared_among_the_bytes(losses, n_bytes):
+    """The mean loss was shared among the bytes. How many bits does the whole text have?"""
+    return perplexity(losses), bits(losses) / len(losses) / n_bytes
+
+
+@loss_units.mistake
+def bits_of_the_whole_text(losses, n_bytes):
+    """The second number is for the whole text. How many bytes does that have?"""
+    return perplexity(losses), bits(losses)
+
+
+@loss_units.mistake
+def logarithm_to_base_10(losses, n_bytes):
     """The logarithm to base 10 was used. How many values does a bit have?"""
-    return nats_per_token * n_tokens / n_characters / math.log(10)
+    return perplexity(losses), losses.sum().item() / math.log(10) / n_bytes
 
 
-@bits_per_character.mistake
-def logarithm_of_the_nats(nats_per_token, n_tokens, n_characters):
+@loss_units.mistake
+def logarithm_of_the_nats(losses, n_bytes):
     """A logarithm was taken of the nats, which are a logarithm already. Which number leads from one unit to the
     other?"""
-    return math.log2(nats_per_token) * n_tokens / n_characters
+    return perplexity(losses), math.log2(losses.sum().item()) / n_bytes
 
 
-@bits_per_character.mistake
-def ln_2_to_three_digits(nats_per_token, n_tokens, n_characters):
-    """Three digits of ln 2 are too few to count characters with."""
-    return nats_per_token * n_tokens / n_characters / 0.693
+@loss_units.mistake
+def tokens_and_bytes_exchanged(losses, n_bytes):
+    """More bytes make the second number larger, and they should make it smaller. Which number is below the line?"""
+    return perplexity(losses), bits(losses) * n_bytes / len(losses) ** 2
 
 
-def log_case(*probabilities, n_characters):
-    logs = torch.tensor([math.log(p) for p in probabilities], dtype=torch.float64)
-    return {"word_log_probs": logs, "n_characters": n_characters}
+@loss_units.mistake
+def bits_of_the_perplexity(losses, n_bytes):
+    """The bits were computed from the perplexity. What is already a logarithm, the loss or the perplexity?"""
+    return perplexity(losses), perplexity(losses) * len(losses) / LN2 / n_bytes
 
 
-def floor_in_bits(logs, n):
-    return sum(-math.log2(math.exp(value)) for value in logs.tolist()) / n
+@loss_units.mistake
+def results_exchanged(losses, n_bytes):
+    """The two numbers are exchanged. Which comes first?"""
+    return bits(losses) / n_bytes, perplexity(losses)
 
 
-floor_per_character = Exercise(
-    "floor_per_character",
-    "my_floor_per_character(word_log_probs, n_characters) → bits, a number",
-    [
-        log_case(0.5, 0.25, 1.0, n_characters=12),
-        log_case(0.1, 1.0, 0.9, 0.04, n_characters=31),
-        log_case(0.3, 0.3, n_characters=7),
-        log_case(1.0, 0.7, 0.2, 0.2, 1.0, n_characters=18),
-    ],
-    floor_in_bits,
-    {LN2_ROUNDED: ln_2_in_full(floor_in_bits)},
-)
-
-
-@floor_per_character.mistake
-def mean_of_the_words(word_log_probs, n_characters):
-    """The mean of the words was taken, and then shared out over the characters. How many bits do all words take?"""
-    return (-word_log_probs.mean() / math.log(2) / n_characters).item()
-
-
-@floor_per_character.mistake
-def probabilities_summed(word_log_probs, n_characters):
-    """Probabilities were added up. Which of the two adds up when independent choices follow each other, probabilities
-    or their logarithms?"""
-    return (word_log_probs.exp().sum() / math.log(2) / n_characters).item()
-
-
-@floor_per_character.mistake
-def negative_floor(word_log_probs, n_characters):
-    """It is negative. Is a cost ever below zero?"""
-    return (word_log_probs.sum() / n_characters / LN2).item()
-
-
-@floor_per_character.mistake
-def floor_in_nats(word_log_probs, n_characters):
-    """It is in nats. What does the question ask for?"""
-    return (-word_log_probs.sum() / n_characters).item()
-
-
-@floor_per_character.mistake
-def divided_by_the_words(word_log_probs, n_characters):
-    """It was divided by the number of words. Which number of characters was given?"""
-    return (-word_log_probs.mean() / LN2).item()
-
-
-@floor_per_character.mistake
-def probabilities_added(word_log_probs, n_characters):
-    """The probabilities were added up and not their logarithms. What happens to probabilities of choices that follow
-    each other?"""
-    return (-torch.log2(word_log_probs.exp().sum()) / n_characters).item()
-
-
-@floor_per_character.mistake
-def logarithm_of_the_mean_probability(word_log_probs, n_characters):
-    """It is the logarithm of the mean probability. Which is taken first, the mean or the logarithm?"""
-    return (-len(word_log_probs) * torch.log2(word_log_probs.exp().mean()) / n_characters).item()
-
-
-@floor_per_character.mistake
-def certain_words_counted(word_log_probs, n_characters):
-    """The certain words, of probability 1, changed the result. What does a certain word cost?"""
-    return ((-word_log_probs.sum() / LN2 + (word_log_probs == 0).sum()) / n_characters).item()
-
-
-@floor_per_character.mistake
-def last_word_missing(word_log_probs, n_characters):
-    """The last word is missing from the sum."""
-    return (-word_log_probs[:-1].sum() / n_characters / LN2).item()
-
-
-@floor_per_character.mistake
-def logarithm_of_logarithms(word_log_probs, n_characters):
-    """It is no number: the logarithm was taken of logarithms, and those are below zero. What was handed over,
-    probabilities or their logarithms?"""
-    return (-word_log_probs.log2().sum() / n_characters).item()
-
-
-@floor_per_character.mistake
-def floor_with_ln_2_to_three_digits(word_log_probs, n_characters):
-    """Three digits of ln 2 are too few for a floor."""
-    return (-word_log_probs.sum() / n_characters / 0.693).item()
+@loss_units.mistake
+def ln_2_to_three_digits(losses, n_bytes):
+    """Three digits of ln 2 are too few to count bytes with."""
+    return perplexity(losses), losses.sum().item() / 0.693 / n_bytes
 
 
 def batch_case(n_tokens, starts, block_size):
