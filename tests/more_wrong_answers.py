@@ -50,14 +50,6 @@ def rms_abs(x, weight, eps):
     return (wide / (wide.abs().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
 
 
-@wrong("smallest_base")  # starts with 1
-def base_from_one(head_dim, context):
-    base = 1
-    while context * base ** (-(head_dim - 2) / head_dim) > math.pi:
-        base *= 10
-    return base
-
-
 @wrong("rope_table")  # exponent i/d instead of 2i/d
 def table_half_exponent(head_dim, max_seq_len, theta):
     i = torch.arange(head_dim // 2)
@@ -127,15 +119,6 @@ def rotary_only_q(xq, xk, t):
     c, s = t.to(xq.dtype)
     a, b = xq.chunk(2, -1)
     return torch.cat((a * c - b * s, a * s + b * c), -1), xk
-
-
-@wrong("complex_rotary")  # no flatten but reshape to heads; conj
-def complex_conj(xq, xk, freqs):
-    def turn(x):
-        z = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(z * freqs.conj()).flatten(-2)
-
-    return turn(xq), turn(xk)
 
 
 @wrong("attention")  # mask in the upper half, visible future
@@ -249,16 +232,6 @@ def swiglu_added(x, w_gate, w_up, w_down):
 @wrong("swiglu")  # residual inside
 def swiglu_residual(x, w_gate, w_up, w_down):
     return x + (F.silu(x @ w_gate.T) * (x @ w_up.T)) @ w_down.T
-
-
-@wrong("matched_width")  # rounded to nearest 32
-def width_round(dim):
-    return 32 * round(8 * dim / 3 / 32)
-
-
-@wrong("matched_width")  # always one more
-def width_always_more(dim):
-    return (8 * dim // 3 // 32 + 1) * 32
 
 
 @wrong("selectivity")  # max of group compared
@@ -406,16 +379,6 @@ def merge_loses_last(ids, pair, new):
             out.append(ids[i])
             i += 1
     return out
-
-
-@wrong("bits_per_character")  # divides by ln of 2 inverted
-def bits_times_ln2(nats_per_token, n_tokens, n_characters):
-    return nats_per_token * math.log(2) * n_tokens / n_characters
-
-
-@wrong("floor_per_character")  # mean of the words
-def floor_mean(word_log_probs, n_characters):
-    return -sum(word_log_probs) / len(word_log_probs) / math.log(2)
 
 
 @wrong("next_token_batch")  # y is x shifted within the block, last repeated
@@ -599,14 +562,6 @@ def swiglu_transposed(x, w_gate, w_up, w_down):
     return F.linear(g * g.sigmoid() * u, w_down)
 
 
-@right("matched_width")
-def width_loop(dim):
-    n = 32
-    while 3 * n < 8 * dim:
-        n += 32
-    return n
-
-
 @right("selectivity")
 def selectivity_loop(gate, chosen):
     a, b = gate[chosen].tolist(), gate[~chosen].tolist()
@@ -679,11 +634,6 @@ def verdict_stat(base, other):
     return [apart, bool(apart > 3)]
 
 
-@right("bits_per_character")
-def bits_log2(nats_per_token, n_tokens, n_characters):
-    return math.log2(math.exp(nats_per_token)) * n_tokens / n_characters
-
-
 @wrong("rms_norm")  # max instead of mean
 def rms_b_max(x, weight, eps):
     w = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -718,14 +668,6 @@ def rms_b_two_axes(x, weight, eps):
 def rms_b_root_twice(x, weight, eps):
     w = x.to(torch.promote_types(x.dtype, torch.float32))
     return (w / (w.pow(2).mean(-1, keepdim=True) + eps) ** 0.25).to(x.dtype) * weight
-
-
-@wrong("smallest_base")  # <= compare, exponent with head_dim ints rounding
-def base_b_int(head_dim, context):
-    base = 10
-    while context * base ** (-2 * (head_dim // 2) / head_dim) >= 2 * math.pi:
-        base *= 10
-    return base
 
 
 @wrong("rope_table")  # angle multiplied by 2 pi
@@ -782,15 +724,6 @@ def rotary_b_scaled(xq, xk, t):
         return torch.cat((a * c - b * s, a * s + b * c), -1)
 
     return turn(xq) / math.sqrt(xq.shape[-1]), turn(xk)
-
-
-@wrong("complex_rotary")  # abs of freqs / angle as freq power
-def complex_b_square(xq, xk, freqs):
-    def turn(x):
-        z = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(z * freqs * freqs).flatten(-2)
-
-    return turn(xq), turn(xk)
 
 
 @wrong("attention")  # softmax temperature 2 & scale sqrt(2d)
@@ -890,11 +823,6 @@ def swiglu_b_mixed(x, w_gate, w_up, w_down):
 @wrong("swiglu")  # normalised hidden
 def swiglu_b_bias(x, w_gate, w_up, w_down):
     return (F.silu(x @ w_gate.T + 1) * (x @ w_up.T)) @ w_down.T
-
-
-@wrong("matched_width")  # fraction on 8/3 int first
-def width_b_int(dim):
-    return math.ceil(dim // 3 * 8 / 32) * 32
 
 
 @wrong("selectivity")  # all pairs by sorted ranks: auc with sign of difference mean
@@ -1044,16 +972,6 @@ def merge_b_appends(ids, pair, new):
             out.append(ids[i])
             i += 1
     return out
-
-
-@wrong("bits_per_character")  # log2 of nats per token then
-def bits_b_floor(nats_per_token, n_tokens, n_characters):
-    return nats_per_token / math.log(2) * n_characters / n_tokens
-
-
-@wrong("floor_per_character")  # absolute product of probabilities
-def floor_b_first(word_log_probs, n_characters):
-    return -max(float(x) for x in word_log_probs) / math.log(2) / n_characters
 
 
 @wrong("next_token_batch")  # y is two-block shift +1 on positions from end
@@ -1308,11 +1226,6 @@ def steps_b_right(seconds, tokens_per_s, batch, block):
     return seconds * tokens_per_s // (batch * block)
 
 
-@right("floor_per_character")
-def floor_b_right(word_log_probs, n_characters):
-    return sum(-x / math.log(2) for x in word_log_probs) / n_characters
-
-
 CAUSES = {
     "rms_whole": "one_scale_for_all_tokens",
     "rms_no_eps": "eps_not_used",
@@ -1320,7 +1233,6 @@ CAUSES = {
     "rms_fixed_eps": "eps_of_its_own",
     "rms_norm_of_vector": "At each position all numbers along D are off by one factor, and it differs",
     "rms_abs": "mean_of_absolute_values",
-    "base_from_one": "half_a_turn",
     "table_half_exponent": "exponent_i_over_d",
     "table_from_one": "positions_start_at_one",
     "table_fixed": "theta_fixed_at_ten_thousand",
@@ -1330,7 +1242,6 @@ CAUSES = {
     "rotate_overwrites": "first_half_overwritten",
     "rotary_repeat": "kv_heads_repeated",
     "rotary_only_q": "keys_not_turned",
-    "complex_conj": "multiplied_by_the_conjugate",
     "attention_triu": "past_hidden",
     "attention_scale_T": "scores_scaled_by_the_text_length",
     "attention_soft_mask": "When only position 4 of `v` changes, the earlier position 3 of the result",
@@ -1347,8 +1258,6 @@ CAUSES = {
     "swiglu_product": "silu_after_the_product",
     "swiglu_added": "gate_and_up_added",
     "swiglu_residual": "residual_added",
-    "width_round": "rounded_to_the_nearest",
-    "width_always_more": "one_step_too_many",
     "selectivity_mean": "compared_with_the_mean_of_the_others",
     "selectivity_ge": "ties_counted_as_won",
     "BlockOneNorm": "one_norm_for_both_parts",
@@ -1362,8 +1271,6 @@ CAUSES = {
     "pair_disjoint": "every_second_position_only",
     "merge_for": "second_token_kept",
     "merge_loses_last": "last_token_lost",
-    "bits_times_ln2": "multiplied_by_ln_2",
-    "floor_mean": "divided_by_the_words",
     "batch_rolled": "targets_wrap_around",
     "loss_per_sequence": "mean_of_the_row_means",
     "loss_log_eps": "With smaller numbers in the input it is right. Which step cannot take large",
@@ -1385,7 +1292,6 @@ CAUSES = {
     "rms_b_flip": "It would be the right result for `weight` in reverse order of its last axis.",
     "rms_b_two_axes": "one_scale_for_all_tokens",
     "rms_b_root_twice": "At each position all numbers along D are off by one factor, and it differs",
-    "base_b_int": "last_exponent_is_one",
     "table_b_twopi": "The first index of T is right, and all later ones are wrong, on every wrong",
     "table_b_minus": "Every wrong number has the opposite sign, and is right without it.",
     "table_b_rev": "The numbers are right, but stand in reverse order along the axis T.",
@@ -1393,7 +1299,6 @@ CAUSES = {
     "rotate_b_absolute": "Only the second half of d is wrong, on every wrong input.",
     "rotary_b_q_twice": "The result does not change when `xk` changes. Where should it come in?",
     "rotary_b_scaled": "Every number is the expected one divided by the root of the size of axis d.",
-    "complex_b_square": None,
     "attention_b_2d": None,
     "attention_b_distance": "The first index of T is right, and all later ones are wrong, on every wrong",
     "attention_b_hard": "When only position 0 of `v` changes, the later position 4 of the result stays",
@@ -1408,7 +1313,6 @@ CAUSES = {
     "silu_b_hard": None,
     "swiglu_b_mixed": None,
     "swiglu_b_bias": None,
-    "width_b_int": "It would be the right result for `dim` − 1.",
     "selectivity_b_sign": None,
     "selectivity_b_swapped": "pairs_won_by_the_other_word",
     "BlockB": None,
@@ -1423,8 +1327,6 @@ CAUSES = {
     "pair_b_gap": None,
     "merge_b_even": "It returned 6 numbers, expected 5.",
     "merge_b_appends": "It returned 7 numbers, expected 5.",
-    "bits_b_floor": "tokens_and_characters_exchanged",
-    "floor_b_first": None,
     "batch_b_reversed": "The numbers are right, but stand in reverse order along the axis T.",
     "batch_b_sorted": "When only sequence 3 of `starts` changes, sequence 2 of the result changes too.",
     "loss_b_smooth": None,

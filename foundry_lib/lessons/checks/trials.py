@@ -60,7 +60,9 @@ def other_values(cases: list[dict], number: int, name: str) -> list:
         others = [case[name] for case in cases if type(case[name]) is type(value) and case[name] != value]
         return list(dict.fromkeys(others))[:2] + [value / SMALLER] * (isinstance(value, float) and value > 0)
     if isinstance(value, list):
-        return [value[::-1], [x * 2 if isinstance(x, float) else x + 1 for x in value]]
+        numbers = all(isinstance(x, SCALARS) for x in value)
+        others = [value[::-1], [x * 2 if isinstance(x, float) else x + 1 for x in value] if numbers else value]
+        return [other for other in others if other != value]
     if not isinstance(value, Tensor) or not value.dim():
         return []
     other_order = value.flatten().roll(1).reshape(value.shape)
