@@ -9,15 +9,11 @@ Each exercise has its own reference, in another form than the library's code, so
 
 import dis
 import inspect
-import re
 import sys
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Real
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +21,22 @@ from ...console import folded_lines
 from ...shape import Shape
 from .. import progress
 from ..as_parts import trouble_in_words
-from ..traceback_in_words import error_in_words, line_of, name_of
+from ..traceback_in_words import error_in_words, name_of
+from .general import general
+from .outcomes import (  # noqa: F401  exercises take `leaves` from here
+    IN_16_BITS,
+    Outcome,
+    close,
+    copies,
+    has_dtype,
+    leaves,
+    near,
+    ordinal,
+    outcome,
+    same,
+)
 from .patterns import pattern
-from .torch_errors import torch_error_in_words
-
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
+from .trials import trials
 
 
 @dataclass(frozen=True)
@@ -150,14 +157,14 @@ class Exercise:
             value_name, wrong_shape = partial(self.value_name, case=case), partial(self.wrong_shape, case)
             message = answer.error or differs_in_form(answer, expected, value_name, wrong_shape)
             if message:
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         for case, answer in zip(self.cases, answers, strict=True):
             if answer.changed:
                 return self._wrong(f"It changed its input {answer.changed} in place.", case, answers, right)
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             message = not_a_number(answer, expected, partial(self.value_name, case=case))
             if message:
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         for message, holds in self.properties.items():
             for case in self.cases:
                 try:
@@ -165,13 +172,13 @@ class Exercise:
                 except Exception as error:  # noqa: BLE001  a property may use an input that no case has
                     passes, message = False, error_in_words(error)
                 if not passes:
-                    return self._wrong(message, case, answers, right)
+                    return self._wrong(message, case, answers, right, work)
         for case, answer, expected in zip(self.cases, answers, right, strict=True):
             if not close(answer, expected):
                 message = first_difference(
                     answer, expected, partial(self.value_name, case=case), self.letters_out(case)
                 )
-                return self._wrong(message, case, answers, right)
+                return self._wrong(message, case, answers, right, work)
         return Verdict("right", f"✓ {self.name}: right on {len(self.cases)} inputs of different shapes.")
 
     def sizes(self, case: dict) -> dict:
@@ -202,16 +209,18 @@ class Exercise:
         coming_out.bind(expected, sizes)
         return coming_out.difference(found, sizes)
 
-    def _wrong(self, message: str, case: dict | None = None, answers=(), right=()) -> Verdict:
+    def _wrong(self, message: str, case: dict | None = None, answers=(), right=(), work=None) -> Verdict:
         lines = [f"✗ {self.name}{'' if case is None else ', with ' + self.case_in_words(case)}", f"  {message}"]
-        reason = self._matching_mistake(answers, right, case) or (
-            message.startswith("Found") and common(answers, right)
+        reason = (
+            self._matching_mistake(answers, right, case, work)
+            or (work and general(self, work, answers, right))
+            or (message.startswith("Found") and common(answers, right))
         )
         if reason:
             lines.append(f"  {reason}")
         return Verdict("wrong", "\n".join(lines))
 
-    def _matching_mistake(self, answers, right, case: dict | None) -> str | None:
+    def _matching_mistake(self, answers, right, case: dict | None, work) -> str | None:
         """The message of the one mistake whose results equal the learner's on every case.
 
         None if there is no such mistake, or more than one. If there is none, the cases in 16 bits are left out, and
@@ -233,7 +242,9 @@ class Exercise:
                     fitting.append(message)
             if fitting:
                 return fitting[0] if len(fitting) == 1 else None
-        return self._on_most_cases(theirs, answers, right, next(i for i in all_cases if self.cases[i] is case))
+        first = next(i for i in all_cases if self.cases[i] is case)
+        words = self._on_most_cases(theirs, answers, right, first)
+        return words and self._with_its_share(words, theirs[words], answers, right, work)
 
     def _on_most_cases(self, theirs: dict, answers, right, first: int) -> str | None:
         """The one mistake that the learner made together with another: it explains most of the wrong results.
@@ -252,8 +263,24 @@ class Exercise:
         best = [message for message, counts in explained.items() if counts[:2] == max(explained.values())[:2]]
         if len(best) != 1:
             return None
-        _, equal, shown = explained[best[0]]
-        return f"On {equal} of {shown} inputs it gives what this mistake gives: {best[0]}"
+        return best[0]
+
+    def _with_its_share(self, words: str, theirs: list[Outcome], answers, right, work) -> str | None:
+        """A mistake that explains most wrong results, with their number.
+
+        None where some argument is changed and the learner's result never follows the mistake's. Then the two are equal
+        on the cases by chance.
+        """
+        shown = [i for i, outcomes in enumerate(zip(theirs, right, strict=True)) if not close(*outcomes)]
+        equal = sum(close(answers[i], theirs[i]) for i in shown)
+        follows: dict[str, bool] = {}
+        for trial in trials(self, work, answers, right)[len(self.cases) :] if work else ():
+            mistaken = outcome(self, self.mistakes[words], trial.case)
+            if trial.is_wrong and mistaken.values and not close(mistaken, trial.right):
+                follows[trial.changed] = follows.get(trial.changed, False) or close(trial.answer, mistaken)
+        if not all(follows.values()):
+            return None
+        return f"On {equal} of {len(shown)} inputs it gives what this mistake gives: {words}"
 
 
 def common(answers, right) -> str | None:
@@ -263,59 +290,6 @@ def common(answers, right) -> str | None:
     results = zip(*(zip(a.values, b.values, strict=True) for a, b in zip(answers, right, strict=True)), strict=True)
     wrong = [pairs for pairs in results if not all(near(a, b).all() for a, b in pairs)]
     return pattern(wrong[0]) if len(wrong) == 1 else None
-
-
-@dataclass
-class Outcome:
-    """The result of work on one case: tensors, or the error that it raised."""
-
-    values: list[Tensor] | None = None
-    wrapped: str | None = None  # "tuple" or "list", where the result is one value inside a tuple or list
-    error: str | None = None
-    kind: str | None = None
-    words: str | None = None  # the beginning of the error's text, up to a part that differs between cases
-    numbers: tuple[str, ...] = ()  # all numbers in the error's text, sorted
-    unanswered: bool = False
-    changed: str | None = None
-
-
-def outcome(exercise: Exercise, work, case: dict) -> Outcome:
-    """Run the work on a copy of the case. An exception becomes a message with its line; it is not raised."""
-    given = copies(case)
-    try:
-        result = exercise.run(work, given)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the learner's code raises is shown to the learner
-        empty = isinstance(error, NotImplementedError)
-        words, numbers = re.split(r"[\d:(\[]", str(error), maxsplit=1)[0], tuple(sorted(re.findall(r"\d+", str(error))))
-        sentence = torch_error_in_words(str(error), exercise.with_letters(case))
-        told = f"Your code raised {type(error).__name__}{line_of(error)}\n  {sentence}" if sentence else None
-        told = told or error_in_words(error)
-        return Outcome(unanswered=empty, error=told, kind=type(error).__name__, words=words, numbers=numbers)
-    values = leaves(result)
-    if values is None:
-        empty = result is None or result is Ellipsis
-        message = "It returned None. Is there a `return` on every way through it?"
-        return Outcome(unanswered=empty, error=message if result is None else no_value(result), kind="value")
-    changed = [name for name, value in case.items() if not unchanged(value, given[name])]
-    wrapped = type(result).__name__ if isinstance(result, (tuple, list)) and len(result) == 1 else None
-    return Outcome(values=values, wrapped=wrapped, changed=changed[0] if changed else None)
-
-
-def no_value(result) -> str:
-    """A message for a result that is neither tensors nor numbers; of several values, it names the wrong one."""
-    if isinstance(result, (tuple, list)):
-        for number, part in enumerate(result, 1):
-            if leaves(part) is None:
-                return f"The {ordinal(number)} thing that it returned is {shortened(part)}, no tensor and no number."
-    return f"It returned {shortened(result)}, no tensor and no number."
-
-
-def shortened(value) -> str:
-    """A value in one short line. A longer value, or one that shows only a memory address, is named by its type."""
-    spelled_out = repr(value)
-    if len(spelled_out) > 60 or "\n" in spelled_out or " at 0x" in spelled_out:
-        return f"a value of type {type(value).__name__}"
-    return spelled_out
 
 
 STUB_STEPS = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
@@ -343,42 +317,6 @@ def empty_method(work) -> str | None:
     return f"the method {empty[0]} too" if len(methods) > 1 == len(empty) else None
 
 
-IN_16_BITS = (torch.float16, torch.bfloat16)
-
-
-def has_dtype(case: dict, *dtypes: torch.dtype) -> bool:
-    return any(isinstance(value, Tensor) and value.dtype in dtypes for value in case.values())
-
-
-def copies(case: dict) -> dict:
-    return {name: value.clone() if isinstance(value, Tensor) else copy(value) for name, value in case.items()}
-
-
-def unchanged(value, after) -> bool:
-    if not isinstance(value, Tensor):
-        return not isinstance(value, list) or value == after
-    return torch.equal(torch.nan_to_num(value), torch.nan_to_num(after))
-
-
-def leaves(result) -> list[Tensor] | None:
-    """The tensors in a result; None for anything else. A number or a NumPy array counts as a tensor."""
-    if isinstance(result, Tensor):
-        return [result.detach()]
-    if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
-        return leaves(result.item()) if result.ndim == 0 else [torch.from_numpy(result.copy())]
-    if isinstance(result, np.generic):  # np.bool is not a Real
-        result = result.item()
-    if isinstance(result, int) and abs(result) > 2**1000:  # larger than a float can be
-        return None
-    if isinstance(result, Real):
-        whole = float(result).is_integer()  # a count must be right to the last digit, a measured number need not
-        return [torch.tensor(float(result), dtype=torch.float64 if whole else torch.float32)]
-    if isinstance(result, (tuple, list)) and len(result):
-        parts = [leaves(part) for part in result]
-        return None if None in parts else [leaf for part in parts for leaf in part]
-    return None
-
-
 def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable, wrong_shape: Callable) -> str | None:
     """A message where the number of results, a shape or a dtype differs; else None."""
     if answer.wrapped and not expected.wrapped and len(expected.values) == 1:
@@ -396,33 +334,6 @@ def differs_in_form(answer: Outcome, expected: Outcome, value_name: Callable, wr
         if b.dim() and a.dtype != b.dtype:
             return f"{which[0].upper()}{which[1:]} has dtype {name_of(a.dtype)}, expected {name_of(b.dtype)}."
     return None
-
-
-def close(answer: Outcome, expected: Outcome) -> bool:
-    if (answer.values is None) != (expected.values is None):
-        return False
-    if answer.values is None:
-        return answer.kind == expected.kind
-    if len(answer.values) != len(expected.values):
-        return False
-    pairs = zip(answer.values, expected.values, strict=True)
-    return all(a.shape == b.shape and (a.dtype == b.dtype or not b.dim()) and bool(near(a, b).all()) for a, b in pairs)
-
-
-def near(a: Tensor, b: Tensor) -> Tensor:
-    """True where two tensors agree, to the precision of the coarser dtype, relative to the largest value in b."""
-    tolerance = max(TOLERANCE.get(t.dtype, 0.0) for t in (a, b))
-    a, b = a.double(), b.double()
-    finite = b[b.isfinite()]
-    scale = max(1e-3, finite.abs().max().item() if finite.numel() else 0.0)
-    return torch.isclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True)
-
-
-def same(some: list[Outcome], others: list[Outcome]) -> bool:
-    """Whether two lists of outcomes are equal on all cases. If all are errors, their words must be equal too."""
-    pairs = list(zip(some, others, strict=True))
-    always_raises = all(outcome.values is None for outcome in some)
-    return all(close(a, b) and (not always_raises or (a.words, a.numbers) == (b.words, b.numbers)) for a, b in pairs)
 
 
 def not_a_number(answer: Outcome, expected: Outcome, value_name: Callable[[int], str]) -> str | None:
@@ -475,12 +386,6 @@ def only_at(bad: Tensor, axes: list[str]) -> str:
 def spelled(value: float) -> str:
     """A number for a message; a count with all its digits."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.5g}"
-
-
-def ordinal(number: int) -> str:
-    """The position in a sequence: "first" to "fifth", then "6th" and so on."""
-    words = ("first", "second", "third", "fourth", "fifth")
-    return words[number - 1] if number <= len(words) else f"{number}th"
 
 
 def describe(case: dict) -> str:

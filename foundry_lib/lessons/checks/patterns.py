@@ -24,7 +24,7 @@ def one_factor(pairs) -> str | None:
     if len(found) < 3 or not expected.any():
         return None
     factor = factor_of(found, expected)
-    if not factor:
+    if not factor or not all(alike(one, factor * other) for one, other in pairs):
         return None
     if abs(factor + 1) < 1e-4:
         return "Every number has the opposite sign."
@@ -45,16 +45,19 @@ def a_factor_per_input(pairs) -> str | None:
 def factor_of(found: Tensor, expected: Tensor) -> float | None:
     """c, where found = c · expected; None if there is no such number."""
     c = ((found @ expected) / (expected @ expected).clamp(min=1e-30)).item()
-    alike = torch.allclose(found, c * expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item())
-    return c if alike else None
+    return c if alike(found, c * expected) else None
+
+
+def alike(found: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.abs().max().item())
 
 
 def other_positions(pairs) -> str | None:
     """Whether the numbers are right and stand at other positions."""
     if min(len(expected.unique()) for _, expected in pairs) < 3:
         return None
-    alike = all(torch.allclose(found.sort().values, expected.sort().values, rtol=1e-4) for found, expected in pairs)
-    return "The numbers are right, but they stand at other positions." if alike else None
+    same = all(torch.allclose(found.sort().values, expected.sort().values, rtol=1e-4) for found, expected in pairs)
+    return "The numbers are right, but they stand at other positions." if same else None
 
 
 def nearly(pairs) -> str | None:

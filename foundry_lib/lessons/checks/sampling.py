@@ -576,6 +576,7 @@ min_p = Exercise(
         {"logits": scores(4, 9, seed=15, spread=3.0), "p": 0.02},
     ],
     row_by_row(far_below),
+    shapes="... V -> ... V",
 )
 
 
