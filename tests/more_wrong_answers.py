@@ -2,10 +2,10 @@
 
 On its first run, before the general facts, the first set was told its cause for 60 of 65. The second has no common
 mistakes: on its first run, with the general facts, 38 of 68 were told their cause, 2 a wrong one, and one passed.
+Answers to exercises that have changed since then have left both sets.
 """
 
 import math
-import statistics
 from collections import Counter
 
 import torch
@@ -488,20 +488,9 @@ class CacheNew:
         self.length = 0
 
 
-@wrong("verdict")  # spread over both lists
-def verdict_both(base, other):
-    apart = abs(sum(base) / len(base) - sum(other) / len(other)) / (max(base + other) - min(base + other))
-    return apart, apart > 3
-
-
 @wrong("equal_time_steps")  # rounded to nearest
 def steps_round(seconds, tokens_per_s, batch, block):
     return round(seconds * tokens_per_s / (batch * block))
-
-
-@wrong("bits_per_byte")  # times bytes per token
-def bpb_times(nats_per_token, bytes_per_token):
-    return nats_per_token / math.log(2) * bytes_per_token
 
 
 @right("rms_norm")
@@ -626,12 +615,6 @@ def top_k_kth(logits, k):
 @right("min_p")
 def min_p_diff(logits, p):
     return logits.where(logits - logits.amax(-1, True) >= math.log(p), -torch.inf)
-
-
-@right("verdict")
-def verdict_stat(base, other):
-    apart = abs(statistics.mean(base) - statistics.mean(other)) / (max(base) - min(base))
-    return [apart, bool(apart > 3)]
 
 
 @wrong("rms_norm")  # max instead of mean
@@ -1123,27 +1106,9 @@ class CacheB:
         self.length = 0
 
 
-@wrong("verdict")  # spread of base's mean abs deviation
-def verdict_b_mad(base, other):
-    m = sum(base) / len(base)
-    apart = abs(m - sum(other) / len(other)) / (sum(abs(b - m) for b in base) / len(base))
-    return apart, apart > 3
-
-
-@wrong("verdict")  # percent
-def verdict_b_percent(base, other):
-    apart = 100 * abs(sum(base) / len(base) - sum(other) / len(other)) / (max(base) - min(base))
-    return apart, apart > 300
-
-
 @wrong("equal_time_steps")  # one step less
 def steps_b_less(seconds, tokens_per_s, batch, block):
     return int(seconds * tokens_per_s / (batch * block)) - 1
-
-
-@wrong("bits_per_byte")  # log2 of nats
-def bpb_b_log(nats_per_token, bytes_per_token):
-    return nats_per_token * math.log2(math.e) / bytes_per_token**2
 
 
 @right("rms_norm")
@@ -1231,7 +1196,7 @@ CAUSES = {
     "rms_no_eps": "eps_not_used",
     "rms_gemma": "It would be the right result for 1 + `weight`.",
     "rms_fixed_eps": "eps_of_its_own",
-    "rms_norm_of_vector": "At each position all numbers along D are off by one factor, and it differs",
+    "rms_norm_of_vector": "At each position all numbers along D are off by one factor.",
     "rms_abs": "mean_of_absolute_values",
     "table_half_exponent": "exponent_i_over_d",
     "table_from_one": "positions_start_at_one",
@@ -1283,15 +1248,13 @@ CAUSES = {
     "min_p_logits": "share_of_the_best_score",
     "generate_whole": "reads_the_whole_text_into_a_filled_cache",
     "CacheNew": "GivesOnlyTheNew",
-    "verdict_both": "spread_over_both_rows",
     "steps_round": "rounded_to_the_nearest",
-    "bpb_times": "multiplied_by_the_bytes",
-    "rms_b_max": "At each position all numbers along D are off by one factor, and it differs",
+    "rms_b_max": "At each position all numbers along D are off by one factor.",
     "rms_b_weight_twice": "It would be the right result for `weight` squared.",
-    "rms_b_minus": "At each position all numbers along D are off by one factor, and it differs",
+    "rms_b_minus": "At each position all numbers along D are off by one factor.",
     "rms_b_flip": "It would be the right result for `weight` in reverse order of its last axis.",
     "rms_b_two_axes": "one_scale_for_all_tokens",
-    "rms_b_root_twice": "At each position all numbers along D are off by one factor, and it differs",
+    "rms_b_root_twice": "At each position all numbers along D are off by one factor.",
     "table_b_twopi": "The first index of T is right, and all later ones are wrong, on every wrong",
     "table_b_minus": "Every wrong number has the opposite sign, and is right without it.",
     "table_b_rev": "The numbers are right, but stand in reverse order along the axis T.",
@@ -1306,7 +1269,7 @@ CAUSES = {
     "attention_b_first": "It would be the right result for only the first index of the first axis of `k`.",
     "gqa_b_roll": "When only kv head 1 of `v` changes, head 1 of the result changes too. Should",
     "gqa_b_drop": "When only position 0 of `k` changes, position 1 of the result stays the same.",
-    "gqa_b_divided": "At each position all numbers along d are off by one factor, and it differs",
+    "gqa_b_divided": "On each input all numbers are off by one factor",
     "bytes_b_squared": "Every number is the expected one times `head_dim`.",
     "bytes_b_bos": "It would be the right result for `n_tokens` + 1.",
     "silu_b_square": "Every number is the expected one times `x`.",
@@ -1345,8 +1308,5 @@ CAUSES = {
     "min_p_b_difference": "share_that_may_be_lost",
     "generate_b_repeat": None,
     "CacheB": "The result does not change when `v` changes. Where should it come in?",
-    "verdict_b_mad": None,
-    "verdict_b_percent": "Every number is 100 times the expected one.",
     "steps_b_less": "Every number is 1 smaller than the expected one.",
-    "bpb_b_log": "It would be the right result for `bytes_per_token` squared.",
 }

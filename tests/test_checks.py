@@ -90,7 +90,8 @@ def test_other_faults_are_named():
     assert "expected (..., D) = (2, 3, 8), found (2, 3)" in says(lambda x, w, e: x[..., 0])
     assert "returned 2 results, expected 1" in says(lambda x, w, e: (x, x))
     assert "dtype float64, expected float32" in says(lambda x, w, e: x.double())
-    unknown = says(lambda x, w, e: rms_norm(x, w, e) + 0.01)
+    assert "Every number is 0.01 larger" in says(lambda x, w, e: rms_norm(x, w, e) + 0.01)
+    unknown = says(lambda x, w, e: rms_norm(x, w, e) * (1 + 0.01 * (w * 9).sin() * (x.sign())))
     assert "Found " in unknown and "at [0, 0, 0]" in unknown and unknown.count("\n") == 1, unknown
 
     def in_place(x, w, e):

@@ -94,8 +94,9 @@ def linear(made: list[Trial], value: int) -> str | None:
     triples = triples_of(made, value)
     if not triples or any(found.shape != expected.shape for _, found, expected in triples):
         return None
-    found = torch.cat([x.double().flatten() for _, x, _ in triples])
-    expected = torch.cat([x.flatten() for _, _, x in triples])
+    exact = [triple for triple in triples if triple[1].dtype == torch.float64 and triple[1].dim()] or triples
+    found = torch.cat([x.double().flatten() for _, x, _ in exact])
+    expected = torch.cat([x.flatten() for _, _, x in exact])
     if len(expected.unique()) < 4 or not (found.isfinite().all() and expected.isfinite().all()):
         return None
     low, high = expected.argmin(), expected.argmax()
@@ -214,8 +215,10 @@ def by_row(exercise, made: list[Trial], value: int) -> str | None:
     letters = exercise.letters_out(made[0].case)
     last = letters[value].split()[-1] if len(letters) > value else "the last axis"
     for words, off in (("by one factor", [a / b for a, b in pairs]), ("by the same amount", [a - b for a, b in pairs])):
+        if all(steady(x, x.flatten()[:1]) for x in off):
+            continue
         if all(steady(x, x[..., :1]) for x in off):
-            return f"At each position all numbers along {last} are off {words}, and it differs between positions."
+            return f"At each position all numbers along {last} are off {words}."
         if all(steady(x, x.flatten(0, -2)[:1]) for x in off):
             return f"Each index of {last} is off {words}, which is the same at all positions."
     return None
