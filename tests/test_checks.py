@@ -169,6 +169,8 @@ def test_a_mistake_that_a_lesson_shows_is_named(path):
     for cell in nbformat.read(path, as_version=4).cells:
         text = "".join(output.get("text", "") for output in cell.get("outputs", []))
         for name, said in re.findall(r"^✗ (\w+)(.*?)(?=^[✗✓·]|\Z)", text, re.M | re.S):
+            if name not in checks.EXERCISES:  # a plan of lesson 09 is checked too
+                continue
             known = [*checks.EXERCISES[name].mistakes, "no line above it makes"]  # the second: lines in order
             said = " ".join(said.split())  # it is printed in lines
             assert any(message in said for message in known), f"{path.stem}: {said}"
