@@ -329,7 +329,7 @@ def test_a_new_learner_finds_lesson_00_from_the_start_page(browser, tmp_path):
         )
         start, log = course / "work" / "start.ipynb", course / "lab.log"
         assert "not trusted" not in log.read_text("utf-8")
-        newer = start.read_text("utf-8").replace("10 minutes.", "10 minutes, as it is now.")
+        newer = re.sub(r"(\d+ minutes)\.", r"\1, as it is now.", start.read_text("utf-8"))
         start.write_text(newer, encoding="utf-8")
         page.get_by_role("menuitem", name="File", exact=True).click()
         page.get_by_role("menuitem", name="Reload Notebook from Disk").click()
