@@ -11,7 +11,7 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 from torch import nn
-from wrong_answers import right, wrong
+from wrong_answers import Cache, right, wrong
 
 
 @wrong("rms_norm")  # mean over all of the tensor
@@ -1085,25 +1085,10 @@ def generate_b_repeat(model, idx, n, next_token, cache):
         scores, _ = model(new.roll(1, 0), cache=cache)
 
 
-@wrong("kv_cache")  # values reversed positions
-class CacheB:
-    def __init__(self, config, batch_size=1, device="cpu", dtype=None):
-        shape = (batch_size, config.n_kv_heads, config.max_seq_len, config.head_dim)
-        self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
-        self.v = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
-        self.length = 0
-
+@wrong("kv_cache")  # keys in place of values
+class CacheB(Cache):
     def store(self, layer, k, v):
-        end = self.length + k.shape[2]
-        self.k[layer][:, :, self.length : end] = k
-        self.v[layer][:, :, self.length : end] = k
-        return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
-
-    def advance(self, n_new):
-        self.length += n_new
-
-    def reset(self):
-        self.length = 0
+        return super().store(layer, k, k)
 
 
 @wrong("equal_time_steps")  # one step less
